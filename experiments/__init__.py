@@ -1,0 +1,1 @@
+"""Scenarios, comparisons, figures and the command line."""

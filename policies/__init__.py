@@ -1,0 +1,1 @@
+"""Batching rules: numbers and one pure method each."""

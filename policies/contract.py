@@ -1,0 +1,269 @@
+"""What a batching policy sees, what it may answer, and the words that both use.
+
+A policy is a :class:`typing.NamedTuple` of tuned numbers with one pure method, ``decide(self,
+view)``.
+The SimPy model, the compiled kernel and the live server all call that same method.
+
+Rules of the contract (tests and drivers refer to these numbers):
+
+1. ``decide`` reads nothing but its own fields and the view: no clock, no random number, no I/O.
+2. ``decide`` writes nothing but ``view.take`` (through :func:`fire` and :func:`fire_lanes`) and
+``view.memory``.
+3. It returns what :func:`fire`, :func:`fire_lanes`, :func:`wait_until` or :func:`wait` return, and
+nothing else.
+4. Asked twice on an unchanged view it answers the same, and the second call changes nothing.
+5. It is asked only when a server is idle and at least one request waits.
+6. A fired batch takes requests from the heads of lanes only, at least one, never more than wait
+there and never
+   more than the profile's largest batch.
+7. An instant given to ``wait_until`` lies in the future.  An earlier event (an arrival, a
+completion, an expiry)
+   asks again anyway.
+8. Everything in a policy is a number or a numpy array of int64 or float64, so that it compiles.
+
+A policy class may also define (each is optional):
+
+``memory_slots``
+    class attribute: how many float64 cells of ``view.memory`` it uses, zero at the start of a run.
+``lanes(self) -> int`` and ``lane_of(self, length, tier) -> int``
+    its lanes, and the lane of an arrival.  Without them there is one lane.
+``observe(self, view) -> None``
+    called once for each completed batch, before the arrivals of that instant; writes
+    ``view.memory`` only.
+``bind(self, service_ns, length_edges, tiers, servers) -> policy``
+    checks the parameters (``ValueError`` with the rule and the value) and takes what the rule may
+    know of the
+    profile; called once before a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def shared(function: Function) -> Function:
+    """Let compiled rules call a small function; called from Python it stays plain Python.
+
+    This is numba's ``register_jitable``.  Policies and the live server also run where numba is
+    missing.
+    """
+    try:
+        from numba.extending import register_jitable
+    except ImportError:
+        return function
+    return register_jitable(function)
+
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+NEVER = 2**63 - 1
+"""An instant that does not come (int64): no deadline, no SLO, nothing to wait for."""
+
+FIRE = -1
+"""What a rule returns after it has filled ``view.take``."""
+
+NOBODY = -1
+"""The request id that ends a lane's linked list."""
+
+NO_TABLE: IntArray = np.zeros((0, 0), dtype=np.int64)
+"""Default of a rule's ``service_ns`` field until ``bind`` fills it."""
+
+NO_EDGES: IntArray = np.zeros(0, dtype=np.int64)
+"""Default of a rule's ``length_edges`` field until ``bind`` fills it."""
+
+
+class View(NamedTuple):
+    """The queue and the servers at one instant.  Numbers and arrays only; times in ns; ids index
+    the request arrays.
+    """
+
+    now_ns: int
+    """The instant of this question."""
+
+    waiting: IntArray
+    """(lanes,) requests that wait in each lane."""
+    oldest_ns: IntArray
+    """(lanes,) arrival of the head of each lane; NEVER where the lane is empty."""
+    head: IntArray
+    """(lanes,) id of the first request of each lane; NOBODY where the lane is empty."""
+    tail: IntArray
+    """(lanes,) id of the last request of each lane; NOBODY where the lane is empty."""
+
+    arrival_ns: IntArray
+    """(requests,) arrival instants; only those that have arrived may be read."""
+    length: IntArray
+    """(requests,) lengths in the profile's unit."""
+    tier: IntArray
+    """(requests,) tiers; 0 is the most urgent."""
+    deadline_ns: IntArray
+    """(requests,) instant at which a request that still waits gives up; NEVER without a time-out.
+    """
+    next: IntArray
+    """(requests,) id of the next request of the same lane; NOBODY at the tail."""
+
+    server: int
+    """The idle server that would run the batch."""
+    servers: int
+    idle_servers: int
+    idle_since_ns: int
+    """When the server at hand became idle; 0 if it has never been busy."""
+    busy_since_ns: IntArray
+    """(servers,) start of the running batch; -1 while idle."""
+    size: IntArray
+    """(servers,) size of the running batch; 0 while idle."""
+    expected_finish_ns: IntArray
+    """(servers,) start plus the profile's time without noise; -1 while idle."""
+
+    arrived: int
+    """Requests that arrived up to now, refused ones included."""
+
+    finished: int
+    """Batches completed up to now."""
+    finished_size: int
+    """Size of the batch that completed last; 0 before the first."""
+    finished_service_ns: int
+    """Service time of the batch that completed last; 0 before the first."""
+
+    memory: FloatArray
+    """(memory_slots,) the rule's own state."""
+    take: IntArray
+    """(lanes,) how many to take from the head of each lane; all zero before each question."""
+
+
+class Tier(NamedTuple):
+    """A class of requests with one service-level objective."""
+
+    name: str
+    slo_ns: int = NEVER
+    """Latency target; NEVER without an SLO."""
+    percentile: float = 99.0
+    """The percentile of latency that has to meet the target."""
+
+
+class Policy(Protocol):
+    """What every policy has.  The optional parts are listed in the module's docstring."""
+
+    def decide(self, view: View, /) -> int:
+        """Fire a batch on the idle server at hand, or say when to be asked again."""
+        ...
+
+
+class PolicyError(ValueError):
+    """A policy broke the contract: its fault, not the scenario's."""
+
+
+@shared
+def fire(view: View, lane: int, count: int) -> int:
+    """Fire the first ``count`` requests of one lane."""
+    view.take[lane] = count
+    return FIRE
+
+
+@shared
+def fire_lanes(view: View, counts: IntArray) -> int:
+    """Fire ``counts[lane]`` requests from the head of each lane as one batch; counts: int64
+    (lanes,).
+    """
+    for lane in range(view.take.shape[0]):
+        view.take[lane] = counts[lane]
+    return FIRE
+
+
+@shared
+def wait_until(instant_ns: int) -> int:
+    """Fire nothing; ask again at ``instant_ns`` at the latest."""
+    return instant_ns
+
+
+@shared
+def wait() -> int:
+    """Fire nothing; ask again at the next event."""
+    return NEVER
+
+
+@shared
+def later(instant_ns: int, delay_ns: int) -> int:
+    """``instant_ns + delay_ns``, or NEVER where that would overflow."""
+    if delay_ns >= NEVER - instant_ns:
+        return NEVER
+    return instant_ns + delay_ns
+
+
+@shared
+def oldest_lane(view: View) -> int:
+    """Lane whose head arrived first (the lower lane on a tie); at least one lane is not empty."""
+    best = 0
+    for lane in range(1, view.oldest_ns.shape[0]):
+        if view.oldest_ns[lane] < view.oldest_ns[best]:
+            best = lane
+    return best
+
+
+@shared
+def expected_ns(service_ns: IntArray, length_edges: IntArray, size: int, longest: int) -> float:
+    """Service time of a batch without noise: linear in length between the edges.
+
+    Args:
+        service_ns: int64 (largest batch, edges), row ``k - 1`` is batch size ``k``.
+        length_edges: int64 (edges,), increasing; one edge means that length does not matter.
+        size: batch size, 1 to ``service_ns.shape[0]``.
+        longest: longest length in the batch.  Below the first edge it is padded up to it; above the
+        last edge
+            the last column holds (drivers admit nothing longer).
+    """
+    last = length_edges.shape[0] - 1
+    if longest <= length_edges[0]:
+        return float(service_ns[size - 1, 0])
+    if longest >= length_edges[last]:
+        return float(service_ns[size - 1, last])
+    right = 1
+    while length_edges[right] < longest:
+        right += 1
+    below = length_edges[right - 1]
+    share = (longest - below) / (length_edges[right] - below)
+    low = service_ns[size - 1, right - 1]
+    return float(low + share * (service_ns[size - 1, right] - low))
+
+
+def lane_count(policy: Policy) -> int:
+    """Number of lanes of a policy; 1 where it defines none."""
+    lanes = getattr(policy, "lanes", None)
+    return 1 if lanes is None else int(lanes())
+
+
+def memory_slots(policy: Policy) -> int:
+    """Number of float64 cells that a policy remembers; 0 where it defines none."""
+    return int(getattr(policy, "memory_slots", 0))
+
+
+def bind(
+    policy: Policy,
+    service_ns: IntArray,
+    length_edges: IntArray,
+    tiers: tuple[Tier, ...] = (Tier("all"),),
+    servers: int = 1,
+) -> Policy:
+    """Give a policy what it may know of the profile.
+
+    Args:
+        policy: any policy; without a ``bind`` of its own it comes back as it is.
+        service_ns: int64 (largest batch, edges), medians of the profile.
+        length_edges: int64 (edges,).
+        tiers: the tiers of the workload, most urgent first.
+        servers: how many servers share the queue.
+
+    Raises:
+        ValueError: a parameter of the policy is out of range; the message gives rule and value.
+    """
+    own = getattr(policy, "bind", None)
+    if own is None:
+        return policy
+    bound: Policy = own(service_ns, length_edges, tiers, servers)
+    return bound

@@ -1,0 +1,1 @@
+"""Latency profiles: measured samples on a grid of batch size and length."""

@@ -1,0 +1,1 @@
+"""Drivers that run a policy on a workload, and what is derived from their traces."""

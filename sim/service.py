@@ -1,0 +1,103 @@
+"""The service side of a run: how long a batch takes, on how many servers, with which luck, and who
+may wait.
+
+Everything that is random was drawn before the run, so that every driver and every policy sees the
+same luck:
+the k-th batch on a server uses the k-th draw of that server's stream (common random numbers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.contract import NEVER, FloatArray, IntArray, expected_ns, shared
+
+SCORE_LIMIT = 4.0
+"""Normal scores are clipped to +-4 before they index a quantile table (6e-5 of all draws)."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Factors on the interpolated service time, drawn in advance.
+
+    ``draws`` are normal scores where there is a quantile table, and the factors themselves where
+    there is none.
+    The stream of a server repeats after its last draw (the experiments draw up to 2**22 per
+    server).
+    """
+
+    draws: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((1, 1, 0), dtype=np.float32)
+    )
+    """float32 (models, servers, draws); no draws: no noise."""
+    quantiles: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    """float64 (classes, knots): the factor at equally spaced normal scores from -SCORE_LIMIT to
+    SCORE_LIMIT.
+    """
+    class_of_size: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """int64 (largest batch + 1,): row of ``quantiles`` for each batch size."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What serves the queue.  One model for all tiers, or one per tier (then a mixed batch costs
+    the largest).
+    """
+
+    service_ns: IntArray
+    """int64 (models, largest batch, edges): time without noise; models is 1 or the number of tiers.
+    """
+    length_edges: IntArray
+    """int64 (edges,), increasing, in the unit of the workload's lengths."""
+    servers: int = 1
+    noise: Noise = field(default_factory=Noise)
+    capacity: int = NEVER
+    """Arrivals that find this many requests waiting (or in the system) are rejected."""
+    capacity_counts_in_system: bool = False
+    longest_admitted: int = NEVER
+    """Longer requests are rejected on arrival (``over_length = "reject"``)."""
+
+    @property
+    def largest_batch(self) -> int:
+        """Largest batch size of the profile."""
+        return int(self.service_ns.shape[1])
+
+
+@shared
+def noise_factor(
+    draws: NDArray[np.float32],
+    quantiles: FloatArray,
+    class_of_size: IntArray,
+    model: int,
+    server: int,
+    k: int,
+    size: int,
+) -> float:
+    """Factor of the ``k``-th batch (from 0) on a server."""
+    if draws.shape[2] == 0:
+        return 1.0
+    draw = float(draws[model, server, k % draws.shape[2]])
+    if quantiles.shape[0] == 0:
+        return draw
+    knots = quantiles.shape[1]
+    place = (
+        (min(max(draw, -SCORE_LIMIT), SCORE_LIMIT) + SCORE_LIMIT)
+        / (2.0 * SCORE_LIMIT)
+        * (knots - 1)
+    )
+    left = min(int(place), knots - 2)
+    row = class_of_size[size]
+    low = quantiles[row, left]
+    return float(low + (place - left) * (quantiles[row, left + 1] - low))
+
+
+@shared
+def drawn_ns(expected: float, factor: float) -> int:
+    """Service time with noise: rounded half to even, at least 1 ns."""
+    return max(1, int(np.rint(expected * factor)))
+
+
+__all__ = ["SCORE_LIMIT", "Noise", "Service", "drawn_ns", "expected_ns", "noise_factor"]
