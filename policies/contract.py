@@ -1,24 +1,21 @@
 """What a batching policy sees, what it may answer, and the words that both use.
 
-A policy is a :class:`typing.NamedTuple` of tuned numbers with one pure method, ``decide(self,
-view)``.
-The SimPy model, the compiled kernel and the live server all call that same method.
+A policy is a :class:`typing.NamedTuple` of tuned numbers with one pure method, ``decide``.  The
+SimPy model, the compiled kernel and the live server all call that same method.
 
 Rules of the contract (tests and drivers refer to these numbers):
 
 1. ``decide`` reads nothing but its own fields and the view: no clock, no random number, no I/O.
 2. ``decide`` writes nothing but ``view.take`` (through :func:`fire` and :func:`fire_lanes`) and
-``view.memory``.
+   ``view.memory``.
 3. It returns what :func:`fire`, :func:`fire_lanes`, :func:`wait_until` or :func:`wait` return, and
-nothing else.
+   nothing else.
 4. Asked twice on an unchanged view it answers the same, and the second call changes nothing.
 5. It is asked only when a server is idle and at least one request waits.
-6. A fired batch takes requests from the heads of lanes only, at least one, never more than wait
-there and never
-   more than the profile's largest batch.
+6. A fired batch takes requests from the heads of lanes only: at least one, never more than wait
+   there, and never more than the profile's largest batch.
 7. An instant given to ``wait_until`` lies in the future.  An earlier event (an arrival, a
-completion, an expiry)
-   asks again anyway.
+   completion, an expiry) asks again anyway.
 8. Everything in a policy is a number or a numpy array of int64 or float64, so that it compiles.
 
 A policy class may also define (each is optional):
@@ -29,11 +26,10 @@ A policy class may also define (each is optional):
     its lanes, and the lane of an arrival.  Without them there is one lane.
 ``observe(self, view) -> None``
     called once for each completed batch, before the arrivals of that instant; writes
-    ``view.memory`` only.
+    ``view.memory`` only.  The server at hand is the one that finished.
 ``bind(self, service_ns, length_edges, tiers, servers) -> policy``
     checks the parameters (``ValueError`` with the rule and the value) and takes what the rule may
-    know of the
-    profile; called once before a run.
+    know of the profile; called once before a run.
 """
 
 from __future__ import annotations
@@ -80,8 +76,9 @@ NO_EDGES: IntArray = np.zeros(0, dtype=np.int64)
 
 
 class View(NamedTuple):
-    """The queue and the servers at one instant.  Numbers and arrays only; times in ns; ids index
-    the request arrays.
+    """The queue and the servers at one instant: numbers and arrays only.
+
+    Times are in ns; ids index the request arrays.
     """
 
     now_ns: int
@@ -168,8 +165,11 @@ def fire(view: View, lane: int, count: int) -> int:
 
 @shared
 def fire_lanes(view: View, counts: IntArray) -> int:
-    """Fire ``counts[lane]`` requests from the head of each lane as one batch; counts: int64
-    (lanes,).
+    """Fire ``counts[lane]`` requests from the head of each lane as one batch.
+
+    Args:
+        view: the view that was given to ``decide``.
+        counts: int64 (lanes,).
     """
     for lane in range(view.take.shape[0]):
         view.take[lane] = counts[lane]

@@ -1,9 +1,7 @@
-"""The service side of a run: how long a batch takes, on how many servers, with which luck, and who
-may wait.
+"""The service side of a run: how long a batch takes, on how many servers, and who may wait.
 
-Everything that is random was drawn before the run, so that every driver and every policy sees the
-same luck:
-the k-th batch on a server uses the k-th draw of that server's stream (common random numbers).
+Everything random was drawn before the run, so that every driver and every policy sees the same
+luck: the k-th batch on a server uses the k-th draw of its stream (common random numbers).
 """
 
 from __future__ import annotations
@@ -24,9 +22,7 @@ class Noise:
     """Factors on the interpolated service time, drawn in advance.
 
     ``draws`` are normal scores where there is a quantile table, and the factors themselves where
-    there is none.
-    The stream of a server repeats after its last draw (the experiments draw up to 2**22 per
-    server).
+    there is none.  The stream of a server starts again after its last draw.
     """
 
     draws: NDArray[np.float32] = field(
@@ -34,22 +30,20 @@ class Noise:
     )
     """float32 (models, servers, draws); no draws: no noise."""
     quantiles: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
-    """float64 (classes, knots): the factor at equally spaced normal scores from -SCORE_LIMIT to
-    SCORE_LIMIT.
-    """
+    """float64 (classes, knots): the factor at equally spaced normal scores, -4 to +4."""
     class_of_size: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """int64 (largest batch + 1,): row of ``quantiles`` for each batch size."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What serves the queue.  One model for all tiers, or one per tier (then a mixed batch costs
-    the largest).
+    """What serves the queue: one model for all tiers, or one per tier.
+
+    With one model per tier a mixed batch costs the largest of its tiers' times.
     """
 
     service_ns: IntArray
-    """int64 (models, largest batch, edges): time without noise; models is 1 or the number of tiers.
-    """
+    """int64 (models, largest batch, edges): time without noise; 1 model, or one per tier."""
     length_edges: IntArray
     """int64 (edges,), increasing, in the unit of the workload's lengths."""
     servers: int = 1
