@@ -1,1 +1,37 @@
-"""Batching rules: numbers and one pure method each."""
+"""Batching rules: numbers and one pure method each.
+
+``POLICIES`` maps the ``kind`` of a scenario file to its class; the first line of a class's
+docstring describes it.
+"""
+
+from __future__ import annotations
+
+from .aimd import Aimd
+from .balanced_cap import BalancedCap
+from .deadline_aware import DeadlineAware
+from .greedy import Greedy
+from .length_bucketed import LengthBucketed
+from .nearest_lengths import NearestLengths
+from .preferred_sizes import PreferredSizes
+from .queue_depth_wait import QueueDepthWait
+from .rate_aware import RateAware
+from .size_or_timeout import SizeOrTimeout
+from .snap import Snap
+from .static import Static
+from .token_budget import TokenBudget
+
+POLICIES: dict[str, type] = {
+    "static": Static,
+    "greedy": Greedy,
+    "size_or_timeout": SizeOrTimeout,
+    "preferred_sizes": PreferredSizes,
+    "queue_depth_wait": QueueDepthWait,
+    "aimd": Aimd,
+    "deadline_aware": DeadlineAware,
+    "rate_aware": RateAware,
+    "length_bucketed": LengthBucketed,
+    "nearest_lengths": NearestLengths,
+    "token_budget": TokenBudget,
+    "snap": Snap,
+    "balanced_cap": BalancedCap,
+}

@@ -1,45 +1,44 @@
-"""Fire when enough requests wait, or when the oldest has waited long enough: (min, max, wait) as
-one rule.
+"""Fire when enough requests wait, or when the oldest has waited long enough.
+
+Minimum size, maximum size and wait are one rule.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from policies.contract import IntArray, Tier, View, fire, later, wait_until
+from .contract import IntArray, Tier, View, fire, later, wait_until
+from .parameters import within
 
 
 class SizeOrTimeout(NamedTuple):
-    """Dispatch ``min(queue, max_batch_size)`` once ``min_batch_size`` wait or the timer has run
-    out.
+    """Dispatch ``min(queue, max_batch_size)`` once enough wait or the timer has run out.
 
+    Enough is ``min_batch_size``; 0 stands for ``max_batch_size``: a full batch or the timer.
     The timer runs from the arrival of the oldest request, also while every server is busy (Triton's
     ``max_queue_delay_microseconds``); with ``from_idle`` it starts no earlier than the server
-    became idle.
-    ``min_batch_size = 0`` stands for ``max_batch_size``: a full batch or the timer.
+    became idle (Ray Serve's ``batch_wait_timeout_s``).
     """
 
     max_batch_size: int
     max_wait_ns: int
     min_batch_size: int = 0
-    from_idle: int = 0
+    from_idle: bool = False
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int
     ) -> SizeOrTimeout:
         """Check the parameters against the profile's largest batch."""
-        if not 1 <= self.max_batch_size <= service_ns.shape[0]:
-            raise ValueError(
-                f"`1 <= max_batch_size <= {service_ns.shape[0]}` must hold, but got
-                {self.max_batch_size}"
-            )
-        return self._replace(min_batch_size=self.min_batch_size or self.max_batch_size)
+        within("max_batch_size", self.max_batch_size, 1, service_ns.shape[0])
+        within("max_wait_ns", self.max_wait_ns, 0)
+        smallest = within("min_batch_size", self.min_batch_size, 0, self.max_batch_size)
+        return self._replace(min_batch_size=smallest or self.max_batch_size)
 
     def decide(self, view: View) -> int:
-        """See the class."""
+        """Fire when enough wait or the timer has run out."""
         waiting = view.waiting[0]
         start_ns = view.oldest_ns[0]
-        if self.from_idle != 0:
+        if self.from_idle:
             start_ns = max(start_ns, view.idle_since_ns)
         due_ns = later(start_ns, self.max_wait_ns)
         if waiting >= self.min_batch_size or view.now_ns >= due_ns:

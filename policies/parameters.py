@@ -1,0 +1,85 @@
+"""How rules check their parameters when they are bound: one sentence with the rule and the value.
+
+Rules of this module:
+
+1. ``max_batch_size = 0`` stands for the profile's largest batch, wherever it is allowed.
+2. Binding is repeatable: a bound rule bound again to the same profile comes back the same.
+3. Arrays come back as copies: int64, contiguous and writable, so that compiled types never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import NEVER, IntArray, Tier
+
+NO_VALUES: IntArray = np.zeros(0, dtype=np.int64)
+"""Default of an array parameter: nothing was said."""
+
+
+def require(holds: bool, rule: str, **values: object) -> None:
+    """Raise ``ValueError`` with the rule and the values, unless it holds."""
+    if not holds:
+        given = ", ".join(f"{name}={value}" for name, value in values.items())
+        raise ValueError(f"`{rule}` must hold, but got ({given})")
+
+
+def within(name: str, value: int, low: int, high: int = NEVER) -> int:
+    """``value``, which has to be a whole number from ``low`` to ``high``."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    require(whole, f"{name} is a whole number", **{name: value})
+    rule = f"{low} <= {name}" if high == NEVER else f"{low} <= {name} <= {high}"
+    require(low <= value <= high, rule, **{name: value})
+    return int(value)
+
+
+def largest_or(value: int, service_ns: IntArray) -> int:
+    """``max_batch_size``, or the profile's largest batch where it is 0."""
+    largest = service_ns.shape[0]
+    return within("max_batch_size", value, 0, largest) or largest
+
+
+def whole_array(name: str, values: int | Iterable[int] | IntArray) -> IntArray:
+    """A copy as int64 (n,); a single number becomes an array of one."""
+    given: NDArray[np.generic] = np.atleast_1d(np.array(values))
+    whole = given.ndim == 1 and (given.size == 0 or given.dtype.kind in "iu")
+    require(whole, f"{name} is a list of whole numbers", **{name: values})
+    return given.astype(np.int64, order="C", copy=True)
+
+
+def one_per_lane(
+    name: str, values: IntArray, lanes: int, low: int, high: int, default: int
+) -> IntArray:
+    """A value for each lane: none given means ``default``, a single one is for all."""
+    given = whole_array(name, values)
+    if given.size == 0:
+        given = np.array([default], dtype=np.int64)
+    if given.size == 1:
+        given = np.repeat(given, lanes)
+    require(given.size == lanes, f"{name} has 1 or {lanes} values", **{name: given.tolist()})
+    for value in given.tolist():
+        within(name, value, low, high)
+    return given
+
+
+def tightest_slo_ns(slo_ns: int, tiers: tuple[Tier, ...]) -> int:
+    """The objective given, or the tightest among the tiers where it is 0."""
+    if within("slo_ns", slo_ns, 0) == 0:
+        slo_ns = min(tier.slo_ns for tier in tiers)
+    require(0 < slo_ns < NEVER, "slo_ns > 0, or a tier has an SLO", slo_ns=slo_ns % NEVER)
+    return int(slo_ns)
+
+
+def slo_per_tier_ns(slo_ns: int, tiers: tuple[Tier, ...]) -> IntArray:
+    """Objective of each tier, int64 (tiers,): ``slo_ns`` for all where it is given.
+
+    A tier without an objective is held to the loosest of the others, so that none waits forever.
+    """
+    tightest = tightest_slo_ns(slo_ns, tiers)
+    if slo_ns > 0:
+        return np.full(len(tiers), tightest, dtype=np.int64)
+    loosest = max(tier.slo_ns for tier in tiers if tier.slo_ns < NEVER)
+    return np.array([min(tier.slo_ns, loosest) for tier in tiers], dtype=np.int64)
