@@ -1,0 +1,139 @@
+"""``--set KEY=VALUE``: change any key of a scenario before it is checked, and ranges for sweeps.
+
+1. The value is what TOML would take on the right of ``=``; a bare word is a text.
+2. A key that a table does not have yet is added; wrong keys are found by the schema afterwards.
+3. Setting one of several alternatives (``load``, ``rate_per_s``) removes the others.
+4. A tier is named by its name or by its place from 0: ``workload.tiers.0.share=0.5``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from .sentences import ScenarioError, suggestion
+
+ALTERNATIVES = (
+    frozenset({"rate_per_s", "load", "time_scale"}),
+    frozenset({"requests", "duration_s"}),
+    frozenset({"profile", "model"}),
+)
+"""Keys of one table of which at most one can hold."""
+
+BARE_WORD = re.compile(r"[^\s\"'\[\]{},=#]+")
+"""What may stand without quotes: a name or a path."""
+
+
+class Override(NamedTuple):
+    """One ``--set``, as it was typed and as it is meant."""
+
+    text: str
+    key: tuple[str, ...]
+    value: Any
+
+
+def parse_override(text: str) -> Override:
+    """Take ``workload.requests=1000`` apart.
+
+    Raises:
+        ScenarioError: there is no ``=``, a part of the key is empty, or the value is not TOML.
+    """
+    key, equals, right = text.partition("=")
+    parts = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(parts):
+        raise ScenarioError(
+            f"--set {text}: must be KEY=VALUE with a dotted key, as in workload.requests=1000000"
+        )
+    return Override(text, parts, _value(text, right.strip()))
+
+
+def _value(text: str, right: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {right}", parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        if BARE_WORD.fullmatch(right):
+            return right
+        raise ScenarioError(
+            f"--set {text}: {right or 'nothing'} is no TOML value, which is a number, a word, "
+            'a "text", [a, list] or { a = table }'
+        ) from error
+    if set(parsed) != {"value"}:
+        raise ScenarioError(f"--set {text}: must hold one value on one line")
+    return parsed["value"]
+
+
+def apply_override(content: dict[str, Any], override: Override) -> None:
+    """Put the value of an override into a scenario's content, in place.
+
+    Raises:
+        ScenarioError: the key leads through something that is not a table.
+    """
+    here: Any = content
+    for depth, part in enumerate(override.key[:-1]):
+        if isinstance(here, list):
+            here = here[_place(here, part, override, depth)]
+        else:
+            here = here.setdefault(part, {})
+        if not isinstance(here, dict | list):
+            path = ".".join(override.key[: depth + 1])
+            raise ScenarioError(
+                f"--set {override.text}: {path} is a value, so {override.key[depth + 1]} "
+                "cannot be set inside it"
+            )
+    last = override.key[-1]
+    if isinstance(here, list):
+        here[_place(here, last, override, len(override.key) - 1)] = override.value
+        return
+    for group in ALTERNATIVES:
+        for other in group & here.keys() if last in group else ():
+            del here[other]
+    here[last] = override.value
+
+
+def _place(items: list[Any], part: str, override: Override, depth: int) -> int:
+    """Index of a list's item that a key names by number or by its ``name``."""
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    names = [item.get("name") for item in items if isinstance(item, dict)]
+    if part in names:
+        return names.index(part)
+    path = ".".join(override.key[:depth])
+    known = [str(i) for i in range(len(items))] + [str(name) for name in names if name]
+    raise ScenarioError(
+        f"--set {override.text}: {path} has no item {part}; {suggestion(part, known)}"
+    )
+
+
+def parse_range(text: str) -> tuple[Any, ...]:
+    """The values of a sweep: ``1,2,4`` as they stand, ``0.1:0.9:9`` as nine equal steps.
+
+    Raises:
+        ScenarioError: neither form, or fewer than two steps.
+    """
+    if text.count(":") == 2 and not text.startswith(("[", "{", '"')):
+        return _steps(text)
+    try:
+        return tuple(tomllib.loads(f"value = [{text}]", parse_float=Decimal)["value"])
+    except tomllib.TOMLDecodeError as error:
+        values = [item.strip() for item in text.split(",")]
+        if not all(BARE_WORD.fullmatch(item) for item in values):
+            raise ScenarioError(
+                f"{text!r} must be a list as in 1,2,4 or FIRST:LAST:COUNT"
+            ) from error
+    return tuple(_value(item, item) for item in values)
+
+
+def _steps(text: str) -> tuple[Decimal, ...]:
+    try:
+        first, last, count = (Decimal(part.strip()) for part in text.split(":"))
+        if not (first.is_finite() and last.is_finite()) or count != int(count) or count < 2:
+            raise ValueError
+    except (ValueError, InvalidOperation, OverflowError) as error:
+        raise ScenarioError(
+            f"{text!r} must be FIRST:LAST:COUNT with numbers and a count of at least 2, "
+            "as in 0.1:0.9:9"
+        ) from error
+    steps = int(count) - 1
+    return tuple(first + (last - first) * i / steps for i in range(steps + 1))

@@ -1,0 +1,171 @@
+"""Every key of a scenario file, with its default and what it must be.
+
+1. Tables are frozen; an unknown key is an error that names the nearest one.
+2. A key says its unit.  Numbers with a point stay decimal, as the file writes them, so that 2.35 ms
+   becomes exactly 2,350,000 ns.
+3. Nothing is drawn, looked up or converted here.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from .schema_arrivals import Arrivals, Closed, TraceFile
+from .schema_service import Model, Service, Timeout
+from .sentences import broken_rule, missing_key
+from .tables import Table, chosen_by_key
+from .values import (
+    Count,
+    Index,
+    MillisecondsAbove0,
+    Percentile,
+    Positive,
+    Seconds,
+    Share,
+    Text,
+    one_of,
+)
+
+Unit = Annotated[str, one_of("tokens", "audio_ms")]
+
+
+class Dataset(Table):
+    """Lengths as a public data set has them."""
+
+    dataset: Text
+
+
+class Constant(Table):
+    """One length for all; its unit is the profile's unless it is given."""
+
+    constant: Count
+    unit: Unit | None = None
+
+
+class Lognormal(Table):
+    """Lognormal lengths, conditioned to the range from ``min`` to ``max``."""
+
+    distribution: Annotated[str, one_of("lognormal")]
+    median: Positive = Field(description="the median length before cutting")
+    sigma: Positive = Field(description="the standard deviation of the logarithm")
+    min: Count = 1
+    max: Count = Field(description="the longest length")
+    unit: Unit | None = None
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.min > self.max:
+            raise broken_rule("min must not be above max")
+        return self
+
+
+class Column(Table):
+    """Lengths from a column of the trace that gives the arrivals."""
+
+    column: Text
+    unit: Unit | None = None
+
+
+Lengths = Annotated[
+    Dataset | Constant | Lognormal | Column,
+    chosen_by_key(dataset=Dataset, constant=Constant, distribution=Lognormal, column=Column),
+]
+
+
+class Slo(Table):
+    """A latency target: the percentile has to stay at or below ``ms``."""
+
+    ms: MillisecondsAbove0 = Field(description="the latency target in milliseconds")
+    percentile: Percentile = Decimal(99)
+
+
+class Tier(Table):
+    """A class of requests; what it does not give itself it shares with the others."""
+
+    name: Text = Field(description="the name of the tier")
+    share: Share | None = None
+    arrivals: Arrivals | None = None
+    lengths: Lengths | None = None
+    timeout: Timeout | None = None
+    model: Model | None = None
+    slo: Slo | None = None
+
+
+class Workload(Table):
+    """Who arrives when, how long each request is, and how patient."""
+
+    requests: Count | None = None
+    duration_s: Seconds | None = None
+    arrivals: Arrivals | None = None
+    lengths: Lengths | None = None
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _how_many(self) -> Self:
+        if self.requests is not None and self.duration_s is not None:
+            raise broken_rule("give requests or duration_s, not both")
+        replayed = isinstance(self.arrivals, TraceFile)
+        if self.requests is None and self.duration_s is None and not replayed:
+            raise missing_key("requests", "how many requests to draw (or duration_s)")
+        if self.requests is None and isinstance(self.arrivals, Closed):
+            raise missing_key("requests", "how many requests a closed loop runs for")
+        return self
+
+    @model_validator(mode="after")
+    def _tiers_share_or_arrive(self) -> Self:
+        tiers = self.tiers or ()
+        names = [tier.name for tier in tiers]
+        for name in names:
+            if names.count(name) > 1:
+                raise broken_rule(f"every tier needs a name of its own, but two are {name!r}")
+        own = [tier.arrivals is not None for tier in tiers]
+        if any(own):
+            self._tiers_arrive_on_their_own()
+        elif self.arrivals is None:
+            raise missing_key("arrivals", "how requests arrive: a table with the key process")
+        elif len(tiers) == 1 and tiers[0].share is None:
+            pass
+        elif tiers and any(tier.share is None for tier in tiers):
+            raise broken_rule("every tier needs a share (or every tier arrivals of its own)")
+        elif tiers and sum(tier.share or 0 for tier in tiers) != 1:
+            raise broken_rule("the shares of the tiers must add up to 1")
+        return self
+
+    def _tiers_arrive_on_their_own(self) -> None:
+        tiers = self.tiers or ()
+        if self.arrivals is not None:
+            raise broken_rule("give arrivals once, in workload or in every tier")
+        for tier in tiers:
+            if tier.arrivals is None or tier.share is not None:
+                raise broken_rule("where one tier has arrivals of its own, every tier needs them")
+
+
+class Run(Table):
+    """How a scenario is run."""
+
+    replications: Count = 1
+
+
+class Seeds(Table):
+    """One seed for each source of randomness, so that changing one changes one thing."""
+
+    arrivals: Index = 1
+    lengths: Index = 2
+    service: Index = 3
+    timeouts: Index = 4
+    tuner: Index = 5
+
+
+class Spec(Table):
+    """A whole scenario file."""
+
+    name: Text | None = None
+    description: Text | None = None
+    workload: Workload = Field(description="a table [workload]")
+    service: Service = Field(description="a table [service]")
+    policies: dict[str, dict[str, Any]] = Field(description="a table [policies.NAME] with a kind")
+    run: Run = Run()
+    seeds: Seeds = Seeds()

@@ -1,0 +1,113 @@
+"""How a mistake in a scenario is told: one sentence with file, key, value and what would be right.
+
+Validators of :mod:`experiments.schema` raise :func:`wrong`, :func:`unknown_key`,
+:func:`missing_key` or :func:`broken_rule`; :func:`sentence` joins the first of them with the place.
+No wording of pydantic reaches the user.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+LONGEST_VALUE = 60
+"""Characters of a value that are shown; the rest is cut, so that the sentence stays readable."""
+
+TAG = "~"
+"""First letter of a union's tags, which pydantic puts into locations and no key begins with."""
+
+
+class ScenarioError(ValueError):
+    """A scenario, an override or a reference in it is wrong: one sentence says where and how."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that looks most like ``word``, or None where nothing does."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """``did you mean ...?`` where a known word is near, else the list of known words."""
+    names = sorted(known)
+    near = nearest(word, names)
+    if near is not None:
+        return f"did you mean {prefix}{near}?"
+    return f"known are {', '.join(names)}" if names else "nothing is known there"
+
+
+def shown(value: Any) -> str:
+    """A value as TOML writes it, cut to a readable length."""
+    text = _toml(value)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, Decimal):
+        return {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}.get(str(value), str(value))
+    return str(value)
+
+
+def wrong(right: str) -> PydanticCustomError:
+    """The value at hand is not ``right``, a noun phrase such as *a whole number*."""
+    return PydanticCustomError("wrong_value", "{right}", {"right": right})
+
+
+def unknown_key(key: str, known: Iterable[str]) -> PydanticCustomError:
+    """The table at hand has a key that it does not take."""
+    return PydanticCustomError("unknown_key", "{key}", {"key": key, "known": sorted(known)})
+
+
+def missing_key(key: str, right: str) -> PydanticCustomError:
+    """The table at hand lacks a key that has no default; ``right`` says what to give."""
+    return PydanticCustomError("missing_key", "{key}", {"key": key, "right": right})
+
+
+def broken_rule(rule: str) -> PydanticCustomError:
+    """Keys of the table at hand contradict each other; ``rule`` is what must hold."""
+    return PydanticCustomError("broken_rule", "{rule}", {"rule": rule})
+
+
+def dotted(parts: Iterable[str | int]) -> str:
+    """Where a value stands: ``workload.tiers.0.share``."""
+    return ".".join(str(part) for part in parts)
+
+
+def sentence(error: ValidationError, content: Mapping[str, Any]) -> tuple[str, str]:
+    """The most telling mistake of a validation as (key, sentence without its file).
+
+    An unknown key comes first: it often explains why another one is missing.
+    """
+    order = ("unknown_key", "wrong_value", "missing_key", "broken_rule")
+    rank = {kind: place for place, kind in enumerate(order)}
+    worst = min(error.errors(), key=lambda item: rank.get(item["type"], len(order)))
+    key = dotted(p for p in worst["loc"] if not str(p).startswith(TAG))
+    value, details = worst["input"], worst.get("ctx", {})
+    prefix = f"{key}." if key else ""
+    match worst["type"]:
+        case "unknown_key":
+            name = details["key"]
+            hint = suggestion(name, details["known"], prefix)
+            return prefix + name, f"unknown key {prefix}{name} = {shown(value[name])}; {hint}"
+        case "missing_key":
+            full = prefix + details["key"]
+            return full, f"{full} is missing; give {details['right']}"
+        case "wrong_value":
+            return key, f"{key} = {shown(value)} must be {details['right']}"
+        case "broken_rule":
+            return key, f"{key or 'the scenario'}: {details['rule']}, but got {shown(value)}"
+    raise AssertionError(f"the schema raised {worst['type']} at {key} of {list(content)}")

@@ -1,0 +1,102 @@
+"""Tables of a scenario file that know their keys, and unions that a key chooses from.
+
+Every mistake is raised as one of the kinds of :mod:`experiments.sentences`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
+from pydantic_core import core_schema
+
+from .sentences import TAG, broken_rule, missing_key, suggestion, unknown_key, wrong
+
+
+class Table(BaseModel):
+    """A TOML table: knows its keys, and tells a wrong or missing one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise wrong(f"a table with the keys {', '.join(cls.model_fields)}")
+        for key in value:
+            if key not in cls.model_fields:
+                raise unknown_key(key, cls.model_fields)
+        for key, field in cls.model_fields.items():
+            if field.is_required() and key not in value:
+                raise missing_key(key, field.description or "a value")
+        return value
+
+
+def require_one(table: Table, *keys: str) -> None:
+    """Exactly one of a table's keys must be given."""
+    given = [key for key in keys if getattr(table, key) is not None]
+    if len(given) != 1:
+        raise broken_rule(f"give exactly one of {' and '.join(keys)}")
+
+
+class Choice:
+    """Annotation of a union of tables: how to see which of them a value is meant to be."""
+
+    def __init__(
+        self,
+        tables: dict[str, type[Table]],
+        check: Callable[[Any], Any],
+        word: Callable[[Any], str],
+    ) -> None:
+        self.tables = tables
+        self.check = check
+        self.word = word
+
+    def __get_pydantic_core_schema__(
+        self, _source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """A tagged union whose mistakes are told before pydantic sees them."""
+        members = {TAG + word: handler.generate_schema(t) for word, t in self.tables.items()}
+        union = core_schema.tagged_union_schema(members, lambda value: TAG + self.word(value))
+        return core_schema.no_info_before_validator_function(self.check, union)
+
+
+def chosen_by(key: str, **tables: type[Table]) -> Choice:
+    """A union of tables that a word under ``key`` chooses from.
+
+    The word alone stands for a table with nothing else: ``"none"`` for ``{ kind = "none" }``.
+    """
+    words = ", ".join(tables)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            value = {key: value}
+        if not isinstance(value, dict):
+            raise wrong(f"a table with the key {key}, one of {words}")
+        if key not in value:
+            raise missing_key(key, f"one of {words}")
+        if not isinstance(value[key], str) or value[key] not in tables:
+            hint = suggestion(str(value[key]), tables)
+            raise broken_rule(f"{key} must be one of {words}; {hint}")
+        return value
+
+    return Choice(tables, check, lambda value: str(value[key]))
+
+
+def chosen_by_key(**tables: type[Table]) -> Choice:
+    """A union of tables of which each has one key that no other has."""
+    words = ", ".join(tables)
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise wrong(f"a table with one of the keys {words}")
+        if sum(key in value for key in tables) != 1:
+            known = {key for table in tables.values() for key in table.model_fields}
+            strangers = [key for key in value if key not in known]
+            if strangers:
+                raise unknown_key(strangers[0], known)
+            raise broken_rule(f"give exactly one of {words}")
+        return value
+
+    return Choice(tables, check, lambda value: next(key for key in tables if key in value))
