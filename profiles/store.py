@@ -1,0 +1,132 @@
+"""Profiles on disk: ``NAME.csv`` with the grid, ``NAME.json`` beside it with everything else.
+
+Format 1:
+
+1. ``NAME.csv``: ``batch_size, length, latency_ms`` and any of ``p50_ms, p90_ms, p95_ms, p99_ms``;
+   one row per point of a full grid, in any order.
+2. ``NAME.json``: ``format``, ``length_unit``, ``statistic`` and the fields of
+   :class:`profiles.Metadata`.
+3. ``NAME.samples.csv.gz``, where raw calls were kept: ``batch_size, length, start_ns, latency_ns``,
+   one row per call, in the order in which they were made.
+
+The name of a profile is the name of its files; its identity is :func:`fingerprint`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import hashlib
+from pathlib import Path
+
+from .codec import grid_text, read_grid, read_samples, read_side, samples_text, side_text
+from .latency import Profile, Samples
+from .metadata import ProfileError, from_mapping
+
+SHIPPED = tuple(Path(__file__).parent / folder for folder in ("published", "measured"))
+GRID, SIDE, SAMPLES = ".csv", ".json", ".samples.csv.gz"
+
+
+def names() -> list[str]:
+    """Names of the shipped profiles, sorted."""
+    return sorted(side.stem for folder in SHIPPED for side in folder.glob(f"*{SIDE}"))
+
+
+def load(name_or_path: str | Path) -> Profile:
+    """A shipped profile by its name, or any profile by the path of one of its files.
+
+    Raises:
+        ProfileError: there is no such profile, or a file of it is broken.
+    """
+    folder, name = _find(str(name_or_path))
+    grid_path, side_path = folder / f"{name}{GRID}", folder / f"{name}{SIDE}"
+    side = read_side(_text(side_path), str(side_path))
+    unit, statistic = side.pop("length_unit"), side.pop("statistic")
+    points = read_grid(_text(grid_path), str(grid_path))
+    samples = _load_samples(folder / f"{name}{SAMPLES}")
+    try:
+        metadata = from_mapping(side)
+    except ProfileError as error:
+        raise ProfileError(f"{side_path}: {error}") from None
+    try:
+        return Profile(
+            name=name,
+            batch_size=points.batch_size,
+            length=points.length,
+            latency_ns=points.latency_ns,
+            length_unit=unit,
+            statistic=statistic,
+            metadata=metadata,
+            percentiles_ns=points.percentiles_ns,
+            samples=samples,
+        )
+    except ProfileError as error:
+        raise ProfileError(f"{folder / name}: {str(error).partition(': ')[2]}") from None
+
+
+def save(profile: Profile, folder: str | Path) -> Path:
+    """Write a profile's files into a folder, which is made if need be.
+
+    Returns:
+        The path of the side file; :func:`load` takes it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    side_path = folder / f"{profile.name}{SIDE}"
+    side_path.write_text(side_text(profile), encoding="utf-8")
+    (folder / f"{profile.name}{GRID}").write_text(grid_text(profile), encoding="utf-8")
+    samples_path = folder / f"{profile.name}{SAMPLES}"
+    if profile.samples is None:
+        samples_path.unlink(missing_ok=True)
+    else:
+        samples_path.write_bytes(gzip.compress(samples_text(profile.samples).encode(), mtime=0))
+    return side_path
+
+
+def fingerprint(profile: Profile) -> str:
+    """SHA-256 of the content (side file, grid, samples), not of the name."""
+    digest = hashlib.sha256((side_text(profile) + grid_text(profile)).encode())
+    if profile.samples is not None:
+        digest.update(samples_text(profile.samples).encode())
+    return digest.hexdigest()
+
+
+def _find(wanted: str) -> tuple[Path, str]:
+    """Folder and name of a profile that is shipped or the user's."""
+    for folder in SHIPPED:
+        if wanted in {side.stem for side in folder.glob(f"*{SIDE}")}:
+            return folder, wanted
+    path = Path(wanted)
+    name = path.name
+    for suffix in (SAMPLES, GRID, SIDE):
+        if name.endswith(suffix):
+            name = name.removesuffix(suffix)
+            break
+    there = [(path.parent / f"{name}{suffix}").is_file() for suffix in (GRID, SIDE)]
+    if not name or not any(there):
+        nearest = difflib.get_close_matches(wanted, names(), n=3, cutoff=0.4)
+        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
+        raise ProfileError(f"{wanted!r} is neither a shipped profile nor a profile's file{hint}")
+    if not all(there):
+        here, missing = (GRID, SIDE) if there[0] else (SIDE, GRID)
+        raise ProfileError(
+            f"{path.parent / name}{here}: a profile is two files, but {name}{missing} is missing"
+        )
+    return path.parent, name
+
+
+def _load_samples(path: Path) -> Samples | None:
+    if not path.exists():
+        return None
+    try:
+        text = gzip.decompress(path.read_bytes()).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: the file must be gzip of UTF-8 text, but: {error}") from None
+    return read_samples(text, str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: the file must be readable UTF-8 text, but: {error}") from None
