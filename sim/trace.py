@@ -1,29 +1,61 @@
-"""The one result type of every driver: what happened to each request and in each batch, in int64
-nanoseconds.
+"""The one result type of every driver: what happened to each request and in each batch.
 
-Everything else (waits, padding, queue depth, utilisation) is derived in :mod:`sim.metrics`, from
-simulated and
-live traces by the same code.
+Times are int64 nanoseconds.  Everything else (waits, padding, queue depth, utilisation) is derived
+in :mod:`sim.metrics` and :mod:`sim.series`, from simulated and live traces by the same code.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import IntArray, Tier
+from policies.contract import NEVER, IntArray, Tier
+
+from .service import Service
+from .workload import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SERVED, REJECTED, EXPIRED, UNFINISHED = 0, 1, 2, 3
 """Values of ``Trace.status``.  UNFINISHED still waits when no event remains."""
 
+STATUS_NAMES = ("served", "rejected", "expired", "unfinished")
+"""The words for the values of ``Trace.status``."""
 
-@dataclass(frozen=True)
+REQUEST_COLUMNS: dict[str, type[np.signedinteger[Any]]] = {
+    "arrival_ns": np.int64,
+    "length": np.int32,
+    "tier": np.int8,
+    "lane": np.int16,
+    "start_ns": np.int64,
+    "finish_ns": np.int64,
+    "batch": np.int32,
+    "server": np.int16,
+    "status": np.int8,
+}
+"""Columns per request, with their dtypes."""
+
+BATCH_COLUMNS: dict[str, type[np.signedinteger[Any]]] = {
+    "start_ns": np.int64,
+    "finish_ns": np.int64,
+    "size": np.int32,
+    "longest": np.int32,
+    "lane": np.int16,
+    "server": np.int16,
+}
+"""Columns per batch, with their dtypes; the fields of :class:`Trace` put ``batch_`` before them."""
+
+
+@dataclass(frozen=True, eq=False)
 class Trace:
-    """Requests are in order of arrival; batches in order of (start, firing).  N requests, M
-    batches.
-    """
+    """N requests in order of arrival, and M batches in order of (start, firing)."""
 
     arrival_ns: IntArray
     """int64 (N,)"""
@@ -63,3 +95,132 @@ class Trace:
 
     def __len__(self) -> int:
         return int(self.arrival_ns.shape[0])
+
+    def equals(self, other: Trace) -> bool:
+        """Whether every column and every label is the same: how drivers are compared."""
+        labels = (self.servers, self.tiers, self.length_unit)
+        return labels == (other.servers, other.tiers, other.length_unit) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in _fields()
+        )
+
+    def check(
+        self,
+        service: Service | None = None,
+        workload: Workload | None = None,
+        *,
+        largest_batch: int | None = None,
+    ) -> None:
+        """Assert the numbered invariants of :mod:`sim.invariants` and :mod:`sim.conformance`.
+
+        Args:
+            service: also holds the trace against the servers, the profile and the capacity.
+            workload: also holds it against who arrived, and how patient they were.
+            largest_batch: the limit on batch sizes; by default the service's.
+
+        Raises:
+            AssertionError: with the number of the invariant and the first request or batch that
+                breaks it.
+        """
+        from . import conformance, invariants
+
+        if largest_batch is None:
+            largest_batch = NEVER if service is None else service.largest_batch
+        invariants.check(self, largest_batch)
+        if workload is not None:
+            conformance.check_workload(self, workload)
+        if service is not None:
+            conformance.check_admission(self, service)
+            conformance.check_times(self, service)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per request; ``status`` is a category."""
+        import pandas as pd
+
+        frame = pd.DataFrame({name: getattr(self, name) for name in REQUEST_COLUMNS})
+        frame["status"] = pd.Categorical.from_codes(
+            self.status.tolist(), categories=pd.Index(STATUS_NAMES)
+        )
+        frame.index.name = "request"
+        return frame
+
+    def batches_frame(self) -> pd.DataFrame:
+        """One row per batch."""
+        import pandas as pd
+
+        frame = pd.DataFrame({name: getattr(self, f"batch_{name}") for name in BATCH_COLUMNS})
+        frame.index.name = "batch"
+        return frame
+
+    def save(self, folder: str | Path, kind: str | None = None) -> Path:
+        """Write ``requests``, ``batches`` and ``trace.json`` into a folder.
+
+        Args:
+            folder: made if it is not there.
+            kind: ``"parquet"`` or ``"csv"``; by default Parquet where pyarrow is installed.
+        """
+        chosen = kind or ("parquet" if find_spec("pyarrow") else "csv")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        requests = {name: getattr(self, name) for name in REQUEST_COLUMNS}
+        batches = {name: getattr(self, f"batch_{name}") for name in BATCH_COLUMNS}
+        _write_table(folder / f"requests.{chosen}", requests)
+        _write_table(folder / f"batches.{chosen}", batches)
+        labels = {
+            "tables": chosen,
+            "servers": self.servers,
+            "length_unit": self.length_unit,
+            "tiers": [tier._asdict() for tier in self.tiers],
+        }
+        (folder / "trace.json").write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Trace:
+        """Read back what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: the folder holds no saved trace.
+            ValueError: a table lacks a column.
+        """
+        folder = Path(folder)
+        labels = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
+        requests = _read_table(folder / f"requests.{labels['tables']}", REQUEST_COLUMNS)
+        batches = _read_table(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
+        return cls(
+            **requests,
+            **{f"batch_{name}": column for name, column in batches.items()},
+            servers=labels["servers"],
+            tiers=tuple(Tier(**tier) for tier in labels["tiers"]),
+            length_unit=labels["length_unit"],
+        )
+
+
+def _fields() -> list[str]:
+    """The array fields of a trace."""
+    return [*REQUEST_COLUMNS, *(f"batch_{name}" for name in BATCH_COLUMNS)]
+
+
+def _write_table(path: Path, columns: dict[str, NDArray[Any]]) -> None:
+    """Write columns as Parquet or CSV, by the file's suffix."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table(columns), path)
+    elif path.suffix == ".csv":
+        import pandas as pd
+
+        pd.DataFrame(columns).to_csv(path, index=False)
+    else:
+        raise ValueError(f"{path}: a trace is saved as `parquet` or `csv`, not `{path.suffix[1:]}`")
+
+
+def _read_table(path: Path, dtypes: dict[str, type[np.signedinteger[Any]]]) -> dict[str, Any]:
+    """Read columns of known dtypes from Parquet or CSV, by the file's suffix."""
+    import pandas as pd
+
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype="int64")
+    missing = [name for name in dtypes if name not in frame.columns]
+    if missing:
+        raise ValueError(f"{path}: column `{missing[0]}` is missing; a trace has {list(dtypes)}")
+    return {name: frame[name].to_numpy().astype(dtype) for name, dtype in dtypes.items()}

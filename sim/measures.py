@@ -1,0 +1,133 @@
+"""The numbers of one policy: for all requests and for each tier, as objects, JSON and frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .intervals import Estimate
+from .stability import Stability
+from .trace import STATUS_NAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+"""The percentiles of latency and wait."""
+
+RATES = (
+    "throughput_per_s",
+    "goodput_per_s",
+    "slo_attainment",
+    "utilisation",
+    "useful_fraction",
+    "mean_batch_size",
+    "padding_waste",
+    "mean_number_in_system",
+)
+"""The names of the estimates of a group that are single numbers."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The numbers of one tier, or of all requests."""
+
+    name: str
+    requests: int
+    served: int
+    rejected: int
+    expired: int
+    unfinished: int
+    latency_ms: dict[str, Estimate]
+    """``mean`` and the percentiles of ``SHARES``."""
+    wait_ms: dict[str, Estimate]
+    throughput_per_s: Estimate
+    """Requests that finish per second."""
+    goodput_per_s: Estimate
+    """Requests that finish within the SLO of their tier per second."""
+    slo_attainment: Estimate | None
+    """None where no tier of the group has an SLO."""
+    utilisation: Estimate
+    """Share of the servers' time in which they are busy: high at any load under a greedy rule."""
+    useful_fraction: Estimate
+    """Unpadded work at the best measured batch size, over the servers' time."""
+    mean_batch_size: Estimate
+    padding_waste: Estimate
+    """Share of the padded lengths that is padding, up to the profile's shortest length included."""
+    mean_number_in_system: Estimate
+
+    def estimate(self, statistic: str) -> Estimate:
+        """One estimate by its name, such as ``latency_ms.p99`` or ``goodput_per_s``."""
+        known = self.estimates()
+        if statistic not in known:
+            raise ValueError(f"`{statistic}` is not measured for `{self.name}`: {list(known)}")
+        return known[statistic]
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Every estimate of the group by its name, such as ``latency_ms.p99``."""
+        tables = (("latency_ms", self.latency_ms), ("wait_ms", self.wait_ms))
+        named = {f"{table}.{key}": one for table, found in tables for key, one in found.items()}
+        rates = {name: getattr(self, name) for name in RATES}
+        return named | {name: one for name, one in rates.items() if one is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers as plain JSON; intervals of the single numbers stand under ``intervals``."""
+        counts = {name: getattr(self, name) for name in ("requests", *STATUS_NAMES)}
+        tables = {
+            table: {key: one.to_json() for key, one in getattr(self, table).items()}
+            for table in ("latency_ms", "wait_ms")
+        }
+        rates = {name: getattr(self, name) for name in RATES}
+        return {
+            **counts,
+            **tables,
+            **{name: None if one is None else one.value for name, one in rates.items()},
+            "intervals": {name: one.to_json() for name, one in rates.items() if one is not None},
+        }
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What one policy did: overall and by tier."""
+
+    overall: Group
+    tiers: tuple[Group, ...]
+    load: float | None = None
+    """Useful work that arrives over the servers' time, see :func:`sim.stability.load`."""
+    stability: Stability | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def stable(self) -> bool | None:
+        """Whether the policy can serve what arrives; None where nobody found out."""
+        return None if self.stability is None else self.stability.stable
+
+    def group(self, tier: str | None = None) -> Group:
+        """The numbers of a tier by its name, or of all requests."""
+        groups = {group.name: group for group in self.tiers}
+        if tier is not None and tier not in groups:
+            raise ValueError(f"no tier is named `{tier}`; the tiers are {list(groups)}")
+        return self.overall if tier is None else groups[tier]
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers of all requests, and under ``tiers`` those of each tier."""
+        common = {"load": self.load, "stable": self.stable}
+        return {
+            **self.overall.to_json(),
+            **common,
+            "stability": None if self.stability is None else self.stability.message,
+            "warnings": list(self.warnings),
+            "tiers": {group.name: {**group.to_json(), **common} for group in self.tiers},
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per tier and statistic: ``value, low, high, n, needs``."""
+        import pandas as pd
+
+        rows = []
+        for group in (self.overall, *self.tiers):
+            for name, one in group.estimates().items():
+                rows.append((group.name, name, one.value, one.low, one.high, one.n, one.needs))
+        columns = ["tier", "statistic", "value", "low", "high", "n", "needs"]
+        frame = pd.DataFrame(rows, columns=columns).set_index(["tier", "statistic"])
+        return frame.astype({"value": float, "low": float, "high": float, "needs": "Int64"})

@@ -1,0 +1,218 @@
+"""What a run says, each number with its interval: from traces alone, simulated or live.
+
+1. Counts (requests, served, rejected, expired, unfinished) are of the whole run.
+2. Everything else leaves out the warm-up, the first 10 % of the requests.
+3. Latency is from arrival to the end of the batch, wait from arrival to its start; both are of the
+   requests that were served.
+4. ``slo_attainment`` is the share of the requests that met the target of their tier; one that was
+   rejected, expired or left unfinished missed it.  Overall it is that of all tiers with an SLO.
+5. Rates, utilisation and numbers in the system are of the window from the first request that is
+   kept to the last arrival, in which requests count when they finish.
+6. A tier's share of a mixed batch is that of its members, so that the tiers add up to the whole.
+7. An unstable run has neither latency nor wait nor number in system: they grow with its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.contract import NEVER, FloatArray, IntArray
+
+from .intervals import (
+    LATEST_CUT,
+    Difference,
+    Estimate,
+    mser5,
+    paired,
+    percentiles,
+    ratio,
+    refused,
+)
+from .measures import RATES, SHARES, Group, Measures
+from .sections import Sections, as_traces, cut, leave_ns, overlap
+from .service import Service
+from .stability import Stability
+from .tally import attained, tally
+from .trace import EXPIRED, REJECTED, SERVED, STATUS_NAMES, UNFINISHED, Trace
+
+MS = 1e-6
+"""Milliseconds in a nanosecond."""
+
+OVERALL = "overall"
+"""The name of the group of all requests."""
+
+
+def measure(
+    traces: Trace | Sequence[Trace],
+    service: Service,
+    *,
+    load: float | None = None,
+    stability: Stability | None = None,
+) -> Measures:
+    """Every number of a run.
+
+    Args:
+        traces: one trace, or the replications of one scenario under one policy.
+        service: the profile, for useful work and padding.
+        load: passed on.
+        stability: passed on; where it says unstable, latencies are refused.
+    """
+    runs = tuple(
+        _Run(trace, cut(trace, len(as_traces(traces))), service) for trace in as_traces(traces)
+    )
+    refusal = "" if stability is None or stability.stable else stability.message
+    tiers = runs[0].trace.tiers
+    groups = tuple(_group(tier.name, runs, [k], refusal) for k, tier in enumerate(tiers))
+    if len(tiers) == 1:
+        overall = replace(groups[0], name=OVERALL)
+    else:
+        overall = _group(OVERALL, runs, list(range(len(tiers))), refusal)
+    warnings = () if refusal else tuple(_warnings(runs))
+    return Measures(overall, groups, load, stability, warnings)
+
+
+def paired_difference(
+    first: Measures, second: Measures, statistic: str, tier: str | None = None
+) -> Difference:
+    """How two policies differ in one statistic on the same arrivals, lengths and noise.
+
+    Args:
+        first: the measures of one policy.
+        second: those of another on the same workload.
+        statistic: a name of ``Group.estimates``, such as ``latency_ms.p99``.
+        tier: the name of a tier; by default all requests.
+    """
+    return paired(first.group(tier).estimate(statistic), second.group(tier).estimate(statistic))
+
+
+class _Run:
+    """One replication with its sections and sums."""
+
+    def __init__(self, trace: Trace, sections: Sections, service: Service) -> None:
+        self.trace = trace
+        self.sections = sections
+        self.sums = tally(trace, service, sections)
+
+    def own(self, tiers: Sequence[int], first: int = 0) -> NDArray[np.bool_] | None:
+        """Which requests from an id on are of these tiers; None if all are."""
+        if len(tiers) == len(self.trace.tiers):
+            return None
+        return np.asarray(np.isin(self.trace.tier[first:], tiers))
+
+    def spans(self, tiers: Sequence[int], until: str) -> tuple[IntArray, IntArray]:
+        """Nanoseconds from arrival to an instant of the served requests that count, in order.
+
+        Returns:
+            int64 (n,) and int64 (sections,), how many of them are in each section.
+        """
+        trace, first = self.trace, int(self.sections.ids[0])
+        served = trace.status[first:] == SERVED
+        own = self.own(tiers, first)
+        if own is not None:
+            served &= own
+        cuts = self.sections.ids - first
+        counts = np.array([np.count_nonzero(served[a:b]) for a, b in pairwise(cuts)])
+        kept = slice(None) if counts.sum() == len(served) else served
+        instants = getattr(trace, until)[first:][kept]
+        return instants - trace.arrival_ns[first:][kept], counts
+
+    def number_ns(self, tiers: Sequence[int]) -> FloatArray:
+        """float64 (sections,): integral of the number in the system over each section."""
+        edges = self.sections.edges_ns
+        arrival, leave = self.trace.arrival_ns, leave_ns(self.trace, int(edges[-1]))
+        own = self.own(tiers)
+        if own is not None:
+            arrival, leave = arrival[own], leave[own]
+        return overlap(arrival, leave, edges)
+
+
+def _group(name: str, runs: Sequence[_Run], tiers: list[int], refusal: str) -> Group:
+    """The numbers of some tiers together."""
+
+    def total(column: str) -> FloatArray:
+        return np.concatenate([getattr(run.sums, column)[tiers].sum(axis=0) for run in runs])
+
+    status = np.zeros(len(STATUS_NAMES), dtype=np.int64)
+    for run in runs:
+        own = run.own(tiers)
+        kept = run.trace.status if own is None else run.trace.status[own]
+        status += np.bincount(kept, minlength=len(STATUS_NAMES))
+    lasts_ns = np.concatenate([np.diff(run.sections.edges_ns) for run in runs])
+    servers_ns = lasts_ns * runs[0].trace.servers
+    served, padded = total("served"), total("padded")
+    counts = served.astype(np.int64)
+    number = refused(int(counts.sum()), reason=refusal)
+    if not refusal:
+        number = ratio(np.concatenate([run.number_ns(tiers) for run in runs]), lasts_ns, counts)
+    return Group(
+        name,
+        requests=int(status.sum()),
+        served=int(status[SERVED]),
+        rejected=int(status[REJECTED]),
+        expired=int(status[EXPIRED]),
+        unfinished=int(status[UNFINISHED]),
+        latency_ms=_spread(runs, tiers, "finish_ns", refusal),
+        wait_ms=_spread(runs, tiers, "start_ns", refusal),
+        throughput_per_s=ratio(served, lasts_ns / 1e9, counts),
+        goodput_per_s=ratio(total("good"), lasts_ns / 1e9, counts),
+        slo_attainment=_attainment(runs, tiers),
+        utilisation=ratio(total("busy_ns"), servers_ns, counts, (0.0, 1.0)),
+        useful_fraction=ratio(total("useful_ns"), servers_ns, counts),
+        mean_batch_size=ratio(served, total("batches"), counts),
+        padding_waste=ratio(padded - total("length"), padded, counts, (0.0, 1.0)),
+        mean_number_in_system=number,
+    )
+
+
+def _spread(
+    runs: Sequence[_Run], tiers: list[int], until: str, refusal: str
+) -> dict[str, Estimate]:
+    """Mean and percentiles of latency or wait, in ms."""
+    found = [run.spans(tiers, until) for run in runs]
+    counts = np.concatenate([count for _, count in found])
+    n = int(counts.sum())
+    if refusal:
+        return dict.fromkeys(("mean", *SHARES), refused(n, reason=refusal))
+    values = found[0][0] if len(runs) == 1 else np.concatenate([value for value, _ in found])
+    del found
+    cuts = np.append(0, np.cumsum(counts))
+    sums = np.array([values[a:b].sum() for a, b in pairwise(cuts)])
+    mean = ratio(sums, counts, counts)
+    if mean.low is None:
+        mean = refused(n, mean.needs)
+    tails = percentiles(values, cuts, list(SHARES.values()))
+    estimates = {"mean": mean} | dict(zip(SHARES, tails, strict=True))
+    return {key: one.scaled(MS) for key, one in estimates.items()}
+
+
+def _attainment(runs: Sequence[_Run], tiers: list[int]) -> Estimate | None:
+    """Share of the requests that met the SLO of their tier; None where no tier has one."""
+    bound = [k for k in tiers if runs[0].trace.tiers[k].slo_ns < NEVER]
+    if not bound:
+        return None
+    found = [attained(run.trace, run.sections, bound) for run in runs]
+    met, asked = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
+    return ratio(met, asked, asked, (0.0, 1.0))
+
+
+def _warnings(runs: Sequence[_Run]) -> Iterator[str]:
+    """What a reader of the numbers should know."""
+    for run in runs:
+        trace = run.trace
+        served = trace.status == SERVED
+        kept = slice(None) if served.all() else served
+        share = mser5(trace.finish_ns[kept] - trace.arrival_ns[kept])
+        if share > LATEST_CUT:
+            yield (
+                f"the run is too short: MSER-5 would drop {share:.0%} of it as warm-up, "
+                f"more than {LATEST_CUT:.0%}"
+            )
+            return
+
+
+__all__ = ["RATES", "SHARES", "Group", "Measures", "measure", "paired_difference"]

@@ -1,0 +1,201 @@
+"""Whether a policy can serve what arrives, and by how much it cannot.
+
+The saturation rate of a policy is what it serves when requests never run out.  It is measured on a
+backlog, because it depends on the rule: a small cap, a padded batch or a full batch that never
+comes cost throughput that no formula of the profile knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.contract import NEVER, FloatArray, Policy
+
+from .sections import overlap
+from .service import Service
+from .trace import SERVED, Trace
+from .workload import NO_TIMES, Workload
+
+Driver = Callable[[Policy, Workload, Service], Trace]
+"""``sim.kernel.run`` or ``sim.model.run``."""
+
+LEARNT, DRAINED = 0.2, 0.9
+"""Shares of the backlog between which throughput is measured: a learning rule has learnt by the
+first, and lanes begin to run empty after the second."""
+
+
+@dataclass(frozen=True)
+class Stability:
+    """What arrives against what a policy can serve."""
+
+    stable: bool
+    rate_per_s: float | None
+    """Requests that arrive and are not too long; None in a closed loop."""
+    saturation_per_s: float | None
+    """Requests that the policy can serve; None in a closed loop."""
+    bounded_by: str = ""
+    """What keeps the queue bounded whatever arrives; empty where nothing does."""
+
+    @property
+    def load(self) -> float | None:
+        """Arrival rate over saturation rate; None in a closed loop."""
+        if self.rate_per_s is None or self.saturation_per_s is None:
+            return None
+        return self.rate_per_s / self.saturation_per_s if self.saturation_per_s > 0.0 else np.inf
+
+    @property
+    def excess(self) -> float:
+        """How much more arrives than can be served, as a share of what can; 0 where it can."""
+        return 0.0 if self.load is None else max(0.0, self.load - 1.0)
+
+    @property
+    def message(self) -> str:
+        """One sentence."""
+        if self.load is None:
+            return f"stable by construction: {self.bounded_by}"
+        numbers = (
+            f"{self.rate_per_s:.1f} requests/s arrive, "
+            f"this policy can serve {self.saturation_per_s:.1f}/s (load {self.load:.2f})"
+        )
+        if self.bounded_by:
+            return f"stable by construction, {self.bounded_by}: {numbers}"
+        return f"{'stable' if self.stable else 'unstable'}: {numbers}"
+
+
+def assess(
+    policy: Policy,
+    workload: Workload,
+    service: Service,
+    run: Driver,
+    *,
+    rate_per_s: float | None = None,
+    requests: int = 20_000,
+) -> Stability:
+    """Whether a policy can serve a workload, by a run on a backlog of the same requests.
+
+    Args:
+        policy: not yet bound.
+        workload: what arrives.
+        service: what serves it.
+        run: a driver.
+        rate_per_s: the arrival rate where it is known; by default that of the drawn arrivals.
+        requests: in the backlog.
+    """
+    if workload.closed is not None:
+        return Stability(True, None, None, "in a closed loop clients wait for their answers")
+    admitted = workload.length <= service.longest_admitted
+    if rate_per_s is None:
+        rate_per_s = arrival_rate_per_s(workload)
+    rate_per_s *= float(admitted.mean())
+    bounded_by = ""
+    if service.capacity < NEVER:
+        bounded_by = "a full queue turns requests away"
+    elif len(workload.timeout_ns) and bool((workload.timeout_ns < NEVER).all()):
+        bounded_by = "every request gives up in time"
+    saturation = saturation_per_s(policy, workload, service, run, requests)
+    stable = bool(bounded_by) or rate_per_s < saturation
+    return Stability(stable, rate_per_s, saturation, bounded_by)
+
+
+def arrival_rate_per_s(workload: Workload) -> float:
+    """Requests per second between the first arrival and the last; infinite if all come at once."""
+    if len(workload.arrival_ns) < 2:
+        return 0.0
+    lasts_ns = int(workload.arrival_ns[-1] - workload.arrival_ns[0])
+    return (len(workload.arrival_ns) - 1) * 1e9 / lasts_ns if lasts_ns else np.inf
+
+
+def saturation_per_s(
+    policy: Policy,
+    workload: Workload,
+    service: Service,
+    run: Driver,
+    requests: int = 20_000,
+) -> float:
+    """Requests per second that a policy serves while requests never run out.
+
+    A backlog of the workload's own lengths and tiers arrives within microseconds (1 ns apart, so
+    that each request has its age), waits without limit, and is served.  In the middle of that run
+    the useful work per second of the servers is measured, and divided by the useful work of a
+    mean request: rules that prefer short or urgent requests change the order of the backlog, which
+    a plain count of requests would mistake for speed.
+    """
+    crowd = backlog(workload, service, requests)
+    if len(crowd) == 0:
+        return np.inf
+    patient = replace(service, capacity=NEVER)
+    trace = run(policy, crowd, patient)
+    cost = useful_ns(service, trace.length, trace.tier)
+    served = trace.status == SERVED
+    if not served.any():
+        return 0.0
+    batches = len(trace.batch_size)
+    work = np.bincount(trace.batch[served], weights=cost[served], minlength=batches)
+    finish = np.sort(trace.batch_finish_ns)
+    size = np.cumsum(trace.batch_size[np.argsort(trace.batch_finish_ns, kind="stable")])
+    first = int(np.searchsorted(size, LEARNT * size[-1]))
+    last = int(np.searchsorted(size, DRAINED * size[-1]))
+    edges = np.array([finish[first], finish[last]]) if last > first else np.array([0, finish[-1]])
+    start, spent = trace.batch_start_ns, trace.batch_finish_ns - trace.batch_start_ns
+    done = overlap(start, trace.batch_finish_ns, edges, work / spent)[0]
+    return float(done / cost.mean() * 1e9 / (edges[1] - edges[0]))
+
+
+def backlog(workload: Workload, service: Service, requests: int) -> Workload:
+    """Requests of a workload, spread evenly over it, that are all there from the start."""
+    admitted = np.flatnonzero(workload.length <= service.longest_admitted)
+    if len(admitted) == 0:
+        requests = 0
+    ids = admitted[np.arange(requests) * max(len(admitted), 1) // max(requests, 1)]
+    return replace(
+        workload,
+        length=workload.length[ids],
+        tier=workload.tier[ids] if len(workload.tier) else workload.tier,
+        arrival_ns=np.arange(len(ids), dtype=np.int64),
+        timeout_ns=NO_TIMES,
+        closed=None,
+    )
+
+
+def useful_ns(service: Service, length: NDArray[np.int32], tier: NDArray[np.int8]) -> FloatArray:
+    """Useful work of each request: its share of an unpadded batch of the best size.
+
+    That is the least ``S(k, length) / k`` over batch sizes k, of its tier's model.
+
+    Args:
+        service: the profile.
+        length: int32 (N,).
+        tier: int8 (N,).
+
+    Returns:
+        float64 (N,), ns of one server.
+    """
+    if len(length) == 0:
+        return np.zeros(0)
+    shortest = int(length.min())
+    there = np.flatnonzero(np.bincount(length - shortest))
+    cost = np.empty(there[-1] + 1)
+    result = np.empty(len(length))
+    for model, table in enumerate(service.service_ns):
+        work = np.full(len(there), np.inf)
+        for size, row in enumerate(table, start=1):
+            alone = np.interp(there + shortest, service.length_edges, row)
+            np.minimum(work, alone / size, out=work)
+        cost[there] = work
+        own = slice(None) if len(service.service_ns) == 1 else tier == model
+        result[own] = cost[length[own] - shortest]
+    return result
+
+
+def load(rate_per_s: float, service: Service, workload: Workload) -> float:
+    """Useful work that arrives per second, over the seconds of the servers: 1 is the most possible.
+
+    No policy is stable above 1; where a policy becomes unstable is :func:`assess`'s matter.
+    """
+    tier = workload.tier if len(workload.tier) else np.zeros(len(workload), dtype=np.int8)
+    mean_ns = float(useful_ns(service, workload.length, tier).mean())
+    return rate_per_s * mean_ns / 1e9 / service.servers
