@@ -44,7 +44,6 @@ class Aimd(NamedTuple):
         return self._replace(
             slo_ns=tightest_slo_ns(self.slo_ns, tiers),
             max_batch_size=largest_or(self.max_batch_size, service_ns),
-            increase=float(self.increase),
         )
 
     def observe(self, view: View) -> None:

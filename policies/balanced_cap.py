@@ -28,8 +28,8 @@ class BalancedCap(NamedTuple):
     """
 
     max_batch_size: int = 0
-    window: int = 200
-    """Gaps that the moving average spans: 200 know the rate to about 10 % if it is steady."""
+    window: int = 1000
+    """Gaps that the moving average spans: 1000 know a steady Poisson rate to about 3 %."""
     service_ns: IntArray = NO_TABLE
     length_edges: IntArray = NO_EDGES
 

@@ -31,7 +31,7 @@ class RateAware(NamedTuple):
 
     max_batch_size: int = 0
     window: int = 200
-    """Gaps that the moving average spans: 200 know the rate to about 10 % if it is steady."""
+    """Gaps that the moving average spans: 200 know a steady Poisson rate to about 7 %."""
     service_ns: IntArray = NO_TABLE
     length_edges: IntArray = NO_EDGES
 
