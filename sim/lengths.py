@@ -1,0 +1,224 @@
+"""How long requests are: whole numbers of tokens, or of milliseconds of audio.
+
+1. Every kind is an exact :class:`~sim.pmf.LengthPmf`; requests are drawn from it by inversion, with
+   one uniform number each, so n lengths are the first n of any longer draw of the same stream.
+2. A kind that knows its unit (``tokens`` or ``audio_ms``) says so; ``None`` takes the profile's.
+3. Whatever theory needs (the load, a mean, quantiles) is a finite sum over the pmf, not a sample.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from .errors import WorkloadError, is_positive, nearest, require
+from .pmf import LengthPmf
+
+UNITS = ("tokens", "audio_ms")
+
+LONGEST = 2**31 - 1
+"""Lengths are int32."""
+
+WIDEST = 2**22
+"""Most distinct lengths of a distribution: 32 MiB of float64."""
+
+DATASETS_FOLDER = Path(__file__).parent / "datasets"
+
+DATASETS = tuple(sorted(path.stem for path in DATASETS_FOLDER.glob("*.csv")))
+"""Names of the shipped length distributions; sources are in ``datasets/README.md``."""
+
+
+class Lengths(Protocol):
+    """What every kind of length has."""
+
+    @property
+    def unit(self) -> str | None:
+        """``tokens``, ``audio_ms``, or None: that of the profile."""
+        ...
+
+    def pmf(self) -> LengthPmf:
+        """Exact probabilities."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """All requests are equally long."""
+
+    constant: int
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            1 <= self.constant <= LONGEST, f"1 <= constant <= {LONGEST}", constant=self.constant
+        )
+
+    def pmf(self) -> LengthPmf:
+        """One value."""
+        return LengthPmf(np.array([self.constant]), np.ones(1))
+
+
+@dataclass(frozen=True)
+class Lognormal:
+    """Lognormal with a median and a sigma of the logarithm, conditioned on [min, max].
+
+    Conditioned, not clipped: nothing piles up at the ends.  Rounded to the nearest whole length.
+    """
+
+    median: float
+    sigma: float
+    min: int
+    max: int
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        require(is_positive(self.median), "median > 0", median=self.median)
+        require(is_positive(self.sigma), "sigma > 0", sigma=self.sigma)
+        _check_range(self.min, self.max)
+
+    def pmf(self) -> LengthPmf:
+        """Differences of the distribution function half a step around each length."""
+        length = np.arange(self.min, self.max + 1)
+        edges = np.concatenate([[self.min], length[:-1] + 0.5, [self.max]])
+        score = np.log(edges / self.median) / self.sigma
+        # differences of small tails are exact, those of numbers near 1 are not
+        below = -ndtr(-score) if score[0] > 0 else ndtr(score)
+        weight = np.diff(below)
+        if self.min == self.max:
+            weight = np.ones(1)
+        if not weight.sum() > 0:
+            raise WorkloadError(
+                f"a lognormal with median {self.median:g} and sigma {self.sigma:g} has no mass"
+                f" between {self.min} and {self.max}"
+            )
+        return LengthPmf.of_counts(length, weight)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Each whole length from ``min`` to ``max`` is equally likely."""
+
+    min: int
+    max: int
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_range(self.min, self.max)
+
+    def pmf(self) -> LengthPmf:
+        """Equal probabilities."""
+        length = np.arange(self.min, self.max + 1)
+        return LengthPmf.of_counts(length, np.ones(len(length)))
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts by length from a CSV file.
+
+    The header is ``tokens,count`` or ``audio_ms,count`` (then the unit is known) or
+    ``length,count``.
+    """
+
+    file: str
+
+    @property
+    def unit(self) -> str | None:
+        """As the header says."""
+        return _read_histogram(self.file)[0]
+
+    def pmf(self) -> LengthPmf:
+        """Counts over their sum."""
+        return _read_histogram(self.file)[1]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Lengths as a public data set has them: a histogram that comes with the package."""
+
+    dataset: str
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            hint = nearest(self.dataset, DATASETS)
+            raise WorkloadError(f"there is no length data set {self.dataset!r}; {hint}")
+
+    @property
+    def unit(self) -> str | None:
+        """``tokens`` or ``audio_ms``."""
+        return Histogram(str(DATASETS_FOLDER / f"{self.dataset}.csv")).unit
+
+    def pmf(self) -> LengthPmf:
+        """Counts over their sum."""
+        return Histogram(str(DATASETS_FOLDER / f"{self.dataset}.csv")).pmf()
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """Lengths from the trace that gives the arrivals: request i has the length of row i."""
+
+    recorded: NDArray[np.int32]
+    """int32 (rows,), at least 1."""
+    unit: str | None = None
+
+    def pmf(self) -> LengthPmf:
+        """Shares of the rows."""
+        return LengthPmf.of_counts(self.recorded, np.ones(len(self.recorded)))
+
+
+LENGTHS = {
+    "constant": Constant,
+    "lognormal": Lognormal,
+    "uniform": Uniform,
+    "histogram": Histogram,
+    "dataset": Dataset,
+    "column": Column,
+}
+"""Every kind of length by the key, or the distribution, that names it in a scenario."""
+
+
+def _check_range(low: int, high: int) -> None:
+    require(1 <= low <= high <= LONGEST, f"1 <= min <= max <= {LONGEST}", min=low, max=high)
+    require(high - low < WIDEST, f"max - min < {WIDEST}", min=low, max=high)
+
+
+@lru_cache(maxsize=32)
+def _read_histogram(file: str) -> tuple[str | None, LengthPmf]:
+    try:
+        with Path(file).open(encoding="utf-8", newline="") as lines:
+            header = next(csv.reader(lines), [])
+            known = (*UNITS, "length")
+            if len(header) != 2 or header[0] not in known or header[1] != "count":
+                raise WorkloadError(
+                    f"{file}, line 1: the header must be tokens,count or audio_ms,count or"
+                    f" length,count, but is {','.join(header)!r}"
+                )
+            rows = [
+                (_whole(file, line, row, 0, 1), _whole(file, line, row, 1, 0))
+                for line, row in zip(itertools.count(2), csv.reader(lines), strict=False)
+            ]
+    except OSError as error:
+        raise WorkloadError(f"{file} cannot be read: {error.strerror}") from error
+    if not any(count for _, count in rows):
+        raise WorkloadError(f"{file} counts no request at all; give at least one count above 0")
+    table = np.array(rows, dtype=np.int64)
+    return (header[0] if header[0] in UNITS else None), LengthPmf.of_counts(
+        table[:, 0], table[:, 1]
+    )
+
+
+def _whole(file: str, line: int, row: list[str], place: int, least: int) -> int:
+    text = row[place].strip() if len(row) == 2 else ",".join(row)
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= LONGEST):
+        name = "a length" if place == 0 else "a count"
+        raise WorkloadError(
+            f"{file}, line {line}: {text!r} must be {name}, a whole number of at least {least}"
+        )
+    return int(text)
