@@ -1,0 +1,56 @@
+"""The judge of what a policy answers: the same for every driver, by the rules of the contract."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from policies.contract import FIRE, IntArray, Policy, PolicyError, shared
+
+SOUND = 0
+FIRED_NOTHING = 1
+FIRED_TOO_MANY = 2
+FIRED_ABOVE_LARGEST = 3
+WAITED_FOR_THE_PAST = 4
+TOOK_WITHOUT_FIRING = 5
+NO_SUCH_LANE = 6
+
+SENTENCES = {
+    FIRED_NOTHING: "fired a batch of nothing; `fire` needs a count of at least 1 (rule 6)",
+    FIRED_TOO_MANY: "fired more requests than wait in a lane, or a negative number (rule 6)",
+    FIRED_ABOVE_LARGEST: "fired a batch above {largest}, the profile's largest (rule 6)",
+    WAITED_FOR_THE_PAST: (
+        "asked to be asked again at an instant that is not in the future; fire or wait longer (rule 7)"
+    ),
+    TOOK_WITHOUT_FIRING: "filled `view.take` and then answered to wait (rule 3)",
+    NO_SUCH_LANE: "routed a request to a lane that it does not have (`0 <= lane_of < lanes`)",
+}
+
+
+@shared
+def fault_of(
+    answer: int, take: IntArray, waiting: IntArray, now_ns: int, largest_batch: int
+) -> int:
+    """Number of the fault in an answer, or SOUND."""
+    size = 0
+    for lane in range(take.shape[0]):
+        count = take[lane]
+        if count < 0 or count > waiting[lane]:
+            return FIRED_TOO_MANY
+        size += count
+    if answer != FIRE:
+        if size != 0:
+            return TOOK_WITHOUT_FIRING
+        return SOUND if answer > now_ns else WAITED_FOR_THE_PAST
+    if size == 0:
+        return FIRED_NOTHING
+    return FIRED_ABOVE_LARGEST if size > largest_batch else SOUND
+
+
+def blame(policy: Policy, fault: int, now_ns: int, largest_batch: int) -> NoReturn:
+    """Say which rule a policy broke, and when.
+
+    Raises:
+        PolicyError: always.
+    """
+    sentence = SENTENCES[fault].format(largest=largest_batch)
+    raise PolicyError(f"policy {type(policy).__name__} {sentence}, at {now_ns} ns: {policy!r}")

@@ -1,0 +1,177 @@
+"""The compiled driver: the SimPy model's twin in numba, request for request equal, for big runs.
+
+The event loop is in :mod:`sim.steps`; a policy's own methods are compiled into it by
+:mod:`sim.compiled`.  It releases the GIL, so that threads use all cores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.contract import NEVER, NOBODY, IntArray, Policy, bind, lane_count, memory_slots
+
+from .answer import SOUND, blame
+from .compiled import compiled
+from .service import Service
+from .steps import (
+    BATCH,
+    BATCHES,
+    COUNTERS,
+    FATE,
+    FINISH_NS,
+    IDLE_SINCE_NS,
+    LINKS,
+    OLDEST_NS,
+    SIZE,
+    TAKE,
+    WAITING,
+    Clients,
+    Clock,
+    Limits,
+    System,
+)
+from .trace import EXPIRED, UNFINISHED, Trace
+from .workload import Workload
+
+
+def run(policy: Policy, workload: Workload, service: Service) -> Trace:
+    """Simulate a policy until no event remains.
+
+    Args:
+        policy: any policy that compiles; it is bound to the service first.
+        workload: who arrives when.
+        service: how long a batch takes.
+
+    Raises:
+        ValueError: a parameter of the policy is out of range.
+        PolicyError: the policy broke the contract.
+    """
+    policy = bind(
+        policy,
+        service.service_ns.max(axis=0),
+        service.length_edges,
+        workload.tiers,
+        service.servers,
+    )
+    system = prepare(policy, workload, service)
+    compiled(type(policy))(policy, system)
+    if system.count.fault != SOUND:
+        blame(policy, int(system.count.fault), int(system.count.now_ns), service.largest_batch)
+    return trace_of(system, workload, service)
+
+
+def prepare(policy: Policy, workload: Workload, service: Service) -> System:
+    """An empty system at instant 0."""
+    total = len(workload)
+    closed = workload.closed is not None
+    impatient = workload.timeout_ns.shape[0] > 0
+    return System(
+        arrival_ns=np.full(total, -1) if closed else workload.arrival_ns,
+        length=workload.length,
+        tier=workload.tier if workload.tier.shape[0] else np.zeros(total, dtype=np.int8),
+        deadline_ns=_deadlines(workload),
+        next=np.full(total, NOBODY, dtype=np.int32),
+        fates=_rows(total, FATE, batch=-1, status=UNFINISHED),
+        links=_rows(total if closed or impatient else 0, LINKS, client=-1),
+        patience=np.empty(total if impatient else 0, dtype=np.int64),
+        batches=np.empty(total, dtype=BATCH),  # touched only where rows are written
+        lanes=_table(5, lane_count(policy), {WAITING: 0, OLDEST_NS: NEVER, TAKE: 0}),
+        servers=_table(
+            7, service.servers, {IDLE_SINCE_NS: 0, FINISH_NS: NEVER, SIZE: 0, BATCHES: 0}
+        ),
+        clock=Clock(
+            service.service_ns,
+            service.length_edges,
+            service.noise.draws,
+            service.noise.quantiles,
+            service.noise.class_of_size,
+        ),
+        limits=Limits(
+            service.capacity, service.capacity_counts_in_system, service.longest_admitted
+        ),
+        clients=_clients(workload),
+        tiers=np.zeros(service.service_ns.shape[0], dtype=np.int64),
+        memory=np.zeros(memory_slots(policy)),
+        count=_rows(
+            1, COUNTERS, ask_ns=NEVER, next_finish_ns=NEVER, server=-1, idle=service.servers
+        ).view(np.recarray)[0],
+    )
+
+
+def _rows(rows: int, dtype: np.dtype[Any], **initial: int) -> NDArray[Any]:
+    """Zeroed rows of a structured array, but for some columns."""
+    made = np.zeros(rows, dtype=dtype)
+    for name, value in initial.items():
+        made[name] = value
+    return made
+
+
+def _table(height: int, columns: int, rows: dict[int, int]) -> IntArray:
+    """Rows of -1, but for those given."""
+    made = np.full((height, columns), -1)
+    for row, value in rows.items():
+        made[row] = value
+    return made
+
+
+def _deadlines(workload: Workload) -> IntArray:
+    """Instants at which requests give up; in a closed loop, before they arrive, their patience."""
+    patience = workload.timeout_ns
+    if patience.shape[0] == 0:
+        return np.full(len(workload), NEVER)
+    if workload.closed is not None:
+        return patience.copy()
+    never = patience >= NEVER - workload.arrival_ns
+    return np.where(never, NEVER, workload.arrival_ns + np.where(never, 0, patience))
+
+
+def _clients(workload: Workload) -> Clients:
+    think_ns = np.zeros((0, 1), dtype=np.int64)
+    if workload.closed is not None:
+        think_ns = workload.closed.think_ns
+    clients = think_ns.shape[0]
+    return Clients(
+        think_ns=think_ns,
+        wake_ns=np.full(clients, NEVER),
+        cycle=np.zeros(clients, dtype=np.int64),
+        heap=np.zeros(clients, dtype=np.int64),
+    )
+
+
+def trace_of(system: System, workload: Workload, service: Service) -> Trace:
+    """Columns of those who arrived and of the batches that ran."""
+    arrived, started = int(system.count.arrived), int(system.count.started)
+    fates, batches = system.fates[:arrived], system.batches[:started]
+    batch = fates["batch"].copy()
+    served = batch >= 0
+    expired = fates["status"] == EXPIRED
+    start_ns = np.full(arrived, -1)
+    start_ns[served] = batches["start_ns"][batch[served]]
+    finish_ns = np.full(arrived, -1)
+    finish_ns[served] = batches["finish_ns"][batch[served]]
+    finish_ns[expired] = system.deadline_ns[:arrived][expired]
+    server = np.full(arrived, -1, dtype=np.int16)
+    server[served] = batches["server"][batch[served]]
+    return Trace(
+        arrival_ns=system.arrival_ns[:arrived],
+        length=system.length[:arrived],
+        tier=system.tier[:arrived],
+        lane=fates["lane"].copy(),
+        start_ns=start_ns,
+        finish_ns=finish_ns,
+        batch=batch,
+        server=server,
+        status=fates["status"].copy(),
+        batch_start_ns=batches["start_ns"].copy(),
+        batch_finish_ns=batches["finish_ns"].copy(),
+        batch_size=batches["size"].copy(),
+        batch_longest=batches["longest"].copy(),
+        batch_lane=batches["lane"].copy(),
+        batch_server=batches["server"].copy(),
+        servers=service.servers,
+        tiers=workload.tiers,
+        length_unit=workload.length_unit,
+    )
