@@ -124,7 +124,11 @@ def _rows(
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and rows with their line numbers; each row is as long as the header."""
     reader = csv.reader(io.StringIO(text))
-    header = [column.strip() for column in next(reader, [])]
+    try:
+        header = [column.strip() for column in next(reader, [])]
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ProfileError(f"{place}: the file must be CSV text, but: {error}") from None
     for column in required:
         if column not in header:
             raise ProfileError(f"{place}: the column {column} is missing")
@@ -134,7 +138,6 @@ def _rows(
             raise ProfileError(
                 f"{place}: the columns may be {', '.join(allowed)}, each once, but got {column!r}"
             )
-    rows = [(reader.line_num, row) for row in reader if row]
     for line, row in rows:
         if len(row) != len(header):
             raise ProfileError(

@@ -62,9 +62,9 @@ class Metadata:
     @property
     def source(self) -> str:
         """One line to cite: repository, path and commit, or that it was measured here."""
-        if not self.source_repository:
-            return "measured with batchwright"
-        return f"{self.source_repository} {self.source_path} @ {self.source_commit[:8]}"
+        commit = f"@ {self.source_commit[:8]}" if self.source_commit else ""
+        words = (self.source_repository, self.source_path, commit)
+        return " ".join(filter(None, words)) or "measured with batchwright"
 
 
 def to_mapping(metadata: Metadata) -> dict[str, Any]:

@@ -77,16 +77,19 @@ def read_table(
 
 def _read(path: Path) -> list[tuple[int, Row]]:
     """Rows with their line numbers."""
+    rows = []
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), restval="")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: the table must be readable UTF-8 text, but: {error}") from None
-    rows = []
-    for row in reader:
-        if None in row:
-            raise ProfileError(f"{path}, line {reader.line_num}: more values than columns")
-        rows.append((reader.line_num, {key: value.strip() for key, value in row.items()}))
-    columns = reader.fieldnames or ()
+        for row in reader:
+            if None in row:
+                raise ProfileError(
+                    f"{path}, line {reader.line_num}: there must be {len(row) - 1} values, "
+                    f"but got more"
+                )
+            rows.append((reader.line_num, {key: value.strip() for key, value in row.items()}))
+        columns = reader.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ProfileError(f"{path}: the table must be readable CSV text, but: {error}") from None
     lengths, statistics = ("length_tokens", "audio_seconds"), (MEAN, "latency_ms_p50")
     for needed in (("batch_size",), lengths, statistics):
         if not set(needed) & set(columns):
@@ -164,9 +167,9 @@ def _metadata(rows: list[Row], licence: str, place: str) -> Metadata:
         execution="engine" if ENGINES.search(first["framework"]) else "eager",
         timed="; ".join(shared) or "not stated",
         licence=licence,
-        source_repository=rows[0].get("source_repo") or "table",
+        source_repository=rows[0].get("source_repo", ""),
         source_path=rows[0].get("source_path") or Path(place).name,
-        source_commit=rows[0].get("source_commit") or "not stated",
+        source_commit=rows[0].get("source_commit", ""),
         defects=tuple(some),
     )
 
