@@ -113,7 +113,7 @@ def mean_needs(sections: int = SECTIONS) -> int:
 
 def is_long_enough(counts: IntArray, needs: int) -> bool:
     """Whether sections of these counts hold what is needed (rules 1 to 3)."""
-    return int(counts.sum()) >= needs and 2 * len(counts) * int(counts.min(initial=0)) >= needs
+    return int(counts.sum()) >= needs and 2 * len(counts) * int(counts.min()) >= needs
 
 
 def sectioned(
