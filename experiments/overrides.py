@@ -64,32 +64,39 @@ def _value(text: str, right: str) -> Any:
     return parsed["value"]
 
 
-def apply_override(content: dict[str, Any], override: Override) -> None:
+def apply_override(content: dict[str, Any], override: Override) -> tuple[str, ...]:
     """Put the value of an override into a scenario's content, in place.
+
+    Returns:
+        The key with the names of tiers replaced by their places, as errors name it.
 
     Raises:
         ScenarioError: the key leads through something that is not a table.
     """
     here: Any = content
-    for depth, part in enumerate(override.key[:-1]):
-        if isinstance(here, list):
-            here = here[_place(here, part, override, depth)]
-        else:
-            here = here.setdefault(part, {})
+    path: list[str] = []
+    for depth, name in enumerate(override.key):
+        part: Any = _place(here, name, override, depth) if isinstance(here, list) else name
+        path.append(str(part))
+        if depth == len(override.key) - 1:
+            _put(here, part, override.value)
+            break
+        here = here[part] if isinstance(here, list) else here.setdefault(part, {})
         if not isinstance(here, dict | list):
-            path = ".".join(override.key[: depth + 1])
             raise ScenarioError(
-                f"--set {override.text}: {path} is a value, so {override.key[depth + 1]} "
-                "cannot be set inside it"
+                f"--set {override.text}: {'.'.join(path)} is a value, so "
+                f"{override.key[depth + 1]} cannot be set inside it"
             )
-    last = override.key[-1]
-    if isinstance(here, list):
-        here[_place(here, last, override, len(override.key) - 1)] = override.value
-        return
-    for group in ALTERNATIVES:
-        for other in group & here.keys() if last in group else ():
-            del here[other]
-    here[last] = override.value
+    return tuple(path)
+
+
+def _put(here: Any, part: Any, value: Any) -> None:
+    """Set one key; its alternatives go."""
+    if isinstance(here, dict):
+        for group in ALTERNATIVES:
+            for other in group & here.keys() if part in group else ():
+                del here[other]
+    here[part] = value
 
 
 def _place(items: list[Any], part: str, override: Override, depth: int) -> int:

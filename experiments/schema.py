@@ -11,68 +11,22 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from .schema_arrivals import Arrivals, Closed, TraceFile
+from .schema_lengths import Lengths
 from .schema_service import Model, Service, Timeout
-from .sentences import broken_rule, missing_key
-from .tables import Table, chosen_by_key
+from .sentences import broken_rule, missing_key, wrong
+from .tables import Table
 from .values import (
     Count,
     Index,
     MillisecondsAbove0,
     Percentile,
-    Positive,
     Seconds,
     Share,
     Text,
-    one_of,
 )
-
-Unit = Annotated[str, one_of("tokens", "audio_ms")]
-
-
-class Dataset(Table):
-    """Lengths as a public data set has them."""
-
-    dataset: Text
-
-
-class Constant(Table):
-    """One length for all; its unit is the profile's unless it is given."""
-
-    constant: Count
-    unit: Unit | None = None
-
-
-class Lognormal(Table):
-    """Lognormal lengths, conditioned to the range from ``min`` to ``max``."""
-
-    distribution: Annotated[str, one_of("lognormal")]
-    median: Positive = Field(description="the median length before cutting")
-    sigma: Positive = Field(description="the standard deviation of the logarithm")
-    min: Count = 1
-    max: Count = Field(description="the longest length")
-    unit: Unit | None = None
-
-    @model_validator(mode="after")
-    def _range(self) -> Self:
-        if self.min > self.max:
-            raise broken_rule("min must not be above max")
-        return self
-
-
-class Column(Table):
-    """Lengths from a column of the trace that gives the arrivals."""
-
-    column: Text
-    unit: Unit | None = None
-
-
-Lengths = Annotated[
-    Dataset | Constant | Lognormal | Column,
-    chosen_by_key(dataset=Dataset, constant=Constant, distribution=Lognormal, column=Column),
-]
 
 
 class Slo(Table):
@@ -94,6 +48,21 @@ class Tier(Table):
     slo: Slo | None = None
 
 
+def _list_of_tables(value: Any) -> Any:
+    if not isinstance(value, list) or not value:
+        raise wrong("a list of tables, each headed [[workload.tiers]]")
+    return value
+
+
+def _named_tables(value: Any) -> Any:
+    if not isinstance(value, dict) or not value:
+        raise wrong("at least one table [policies.NAME] with a kind")
+    for name, table in value.items():
+        if not isinstance(table, dict):
+            raise broken_rule(f"{name} must be a table [policies.{name}] with a kind")
+    return value
+
+
 class Workload(Table):
     """Who arrives when, how long each request is, and how patient."""
 
@@ -101,7 +70,7 @@ class Workload(Table):
     duration_s: Seconds | None = None
     arrivals: Arrivals | None = None
     lengths: Lengths | None = None
-    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] | None = None
+    tiers: Annotated[tuple[Tier, ...] | None, BeforeValidator(_list_of_tables)] = None
 
     @model_validator(mode="after")
     def _how_many(self) -> Self:
@@ -166,6 +135,8 @@ class Spec(Table):
     description: Text | None = None
     workload: Workload = Field(description="a table [workload]")
     service: Service = Field(description="a table [service]")
-    policies: dict[str, dict[str, Any]] = Field(description="a table [policies.NAME] with a kind")
+    policies: Annotated[dict[str, dict[str, Any]], PlainValidator(_named_tables)] = Field(
+        description="at least one table [policies.NAME] with a kind"
+    )
     run: Run = Run()
     seeds: Seeds = Seeds()

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from .sentences import broken_rule
 from .tables import Table, chosen_by, require_one
-from .values import AtLeast1, Count, Milliseconds, Points, Positive, Rates, Text, positives
+from .values import AboveOne, Count, Milliseconds, Points, Positive, Rates, Text, one_of, positives
 
 
 class Rated(Table):
@@ -47,11 +47,11 @@ class Hyperexponential(Rated):
     """Short and long gaps, two exponentials with balanced means."""
 
     process: Literal["hyperexponential"]
-    cv: AtLeast1 = Field(description="the coefficient of variation of the gaps, at least 1")
+    cv: AboveOne = Field(description="the coefficient of variation of the gaps, above 1")
 
 
 class Mmpp(Table):
-    """Poisson arrivals whose rate jumps between states; ``load`` plays it slower or faster."""
+    """Poisson arrivals whose rate jumps between states; ``load`` scales the rates."""
 
     process: Literal["mmpp"]
     rates_per_s: Rates = Field(description="the arrival rate of each state")
@@ -120,11 +120,12 @@ class TraceFile(Table):
 
 
 class Closed(Table):
-    """Clients that wait for the answer, think (exponentially, ``think_ms`` on average), repeat."""
+    """Clients that wait for the answer, think for ``think_ms`` on average, and send again."""
 
     process: Literal["closed"]
     clients: Count = Field(description="how many clients there are")
     think_ms: Milliseconds = Field(description="the mean time that a client thinks")
+    think: Annotated[str, one_of("exponential", "constant")] = "exponential"
 
 
 Arrivals = Annotated[

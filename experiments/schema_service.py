@@ -124,7 +124,9 @@ class Service(Table):
     capacity: Capacity | None = None
     timeout: Timeout | None = None
     noise: AnyNoise | None = None
-    over_length: Annotated[str, one_of("error", "truncate", "reject")] = "error"
+    over_length: Annotated[
+        Literal["error", "truncate", "reject"], one_of("error", "truncate", "reject")
+    ] = "error"
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -33,6 +33,16 @@ class Table(BaseModel):
         return value
 
 
+def content(value: Any) -> Any:
+    """Tables as dictionaries again, with their defaults and without what was not given."""
+    if isinstance(value, Table):
+        given = {key: getattr(value, key) for key in type(value).model_fields}
+        return {key: content(item) for key, item in given.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [content(item) for item in value]
+    return value
+
+
 def require_one(table: Table, *keys: str) -> None:
     """Exactly one of a table's keys must be given."""
     given = [key for key in keys if getattr(table, key) is not None]
@@ -84,19 +94,33 @@ def chosen_by(key: str, **tables: type[Table]) -> Choice:
     return Choice(tables, check, lambda value: str(value[key]))
 
 
-def chosen_by_key(**tables: type[Table]) -> Choice:
-    """A union of tables of which each has one key that no other has."""
-    words = ", ".join(tables)
+def _choice(key: str, member: type[Table] | Choice) -> Choice:
+    if isinstance(member, Choice):
+        return member
+    return Choice({key: member}, lambda value: value, lambda _: key)
+
+
+def chosen_by_key(**members: type[Table] | Choice) -> Choice:
+    """A union of tables of which each has one key that no other has.
+
+    Where several tables share that key, the member is a :func:`chosen_by` of them.
+    """
+    words = ", ".join(members)
+    choices = {key: _choice(key, member) for key, member in members.items()}
+    tables = {word: t for choice in choices.values() for word, t in choice.tables.items()}
+
+    def given(value: dict[str, Any]) -> list[str]:
+        return [key for key in members if key in value]
 
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
             raise wrong(f"a table with one of the keys {words}")
-        if sum(key in value for key in tables) != 1:
+        if len(given(value)) != 1:
             known = {key for table in tables.values() for key in table.model_fields}
             strangers = [key for key in value if key not in known]
             if strangers:
                 raise unknown_key(strangers[0], known)
             raise broken_rule(f"give exactly one of {words}")
-        return value
+        return choices[given(value)[0]].check(value)
 
-    return Choice(tables, check, lambda value: next(key for key in tables if key in value))
+    return Choice(tables, check, lambda value: choices[given(value)[0]].word(value))

@@ -23,3 +23,8 @@ def ms_to_ns(milliseconds: Decimal | int) -> int:
 def s_to_ns(seconds: Decimal | int) -> int:
     """Nanoseconds."""
     return int((Decimal(seconds) * NS_PER_S).to_integral_value(ROUND_HALF_EVEN))
+
+
+def ns_to_ms(nanoseconds: int) -> float:
+    """Milliseconds for people."""
+    return nanoseconds / NS_PER_MS

@@ -124,7 +124,7 @@ Count = Annotated[int, PlainValidator(whole(1))]
 Index = Annotated[int, PlainValidator(whole(0))]
 Positive = Annotated[Decimal, PlainValidator(decimal("a number above 0", lambda x: x > 0))]
 NonNegative = Annotated[Decimal, PlainValidator(decimal("a number not below 0", lambda x: x >= 0))]
-AtLeast1 = Annotated[Decimal, PlainValidator(decimal("a number of at least 1", lambda x: x >= 1))]
+AboveOne = Annotated[Decimal, PlainValidator(decimal("a number above 1", lambda x: x > 1))]
 Share = Annotated[
     Decimal, PlainValidator(decimal("a number above 0 and at most 1", lambda x: 0 < x <= 1))
 ]

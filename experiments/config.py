@@ -1,0 +1,107 @@
+"""Scenario files: read, changed by ``--set``, checked, and made ready to run.
+
+1. A file is TOML; decimals stay exact until they are nanoseconds.
+2. Overrides are applied before anything is checked, so that they can repair and break like the
+   file itself.
+3. Whatever is wrong is one :class:`ScenarioError`: a sentence with file, key, value and what would
+   be right.
+4. ``load`` is the offered rate as a share of ``servers / E[min_k S(k, length) / k]``, the rate at
+   which every batch has the most efficient size and nothing is padded.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from .assemble import assembled
+from .overrides import apply_override, parse_override, parse_range
+from .resolve import KeyedError
+from .scenario import Scenario
+from .schema import Spec
+from .sentences import ScenarioError, nearest, sentence
+
+SHIPPED = Path(__file__).parent / "scenarios"
+
+__all__ = [
+    "Scenario",
+    "ScenarioError",
+    "load_scenario",
+    "parse_override",
+    "parse_range",
+    "scenario_names",
+]
+
+
+def scenario_names() -> list[str]:
+    """Names of the scenarios that come with the package, sorted."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Read a scenario.
+
+    Args:
+        source: the path of a TOML file, or the name of a scenario that comes with the package.
+        overrides: changes such as ``workload.requests=1000000``, applied in their order.
+
+    Raises:
+        ScenarioError: the file, an override or something that they name is wrong.
+    """
+    path = _path_of(source)
+    label = path.name if path.parent == SHIPPED else str(source)
+    content = _read(path, label)
+    changed = {apply_override(content, parse_override(text)): text for text in overrides}
+    try:
+        return assembled(_checked(content), path)
+    except KeyedError as error:
+        place = _place(label, error.key, changed)
+        raise ScenarioError(f"{place}: {error}") from error
+
+
+def _path_of(source: str | Path) -> Path:
+    names = scenario_names()
+    if str(source) in names:
+        return SHIPPED / f"{source}.toml"
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise ScenarioError(f"{source} is a folder; give a TOML file or one of {', '.join(names)}")
+    near = nearest(str(source), names)
+    hint = f"did you mean {near}?" if near else f"scenarios are {', '.join(names)}"
+    raise ScenarioError(f"there is no file or scenario {str(source)!r}; {hint}")
+
+
+def _read(path: Path, label: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{label} is not text in UTF-8, as TOML has to be") from error
+    except OSError as error:
+        raise ScenarioError(f"{label} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{label} is not TOML: {error}") from error
+
+
+def _place(label: str, key: str, changed: Mapping[tuple[str, ...], str]) -> str:
+    """File, and the override that the key comes from, if it does."""
+    parts = tuple(key.split("."))
+    for overridden, text in reversed(list(changed.items())):
+        shared = min(len(parts), len(overridden))
+        if key and parts[:shared] == overridden[:shared]:
+            return f"{label}, --set {text}"
+    return label
+
+
+def _checked(content: Mapping[str, Any]) -> Spec:
+    try:
+        return Spec.model_validate(content)
+    except ValidationError as error:
+        key, text = sentence(error, content)
+        raise KeyedError(key, text) from error

@@ -1,0 +1,193 @@
+"""A scenario made ready: everything that a run needs, of which each replication is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from policies.contract import NEVER, IntArray, Policy, Tier
+from profiles.latency import Profile
+from profiles.noise import noise_label
+from profiles.store import fingerprint
+from sim.service import Service
+from sim.specs import WorkloadSpec
+from sim.streams import Seeds, stream
+from sim.workload import Workload, draw_workload
+
+from .costs import draw_noise, largest_rate_per_s
+from .schema import Spec
+from .schema_service import ProfileNoise
+from .tables import content
+from .units import ns_to_ms
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """What :func:`experiments.config.load_scenario` gives.  Compare two by their ``hash``."""
+
+    name: str
+    path: Path
+    spec: Spec
+    """The file with its overrides and defaults, checked."""
+    profile: Profile | None
+    policies: Mapping[str, Policy]
+    """By name, in the order of the file; drivers bind them."""
+    workload: WorkloadSpec
+    service_ns: IntArray
+    """int64 (models, largest batch, edges): time without noise."""
+    length_edges: IntArray
+    """int64 (edges,)."""
+    noise: tuple[Any, ...]
+    """The kind of noise of each model, a table of :mod:`experiments.schema_service`."""
+    mean_work_ns: float
+    """Time that a request costs at the best efficiency, averaged over tiers and lengths."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the files that the scenario names, by name."""
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Most urgent first."""
+        return tuple(each.tier for each in self.workload.tiers)
+
+    @property
+    def seeds(self) -> Seeds:
+        """One for each source of randomness."""
+        return Seeds(**content(self.spec.seeds))
+
+    @property
+    def servers(self) -> int:
+        """How many servers share the queue."""
+        return self.spec.service.servers
+
+    @property
+    def rate_max_per_s(self) -> float:
+        """Requests per second when every batch has the best size and no padding."""
+        return largest_rate_per_s(self.servers, self.mean_work_ns)
+
+    @property
+    def offered_rate_per_s(self) -> float | None:
+        """Mean arrival rate; None in a closed loop, whose clients wait for answers."""
+        return None if self.workload.closed else float(sum(self.workload.rates_per_s()))
+
+    @property
+    def load(self) -> float | None:
+        """The arrival rate as a share of the largest possible one; None in a closed loop."""
+        offered = self.offered_rate_per_s
+        return None if offered is None else offered / self.rate_max_per_s
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of everything that changes a result: not of name, description or path."""
+        given = content(self.spec)
+        given.pop("name", None)
+        given.pop("description", None)
+        identity = None if self.profile is None else fingerprint(self.profile)
+        resolved = {"scenario": given, "profile": identity, "files": dict(self.files)}
+        text = json.dumps(_canonical(resolved), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def draw(self, replication: int = 0) -> tuple[Workload, Service]:
+        """One realisation: who arrives, and the luck of the servers.
+
+        Raises:
+            WorkloadError: no request arrives, or a trace is too short.
+        """
+        workload = draw_workload(self.workload, self.seeds, replication)
+        rng = stream(self.seeds.service, "service", replication)
+        noise = draw_noise(self.noise, self.profile, self.servers, len(workload), rng)
+        capacity = self.spec.service.capacity
+        rejects = self.spec.service.over_length == "reject" and self.profile is not None
+        service = Service(
+            self.service_ns,
+            self.length_edges,
+            self.servers,
+            noise,
+            capacity=NEVER if capacity is None else capacity.requests,
+            capacity_counts_in_system=capacity is not None and capacity.counts == "in_system",
+            longest_admitted=int(self.length_edges[-1]) if rejects else NEVER,
+        )
+        return workload, service
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values for a manifest."""
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "hash": self.hash,
+            "scenario": _plain(content(self.spec)),
+            "profile": None if self.profile is None else _profile_identity(self.profile),
+            "files": dict(self.files),
+            "offered_rate_per_s": self.offered_rate_per_s,
+            "rate_max_per_s": self.rate_max_per_s,
+            "load": self.load,
+        }
+
+    def describe(self) -> str:
+        """A few lines for a terminal: what arrives, what serves it, what is wanted of it."""
+        servers = "1 server" if self.servers == 1 else f"{self.servers} servers"
+        lines = [self.spec.description or self.name, self._arriving()]
+        if self.profile is None:
+            lines.append(f"{servers}, a model of service times")
+        else:
+            noise = f", noise {noise_label(self.profile)}" if self._has_profile_noise else ""
+            lines.append(f"{servers}, {self.profile.name} on {self.profile.metadata.device}{noise}")
+        lines += [
+            f"{tier.name}: p{tier.percentile:g} within {ns_to_ms(tier.slo_ns):g} ms"
+            for tier in self.tiers
+            if tier.slo_ns != NEVER
+        ]
+        return "\n".join([*lines, f"policies: {', '.join(self.policies)}"])
+
+    @property
+    def _has_profile_noise(self) -> bool:
+        return any(isinstance(kind, ProfileNoise) for kind in self.noise)
+
+    def _arriving(self) -> str:
+        table, requests = self.spec.workload, self.spec.workload.requests
+        amount = f"{requests:,} requests" if requests is not None else "the whole trace"
+        if table.duration_s is not None:
+            amount = f"{table.duration_s} s"
+        if self.workload.closed is not None:
+            return f"{amount} from {self.workload.closed.clients} clients in a closed loop"
+        kind = "each tier its own" if table.arrivals is None else table.arrivals.process
+        rate, load = self.offered_rate_per_s, self.load
+        return f"{amount}, {kind} arrivals at {rate:,.6g} per second (load {load:.3g})"
+
+
+def _profile_identity(profile: Profile) -> dict[str, Any]:
+    """What says which profile it was, and where its figures are from."""
+    return {
+        "name": profile.name,
+        "fingerprint": fingerprint(profile),
+        "device": profile.metadata.device,
+        "source": profile.metadata.source,
+        "noise": noise_label(profile),
+    }
+
+
+def _canonical(value: Any) -> Any:
+    """The same text for the same number, however it was written: 2, 2.0 and 2.00 are one."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return f"{Decimal(value).normalize():E}"
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """JSON values; decimals become floats, and what JSON cannot say (inf) a text."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else str(float(value))
+    return value if isinstance(value, str | int | None) else str(value)
