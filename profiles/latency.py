@@ -11,6 +11,7 @@ Rules that others rely on:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -26,8 +27,11 @@ FloatArray = NDArray[np.float64]
 LENGTH_UNITS = ("tokens", "audio_ms")
 STATISTICS = ("p50", "mean")
 PERCENTILES = (50, 90, 95, 99)
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LATENCY_NS_MAX = 10**15
 """11 days: whatever is longer was given in the wrong unit."""
+AXIS_MAX = {"batch_size": 10**5, "length": 10**9}
+"""Tables have a row per batch size; 10^9 is 11 days of audio in ms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +94,8 @@ class Profile:
 
 def _problems(profile: Profile) -> Iterator[str]:
     """What is wrong with a profile, most basic first; the first one stops the construction."""
+    if not FILE_NAME.fullmatch(profile.name):
+        yield "a name must be letters, digits, dots, dashes and underscores, since files have it"
     if profile.length_unit not in LENGTH_UNITS:
         yield f"length_unit must be tokens or audio_ms, but got {profile.length_unit!r}"
     if profile.statistic not in STATISTICS:
@@ -109,8 +115,9 @@ def _problems(profile: Profile) -> Iterator[str]:
 def _axis_problems(key: str, axis: IntArray) -> Iterator[str]:
     if axis.dtype != np.int64 or axis.ndim != 1 or axis.shape[0] == 0:
         yield f"{key} must be int64 with at least one value, but got {axis.dtype} {axis.shape}"
-    if axis[0] < 1:
-        yield f"{key} must be positive, but got {axis[0]}"
+    if axis.min() < 1 or axis.max() > AXIS_MAX[key]:
+        wrong = axis.min() if axis.min() < 1 else axis.max()
+        yield f"{key} must be from 1 to {AXIS_MAX[key]}, but got {wrong}"
     for left, right in pairwise(axis.tolist()):
         if right == left:
             yield f"{key} must have no duplicates, but {left} is there twice"

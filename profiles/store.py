@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import hashlib
+import zlib
 from pathlib import Path
 
 from .codec import grid_text, read_grid, read_samples, read_side, samples_text, side_text
@@ -120,7 +121,7 @@ def _load_samples(path: Path) -> Samples | None:
         return None
     try:
         text = gzip.decompress(path.read_bytes()).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ProfileError(f"{path}: the file must be gzip of UTF-8 text, but: {error}") from None
     return read_samples(text, str(path))
 

@@ -127,7 +127,8 @@ BROKEN = [
         {"length": np.array([100.0, 300.0])},
         "length must be int64 with at least one value, but got float64 (2,)",
     ),
-    ({"batch_size": np.array([0, 4, 8])}, "batch_size must be positive, but got 0"),
+    ({"batch_size": np.array([0, 4, 8])}, "batch_size must be from 1 to 100000, but got 0"),
+    ({"length": np.array([1, 10**10])}, "length must be from 1 to 1000000000, but got 10000000000"),
     ({"batch_size": np.array([2, 8, 4])}, "batch_size must increase, but 4 follows 8"),
     (
         {"length": np.array([100, 100])},
@@ -194,6 +195,15 @@ def test_a_broken_profile_is_refused_in_one_sentence(changes, problem):
     with pytest.raises(ProfileError) as error:
         profile(**changes)
     assert str(error.value) == f"profile steps: {problem}"
+
+
+def test_a_name_that_is_no_file_name_is_refused():
+    with pytest.raises(ProfileError) as error:
+        profile(name="../steps")
+    assert str(error.value) == (
+        "profile ../steps: a name must be letters, digits, dots, dashes and underscores, "
+        "since files have it"
+    )
 
 
 def test_a_mean_above_p95_is_legal_because_of_heavy_tails():

@@ -312,3 +312,23 @@ def test_a_binary_file_is_refused(tmp_path):
 def test_every_public_name_is_there():
     assert all(hasattr(profiles, name) for name in profiles.__all__)
     assert Profile.__module__ == "profiles.latency"
+
+
+@pytest.mark.parametrize("file", ["mine.csv", "mine.json", "mine.samples.csv.gz"])
+def test_random_damage_is_refused_in_one_sentence_or_harmless(tmp_path, file):
+    rng = np.random.default_rng(8)
+    rows = b"".join(b"%d,%d,0,5\n" % (b, n) for b in (1, 4) for n in (16, 32))
+    write(tmp_path, samples=gzip.compress(CALLS + rows))
+    sound = (tmp_path / file).read_bytes()
+    refused = 0
+    for _ in range(200):
+        place, width = rng.integers(len(sound)), rng.integers(4)
+        damage = [b"", b"nan", b"-", b'"', b"\n", b"\x00", b"\xff", b"9" * 30, b"1e400", b","]
+        filler = damage[rng.integers(len(damage))]
+        (tmp_path / file).write_bytes(sound[:place] + filler + sound[place + width :])
+        try:
+            profiles.table_ns(load(tmp_path / "mine"))
+        except ProfileError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 100
