@@ -1,0 +1,168 @@
+"""Scenarios at random for the tests that hold one driver against another.
+
+One seed gives one policy, workload and service.  Half of them live on a coarse time grid, where
+arrivals, completions, time-outs and timers fall on the same instants.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from policies import POLICIES
+from policies.contract import NEVER, Policy, Tier
+
+from sim.service import Noise, Service
+from sim.trace import Trace
+from sim.workload import ClosedLoop, Workload
+
+MS = 1_000_000
+
+
+class Run(NamedTuple):
+    policy: Policy
+    workload: Workload
+    service: Service
+
+
+def random_run(seed: int, kind: str | None = None, requests: int = 120) -> Run:
+    """One scenario; ``kind`` fixes the policy."""
+    rng = np.random.default_rng(seed)
+    kind = kind or str(rng.choice(list(POLICIES)))
+    grid = int(rng.choice([1, MS // 4, MS]))
+    service = _service(rng, grid)
+    closed = rng.random() < 0.25
+    bounded = rng.random() < 0.3
+    if bounded:
+        service = Service(
+            **{
+                **vars(service),
+                "capacity": int(rng.integers(1, 20)),
+                "capacity_counts_in_system": bool(rng.random() < 0.5),
+            }
+        )
+    if rng.random() < 0.15:
+        service = Service(**{**vars(service), "longest_admitted": int(rng.integers(60, 120))})
+    refuses = bounded or service.longest_admitted != NEVER
+    workload = _workload(rng, grid, requests, service, closed, refuses)
+    return Run(_policy(kind, rng, grid, service), workload, service)
+
+
+def _service(rng: np.random.Generator, grid: int) -> Service:
+    models = 1 if rng.random() < 0.7 else 2
+    largest, edges = int(rng.integers(1, 13)), int(rng.integers(1, 4))
+    table = rng.integers(1, 8, size=(models, largest, edges)).cumsum(axis=1) * max(grid, MS // 8)
+    table += table[..., :1] * np.arange(edges)
+    servers = int(rng.integers(1, 5))
+    return Service(
+        np.ascontiguousarray(table),
+        np.sort(rng.choice(np.arange(1, 128), size=edges, replace=False)).astype(np.int64),
+        servers,
+        _noise(rng, models, largest, servers),
+    )
+
+
+def _noise(rng: np.random.Generator, models: int, largest: int, servers: int) -> Noise:
+    which = rng.random()
+    shape = (models, servers, int(rng.integers(1, 40)))
+    if which < 0.4:
+        return Noise()
+    if which < 0.7:
+        return Noise(rng.gamma(4.0, 0.25, shape).astype(np.float32))
+    quantiles = np.sort(rng.uniform(0.5, 2.0, size=(2, 9)), axis=1)
+    scores = rng.standard_normal(shape).astype(np.float32)
+    return Noise(scores, quantiles, (np.arange(largest + 1) > 3).astype(np.int64))
+
+
+def _workload(
+    rng: np.random.Generator,
+    grid: int,
+    requests: int,
+    service: Service,
+    closed: bool,
+    refuses: bool,
+) -> Workload:
+    tiers = service.service_ns.shape[0] if service.service_ns.shape[0] > 1 else rng.integers(1, 4)
+    gap = float(rng.choice([0.2, 0.7, 2.0])) * MS
+    arrival_ns = (rng.exponential(gap, requests).cumsum() // grid * grid).astype(np.int64)
+    if rng.random() < 0.3:
+        arrival_ns = np.sort(rng.choice(arrival_ns[: max(1, requests // 6)], requests))
+    loop = None
+    if closed:
+        lowest = grid if refuses else 0
+        think = rng.integers(0, 6, size=(int(rng.integers(1, 12)), int(rng.integers(1, 9))))
+        loop = ClosedLoop(lowest + think * max(grid, MS // 4))
+    timeout_ns = np.zeros(0, dtype=np.int64)
+    which = rng.random()
+    if which < 0.25:
+        timeout_ns = np.full(requests, int(rng.integers(1, 12)) * max(grid, MS // 4))
+    elif which < 0.5:
+        drawn = grid + rng.exponential(4 * MS, requests) // grid * grid
+        timeout_ns = np.where(rng.random(requests) < 0.2, NEVER, drawn.astype(np.int64))
+    return Workload(
+        length=rng.integers(1, 128, requests).astype(np.int32),
+        arrival_ns=np.zeros(0, dtype=np.int64) if closed else arrival_ns,
+        tier=rng.integers(0, tiers, requests).astype(np.int8),
+        timeout_ns=timeout_ns,
+        closed=loop,
+        tiers=tuple(Tier(f"t{tier}", slo_ns=(tier + 1) * 9 * MS) for tier in range(int(tiers))),
+    )
+
+
+def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service) -> Policy:
+    largest = service.largest_batch
+    size = int(rng.integers(1, largest + 1))
+    wait_ns = int(rng.integers(0, 9)) * max(grid, MS // 4)
+    buckets = np.unique(rng.integers(1, 128, size=int(rng.integers(1, 5)))).astype(np.int64)
+    parameters: dict[str, dict[str, object]] = {
+        "static": {"batch_size": size},
+        "greedy": {"max_batch_size": size},
+        "size_or_timeout": {
+            "max_batch_size": size,
+            "max_wait_ns": wait_ns,
+            "min_batch_size": int(rng.integers(0, size + 1)),
+            "from_idle": bool(rng.random() < 0.5),
+        },
+        "preferred_sizes": {
+            "preferred_batch_size": np.unique(rng.integers(1, size + 1, 2)).astype(np.int64),
+            "max_batch_size": size,
+            "max_wait_ns": wait_ns,
+        },
+        "queue_depth_wait": {"max_batch_size": size, "max_wait_ns": wait_ns},
+        "aimd": {"max_wait_ns": wait_ns, "decrease": float(rng.uniform(0.3, 0.95))},
+        "deadline_aware": {"margin_ns": wait_ns},
+        "rate_aware": {"max_batch_size": size, "window": int(rng.integers(2, 300))},
+        "length_bucketed": {
+            "boundaries": buckets,
+            "max_batch_size": np.array([size]),
+            "max_wait_ns": np.array([wait_ns]),
+        },
+        "nearest_lengths": {
+            "max_batch_size": size,
+            "max_wait_ns": wait_ns,
+            "length_lanes": int(rng.integers(1, 20)),
+        },
+        "token_budget": {"max_tokens": int(rng.integers(128, 600)), "max_wait_ns": wait_ns},
+        "snap": {"max_batch_size": size},
+        "balanced_cap": {"window": int(rng.integers(2, 300))},
+    }
+    made: Policy = POLICIES[kind](**parameters.get(kind, {}))
+    return made
+
+
+COLUMNS = (
+    *("arrival_ns", "length", "tier", "lane", "start_ns", "finish_ns", "batch", "server"),
+    *("status", "batch_start_ns", "batch_finish_ns", "batch_size", "batch_longest"),
+    *("batch_lane", "batch_server"),
+)
+
+
+def differences(one: Trace, other: Trace) -> list[str]:
+    """Names of the columns in which two traces differ."""
+    return [
+        name
+        for name in COLUMNS
+        if not np.array_equal(getattr(one, name), getattr(other, name))
+        or getattr(one, name).dtype != getattr(other, name).dtype
+    ]
