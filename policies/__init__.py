@@ -35,3 +35,20 @@ POLICIES: dict[str, type] = {
     "snap": Snap,
     "balanced_cap": BalancedCap,
 }
+
+__all__ = [
+    "POLICIES",
+    "Aimd",
+    "BalancedCap",
+    "DeadlineAware",
+    "Greedy",
+    "LengthBucketed",
+    "NearestLengths",
+    "PreferredSizes",
+    "QueueDepthWait",
+    "RateAware",
+    "SizeOrTimeout",
+    "Snap",
+    "Static",
+    "TokenBudget",
+]

@@ -26,7 +26,7 @@ class CompiledTwin:
             PolicyError: it does not compile (rule 12).
         """
         import numba
-        from numba.core.errors import NumbaError
+        from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
         result = numba.void if name == "observe" else numba.int64
         typeof: Any = numba.typeof
@@ -35,7 +35,7 @@ class CompiledTwin:
                 signature = result(*(typeof(value) for value in (policy, *arguments)))
                 self._methods[name] = numba.njit(signature)(getattr(type(policy), name))
             return self._methods[name](policy, *arguments)
-        except (NumbaError, TypeError) as error:
+        except (NumbaError, UnsupportedBytecodeError, NotImplementedError, TypeError) as error:
             reason = " ".join(str(error).split())
             kind = type(policy).__name__
             raise PolicyError(f"rule 12: {kind} does not compile (`{name}`: {reason})") from error

@@ -1,0 +1,78 @@
+"""Every rule of the package keeps the contract."""
+
+import numpy as np
+import pytest
+
+from policies import (
+    POLICIES,
+    Aimd,
+    BalancedCap,
+    DeadlineAware,
+    Greedy,
+    LengthBucketed,
+    NearestLengths,
+    PreferredSizes,
+    QueueDepthWait,
+    RateAware,
+    SizeOrTimeout,
+    Snap,
+    Static,
+    TokenBudget,
+)
+from policies.contract import NEVER, bind
+from policies.testing import EDGES, TABLE, TIERS, check_policy
+
+BUCKETS = np.array([32, 64, 128, 256])
+
+EXAMPLES = [
+    Static(8),
+    Static(1),
+    Greedy(),
+    SizeOrTimeout(32, 2_000_000),
+    SizeOrTimeout(16, 50_000_000, min_batch_size=4),
+    SizeOrTimeout(32, 2_000_000, 4, from_idle=True),
+    SizeOrTimeout(8, 0),
+    PreferredSizes(np.array([4, 8]), 16, 3_000_000),
+    PreferredSizes(np.array([4]), 8, 0),
+    PreferredSizes(max_wait_ns=20_000_000),
+    QueueDepthWait(32, 20_000_000),
+    Aimd(),
+    Aimd(30_000_000, 16, 1_000_000, 2.5, 0.5),
+    DeadlineAware(),
+    DeadlineAware(100_000_000, 8, 1_000_000),
+    RateAware(),
+    RateAware(16, window=5),
+    LengthBucketed(),
+    LengthBucketed(BUCKETS, np.array([32, 16, 16, 8, 4]), np.array([1, 2, 3, 4, 5]) * 1_000_000),
+    NearestLengths(),
+    NearestLengths(16, 4_000_000, 8, 2),
+    TokenBudget(4096, 0, 5_000_000),
+    TokenBudget(1000),
+    Snap(),
+    BalancedCap(),
+    BalancedCap(32, window=20),
+]
+
+
+@pytest.mark.parametrize("place", range(len(EXAMPLES)))
+def test_every_rule_keeps_the_contract(place):
+    policy = EXAMPLES[place]
+    check_policy(policy, seed=place, may_leave_tail=isinstance(policy, Static))
+
+
+def test_every_kind_is_among_the_examples():
+    assert {type(policy) for policy in EXAMPLES} == set(POLICIES.values())
+
+
+def test_a_bound_policy_may_be_checked_too():
+    policy = bind(Snap(), TABLE, EDGES, TIERS, 1)
+    check_policy(policy, views=100, compiled=False)
+
+
+def test_only_static_needs_leave_to_keep_a_tail():
+    endless = SizeOrTimeout(8, NEVER)
+    check_policy(endless, views=200, may_leave_tail=True, compiled=False)
+    with pytest.raises(
+        ValueError, match=r"rule 13: SizeOrTimeout left \d requests waiting forever"
+    ):
+        check_policy(endless, views=2000, compiled=False)
