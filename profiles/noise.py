@@ -19,6 +19,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .latency import FloatArray, IntArray, Profile, Samples
 
@@ -51,17 +52,18 @@ def noise_table(profile: Profile) -> NoiseTable:
     class_of_size = np.zeros(profile.largest_batch + 1, dtype=np.int64)
     sizes = np.arange(1, profile.largest_batch + 1)
     class_of_size[1:] = class_of_measured[np.searchsorted(profile.batch_size, sizes)]
-    rows = []
-    for row in range(int(class_of_measured[-1]) + 1):
-        if profile.samples is None:
-            sigma = _sigma(profile, class_of_measured == row)
-            quantiles = np.exp(sigma * _scores())
-        else:
-            here = class_of_size[profile.samples.batch_size] == row
-            quantiles = np.quantile(_residuals(profile, profile.samples)[here], _chances())
-        rows.append(quantiles / _centre(quantiles, profile.statistic))
-    lag1 = 0.0 if profile.samples is None else _lag1(_residuals(profile, profile.samples))
-    return NoiseTable(np.stack(rows), class_of_size, lag1)
+    classes = range(int(class_of_measured[-1]) + 1)
+    if profile.samples is None:
+        sigmas = [_sigma(profile, class_of_measured == row) for row in classes]
+        rows = [np.exp(sigma * _scores()) for sigma in sigmas]
+        lag1 = 0.0
+    else:
+        residuals = _residuals(profile, profile.samples)
+        class_of_call = class_of_size[profile.samples.batch_size]
+        rows = [np.quantile(residuals[class_of_call == row], _chances()) for row in classes]
+        lag1 = _lag1(residuals)
+    quantiles = [row / _centre(row, profile.statistic) for row in rows]
+    return NoiseTable(np.stack(quantiles), class_of_size, lag1)
 
 
 def noise_label(profile: Profile) -> str:
@@ -94,7 +96,7 @@ def _top_percentile(profile: Profile) -> int | None:
     return max((key for key in profile.percentiles_ns if key in SCORE_OF_PERCENTILE), default=None)
 
 
-def _sigma(profile: Profile, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:
+def _sigma(profile: Profile, rows: NDArray[np.bool_]) -> float:
     """Sigma of the lognormal that has the class's median ratio of percentile over statistic."""
     percentile = _top_percentile(profile)
     if percentile is None:
