@@ -254,7 +254,8 @@ def draw_arrivals(
                 f"{requests} requests at {process.rate_per_s:g} per second take more than 146"
                 " years; give a higher rate or fewer requests"
             )
-        instant_ns = np.rint(np.minimum(block_ns, LATEST_NS)).astype(np.int64)[:left]
+        rounded = block_ns if block_ns.dtype == np.int64 else np.rint(block_ns)
+        instant_ns = np.minimum(rounded[:left], LATEST_NS).astype(np.int64)
         if duration_ns is not None and len(instant_ns) and instant_ns[-1] > duration_ns:
             blocks.append(instant_ns[: np.searchsorted(instant_ns, duration_ns, side="right")])
             break

@@ -201,7 +201,7 @@ def _read_histogram(file: str) -> tuple[str | None, LengthPmf]:
                     f" length,count, but is {','.join(header)!r}"
                 )
             rows = [
-                (_whole(file, line, row, 0, 1), _whole(file, line, row, 1, 0))
+                _counted(f"{file}, line {line}", row)
                 for line, row in zip(itertools.count(2), csv.reader(lines), strict=False)
             ]
     except OSError as error:
@@ -214,11 +214,14 @@ def _read_histogram(file: str) -> tuple[str | None, LengthPmf]:
     )
 
 
-def _whole(file: str, line: int, row: list[str], place: int, least: int) -> int:
-    text = row[place].strip() if len(row) == 2 else ",".join(row)
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= LONGEST):
-        name = "a length" if place == 0 else "a count"
-        raise WorkloadError(
-            f"{file}, line {line}: {text!r} must be {name}, a whole number of at least {least}"
-        )
-    return int(text)
+def _counted(place: str, row: list[str]) -> tuple[int, int]:
+    """Length and count of a row."""
+    if len(row) != 2:
+        raise WorkloadError(f"{place}: {','.join(row)!r} must be a length and a count")
+    for text, noun, least in ((row[0], "a length", 1), (row[1], "a count", 0)):
+        whole = text.isascii() and text.isdigit() and len(text) <= len(str(LONGEST))
+        if not (whole and least <= int(text) <= LONGEST):
+            raise WorkloadError(
+                f"{place}: {text!r} must be {noun}, a whole number from {least} to {LONGEST}"
+            )
+    return int(row[0]), int(row[1])

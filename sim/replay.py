@@ -235,14 +235,17 @@ def _instant_ns(text: str) -> int:
     if not seconds.is_finite() or seconds < 0:
         raise _WrongValueError("a number of seconds, not below 0")
     if seconds > LATEST_S:
-        raise _WrongValueError("in seconds (it is more than 146 years)")
+        raise _WrongValueError("at most 146 years of seconds")
     return int((seconds * SECOND_NS).to_integral_value())
 
 
 def _length(text: str) -> int:
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= LONGEST:
-        return int(text)
-    raise _WrongValueError("a whole number of at least 1")
+    digits = text.lstrip("0")
+    if not (digits and text.isascii() and text.isdigit()):
+        raise _WrongValueError("a whole number of at least 1")
+    if len(digits) > len(str(LONGEST)) or int(digits) > LONGEST:
+        raise _WrongValueError(f"at most {LONGEST}")
+    return int(digits)
 
 
 def _tier_index(tiers: Sequence[str]) -> Callable[[str], int]:

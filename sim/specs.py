@@ -19,6 +19,9 @@ from .lengths import Column, Lengths
 from .pmf import LengthPmf, mixture
 from .replay import Replay
 
+TOLERANCE = 1e-9
+"""What shares may miss in their sum."""
+
 
 @dataclass(frozen=True)
 class Timeout:
@@ -78,13 +81,23 @@ class WorkloadSpec:
             raise WorkloadError(
                 "give arrivals once: to the workload, or to every tier (then none to the workload)"
             )
-        total = sum(tier.share for tier in self.tiers)
-        if not any(own) and (abs(total - 1) > 1e-9 or min(t.share for t in self.tiers) < 0):
-            raise WorkloadError(f"the shares of the tiers must add up to 1, but give {total:g}")
+        if not any(own):
+            self._check_shares()
         if self.closed is not None and (self.requests is None or self.duration_ns is not None):
             raise WorkloadError("a closed loop runs for a number of requests; give requests only")
         for tier in self.tiers:
             self._check_lengths(tier)
+
+    def _check_shares(self) -> None:
+        for tier in self.tiers:
+            if not tier.share >= 0:
+                name = tier.tier.name
+                raise WorkloadError(
+                    f"the share of tier {name!r} must not be negative, but is {tier.share:g}"
+                )
+        total = sum(tier.share for tier in self.tiers)
+        if not abs(total - 1) <= TOLERANCE:
+            raise WorkloadError(f"the shares of the tiers must add up to 1, but give {total:g}")
 
     def _check_lengths(self, tier: TierSpec) -> None:
         name = tier.tier.name
