@@ -97,7 +97,7 @@ def _hinge(time: FloatArray, tokens: FloatArray) -> tuple[float, float, float]:
     """Floor, base and slope.
 
     For every number of points on the floor (those with the fewest tokens) floor and line are fitted
-    apart; the best of these as a maximum of both is then refined together.
+    apart; the best of these as a maximum of both, or the affine form, is then refined together.
     """
     from scipy.optimize import least_squares
 
@@ -109,7 +109,8 @@ def _hinge(time: FloatArray, tokens: FloatArray) -> tuple[float, float, float]:
         return error(found * scale)
 
     order = np.argsort(tokens, kind="stable")
-    start, least = np.zeros(3), np.inf
+    start = np.array([0.0, *_nonnegative(time, np.ones_like(time), tokens)])
+    least = float(np.sum(error(start) ** 2))
     for split in range(1, len(time) - 1):
         flat, line = order[:split], order[split:]
         found = np.array(

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from profiles import Metadata, Profile, best_fit, fitted, load
+from profiles import Metadata, Profile, best_fit, fitted, load, names
 
 FITS = Path(__file__).parent / "data" / "profiles" / "fits.csv"
 PUBLISHED = list(csv.DictReader(FITS.read_text().splitlines()))
@@ -97,3 +97,28 @@ def test_an_eager_framework_is_a_floor_and_an_engine_is_not():
     assert best_fit(eager).form == "hinge"
     assert best_fit(load("bert-base-a100-tensorrt-fp16")).form == "quadratic"
     assert 8e6 < fitted(eager, "hinge").floor_ns < 9e6
+
+
+@pytest.mark.parametrize("name", [name for name in names() if name.startswith("bert")])
+def test_every_shipped_bert_has_a_formula_close_to_its_figures(name):
+    assert best_fit(load(name)).median_error < 0.09
+
+
+def test_jasper_in_fp32_on_a_t4_has_no_good_formula():
+    assert best_fit(load("jasper-t4-fp32")).median_error > 0.15
+
+
+def test_a_single_point_has_a_formula():
+    fit = fitted(
+        Profile(
+            name="point",
+            batch_size=np.array([4]),
+            length=np.array([8]),
+            latency_ns=np.array([[32_000]]),
+            length_unit="tokens",
+            statistic="p50",
+            metadata=profile(lambda b, n: b * n * 1e3).metadata,
+        ),
+        "hinge",
+    )
+    assert fit.latency_ns(4, 8) == pytest.approx(32_000.0)
