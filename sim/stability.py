@@ -146,11 +146,16 @@ def saturation_per_s(
 
 
 def backlog(workload: Workload, service: Service, requests: int) -> Workload:
-    """Requests of a workload, spread evenly over it, that are all there from the start."""
+    """Requests of a workload that are all there from the start.
+
+    They are spread evenly over a longer workload; a shorter one is repeated.
+    """
     admitted = np.flatnonzero(workload.length <= service.longest_admitted)
-    if len(admitted) == 0:
-        requests = 0
-    ids = admitted[np.arange(requests) * max(len(admitted), 1) // max(requests, 1)]
+    places = np.arange(requests if len(admitted) else 0)
+    if len(admitted) > requests:
+        ids = admitted[places * len(admitted) // requests]
+    else:
+        ids = admitted[places % len(admitted)] if len(places) else admitted
     return replace(
         workload,
         length=workload.length[ids],
