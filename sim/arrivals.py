@@ -23,7 +23,7 @@ from policies.contract import FloatArray, IntArray
 
 from .closed import Closed
 from .errors import WorkloadError, is_positive, require
-from .modulated import BLOCK, SECOND_NS, Mmpp, RateCurve, running_sum
+from .modulated import SECOND_NS, Mmpp, RateCurve, block_sizes, running_sum
 from .replay import Replay
 
 LATEST_NS = 2**62
@@ -77,9 +77,10 @@ class Paced:
     def instants_ns(self, rng: np.random.Generator) -> Iterator[FloatArray]:
         """Multiples of the gap; draws nothing."""
         first = 1
-        while True:
-            yield np.arange(first, first + BLOCK, dtype=np.float64) * (SECOND_NS / self.rate_per_s)
-            first += BLOCK
+        for size in block_sizes():
+            steps = np.arange(first, first + size, dtype=np.float64)
+            yield steps * (SECOND_NS / self.rate_per_s)
+            first += size
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Poisson:
     def instants_ns(self, rng: np.random.Generator) -> Iterator[FloatArray]:
         """Sums of exponential gaps."""
         mean_ns = SECOND_NS / self.rate_per_s
-        return running_sum(lambda: rng.standard_exponential(BLOCK) * mean_ns)
+        return running_sum(lambda size: rng.standard_exponential(size) * mean_ns)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Gamma:
         """Sums of gamma gaps with shape ``1 / cv**2``."""
         square = self.cv * self.cv
         scale_ns = square * SECOND_NS / self.rate_per_s
-        return running_sum(lambda: rng.standard_gamma(1.0 / square, BLOCK) * scale_ns)
+        return running_sum(lambda size: rng.standard_gamma(1.0 / square, size) * scale_ns)
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,9 @@ class Hyperexponential:
         p = (1.0 + math.sqrt((square - 1.0) / (square + 1.0))) / 2.0
         half_ns = SECOND_NS / (2.0 * self.rate_per_s)
 
-        def gaps() -> FloatArray:
-            mean_ns = np.where(rng.random(BLOCK) < p, half_ns / p, half_ns / (1.0 - p))
-            return rng.standard_exponential(BLOCK) * mean_ns
+        def gaps(size: int) -> FloatArray:
+            mean_ns = np.where(rng.random(size) < p, half_ns / p, half_ns / (1.0 - p))
+            return rng.standard_exponential(size) * mean_ns
 
         return running_sum(gaps)
 
@@ -198,12 +199,14 @@ class Clumped:
 
     def instants_ns(self, rng: np.random.Generator) -> Iterator[FloatArray]:
         """Sorted members; those after the last beginning of a block wait for the next block."""
-        groups = max(1, BLOCK // self.clump_size)
         mean_ns = SECOND_NS * self.clump_size / self.rate_per_s
         late = np.zeros(0)
-        beginnings = running_sum(lambda: rng.standard_exponential(groups) * mean_ns)
-        for begin_ns in beginnings:
-            spread_ns = rng.random((groups, self.clump_size)) * self.spread_ns
+
+        def gaps(size: int) -> FloatArray:
+            return rng.standard_exponential(max(1, size // self.clump_size)) * mean_ns
+
+        for begin_ns in running_sum(gaps):
+            spread_ns = rng.random((len(begin_ns), self.clump_size)) * self.spread_ns
             members = np.concatenate([late, (begin_ns[:, None] + spread_ns).ravel()])
             members.sort()
             known = int(np.searchsorted(members, begin_ns[-1], side="right"))

@@ -20,19 +20,28 @@ from .errors import is_positive, require
 
 SECOND_NS = 1_000_000_000
 
-BLOCK = 65_536
-"""Instants drawn at a time: fits the cache, and is fixed so that draws are prefixes of each other.
+FIRST_BLOCK, LARGEST_BLOCK = 256, 65_536
+"""Instants drawn at a time: few at first, so that short draws are quick, then twice as many each
+time up to what fits the cache.  The sizes are fixed, so that draws are prefixes of each other.
 """
 
 SOJOURNS = 4_096
 """Visits of states drawn at a time."""
 
 
-def running_sum(gaps: Callable[[], FloatArray]) -> Iterator[FloatArray]:
-    """Blocks of partial sums of an endless sequence of gaps."""
-    last = 0.0
+def block_sizes() -> Iterator[int]:
+    """How many instants to draw next, without end."""
+    size = FIRST_BLOCK
     while True:
-        block = np.cumsum(gaps())
+        yield size
+        size = min(2 * size, LARGEST_BLOCK)
+
+
+def running_sum(gaps: Callable[[int], FloatArray]) -> Iterator[FloatArray]:
+    """Blocks of partial sums of an endless sequence; ``gaps`` draws the next so many."""
+    last = 0.0
+    for size in block_sizes():
+        block = np.cumsum(gaps(size))
         block += last
         last = float(block[-1])
         yield block
@@ -100,7 +109,7 @@ class Mmpp:
         """Unit points through the inverse of the integrated rate of a drawn path."""
         path = self._path(rng)
         until_ns, points = next(path)
-        for unit in running_sum(lambda: rng.standard_exponential(BLOCK)):
+        for unit in running_sum(rng.standard_exponential):
             pieces = [(until_ns, points)]
             while pieces[-1][1][-1] < unit[-1]:
                 pieces.append(next(path))
@@ -185,7 +194,7 @@ class RateCurve:
         per_ns = rates / SECOND_NS
         slope = np.diff(per_ns) / np.diff(at_ns)
         last = 0.0
-        for unit in running_sum(lambda: rng.standard_exponential(BLOCK)):
+        for unit in running_sum(rng.standard_exponential):
             rounds, inside = np.divmod(unit, self.integrated[-1])
             part = np.searchsorted(self.integrated, inside, side="right") - 1
             part = np.minimum(part, len(slope) - 1)
@@ -193,7 +202,7 @@ class RateCurve:
             begin = per_ns[part]
             root = np.sqrt(np.maximum(begin * begin + 2.0 * area * slope[part], 0.0))
             height = begin + root
-            into_ns = np.divide(2.0 * area, height, out=np.zeros(BLOCK), where=height > 0)
+            into_ns = np.divide(2.0 * area, height, out=np.zeros(len(unit)), where=height > 0)
             instants = rounds * at_ns[-1] + at_ns[part] + into_ns
             instants[0] = max(instants[0], last)
             np.maximum.accumulate(instants, out=instants)  # rounding where segments join

@@ -92,7 +92,7 @@ def dispersion(mmpp, window_s):
 
 @pytest.mark.parametrize("process", PROCESSES, ids=name)
 def test_a_draw_has_exactly_the_requests_asked_for_in_order(process):
-    for requests in (1, 100, 65_536, 65_537, 150_000):
+    for requests in (1, 256, 257, 100_000, 200_000):
         instants = drawn(process, requests)
         assert instants.dtype == np.int64
         assert instants.shape == (requests,)
@@ -161,14 +161,14 @@ def test_the_counts_of_an_mmpp_are_dispersed_as_the_formula_says(window_s):
 
 def test_an_mmpp_starts_in_equilibrium():
     first_s = [
-        draw_arrivals(BURSTS, stream(seed, "arrivals"), duration_ns=S).size for seed in range(2000)
+        draw_arrivals(BURSTS, stream(seed, "arrivals"), duration_ns=S).size for seed in range(400)
     ]
     assert abs(z_of(np.array(first_s), BURSTS.rate_per_s)) < 4.5
     assert abs(z_of(np.array(first_s), 18.0)) > 4.5
 
 
 def test_an_mmpp_that_switches_much_faster_than_requests_come_is_poisson():
-    fast = Mmpp((20.0, 0.0), (3000.0, 3000.0))
+    fast = Mmpp((20.0, 0.0), (1000.0, 1000.0))
     assert dispersion_p(drawn(fast, 30_000)) > 1e-4
 
 
@@ -286,8 +286,8 @@ def test_the_table_holds_every_process_of_a_scenario():
         (
             lambda: Mmpp((1.0, 2.0), (1.0,)),
             (
-                "`rates_per_s and switch_per_s have the same length of at least 2` must hold, but got"
-                " rates_per_s = (1.0, 2.0), switch_per_s = (1.0,)"
+                "`rates_per_s and switch_per_s have the same length of at least 2` must hold, but"
+                " got rates_per_s = (1.0, 2.0), switch_per_s = (1.0,)"
             ),
         ),
         (
