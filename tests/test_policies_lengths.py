@@ -55,6 +55,10 @@ def test_of_two_ready_buckets_the_one_with_the_oldest_head_goes():
     assert taken(ready(BUCKETS), 500, late) == [1, 0, 0]
 
 
+def test_of_two_ready_buckets_with_heads_of_one_instant_the_shorter_goes():
+    assert taken(ready(BUCKETS), 500, [Waiting(11, 100), Waiting(11, 10)]) == [1, 0, 0]
+
+
 def test_one_number_stands_for_every_bucket():
     policy = ready(LengthBucketed(np.array([64, 128]), np.array([8])))
     assert policy.max_batch_size.tolist() == [8, 8, 8]
@@ -96,7 +100,7 @@ def test_nearest_lengths_leaves_alone_what_lies_outside_its_window():
 
 def test_nearest_lengths_with_a_wait_counts_only_its_window_as_full():
     policy = ready(NearestLengths(3, max_wait_ns=50, length_lanes=8, window=1))
-    assert taken(policy, 20, lengths(4, 0, 7, 0)) == 60
+    assert taken(policy, 20, lengths(4, 7, 7, 0)) == 60
     assert taken(policy, 20, lengths(4, 0, 3, 5)) == [0, 0, 0, 1, 1, 1, 0, 0]
     assert taken(policy, 60, lengths(4, 0, 7, 0)) == [0, 0, 0, 0, 1, 0, 0, 0]
 
@@ -116,6 +120,7 @@ def test_token_budget_sends_a_request_above_the_budget_alone():
 def test_token_budget_waits_while_another_request_would_fit():
     policy = ready(TokenBudget(300, max_wait_ns=1000))
     assert taken(policy, 9, [Waiting(1, 100)]) == 1001
+    assert taken(policy, 9, [Waiting(1, 100), Waiting(2, 100)]) == 1001
     assert taken(policy, 1001, [Waiting(1, 100)]) == [1]
     assert taken(policy, 9, [Waiting(1, 100), Waiting(2, 1), Waiting(3, 1)]) == [3]
     assert taken(policy, 9, [Waiting(1, 1)] * 5) == 1001

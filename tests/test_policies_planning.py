@@ -5,7 +5,7 @@ import pytest
 
 from policies import BalancedCap, DeadlineAware, RateAware, Snap
 from policies.contract import FIRE, NEVER, Tier, bind
-from policies.planning import mean_gap_ns
+from policies.planning import longest_of_first, mean_gap_ns
 from policies.testing import Running, Waiting, example_view
 
 NO_SLO = (Tier("all"),)
@@ -47,6 +47,7 @@ def test_deadline_aware_keeps_its_margin():
 
 def test_deadline_aware_fires_a_full_batch_at_once():
     policy = ready(DeadlineAware(slo_ns=10_000, max_batch_size=2))
+    assert answer(policy, example_view(60, arrivals(50, 51))) == ("fire", 2)
     assert answer(policy, example_view(60, arrivals(50, 51, 52))) == ("fire", 2)
 
 
@@ -97,6 +98,8 @@ def test_rate_aware_waits_less_with_every_request_that_waits():
     policy = ready(RateAware())
     two = learned(example_view(100, arrivals(100, 100), memory_slots=2), 10.0)
     assert answer(policy, two) == ("wait", 100 + (2_000 - 2 * 350) // 3)
+    apart = learned(example_view(300, arrivals(100, 300), memory_slots=2), 10.0)
+    assert answer(policy, apart) == ("wait", 300 + (2_000 - 2 * 350) // 3)
     six = learned(example_view(100, arrivals(*[100] * 6), memory_slots=2), 10.0)
     assert answer(policy, six) == ("fire", 6)
 
@@ -112,6 +115,11 @@ def test_rate_aware_counts_on_a_server_that_will_be_idle_sooner():
     view = learned(example_view(100, arrivals(100), running=running, memory_slots=2), 10.0)
     break_even_ns = (1_900 + 2_350 - 2_700 - 350) // 2
     assert answer(policy, view) == ("wait", 100 + break_even_ns)
+
+
+def test_the_longest_of_the_first_looks_no_further_than_asked():
+    view = example_view(9, [Waiting(1, 30), Waiting(2, 70), Waiting(3, 50), Waiting(4, 90)])
+    assert [longest_of_first(view, 0, count) for count in range(5)] == [0, 30, 70, 70, 90]
 
 
 def test_the_mean_gap_is_the_plain_mean_within_the_window():
@@ -170,11 +178,11 @@ def test_snap_leaves_out_a_long_request_that_would_slow_down_the_others():
 
 
 def test_balanced_cap_is_one_third_and_two_above_the_balance():
-    # S(k) <= 4 k gap with S = 2000 + 350 k and a gap of 200: k = 5 is the smallest.
+    # S(k) <= 4 k gap with S = 2000 + 350 k and a gap of 187.5: k = 5 is the smallest, exactly.
     policy = ready(BalancedCap(), servers=4)
     view = example_view(99, arrivals(*range(30)), idle_servers=4, memory_slots=2)
     cap = int(np.ceil(1.3 * 5 + 2))
-    assert answer(policy, learned(view, 200.0)) == ("fire", cap)
+    assert answer(policy, learned(view, 187.5)) == ("fire", cap)
 
 
 def test_balanced_cap_takes_an_equal_share_of_a_queue_that_grows():
