@@ -99,7 +99,7 @@ class LengthPmf:
 
 
 def mixture(parts: list[tuple[float, LengthPmf]]) -> LengthPmf:
-    """Lengths of several streams together, each with a weight above 0 (its rate)."""
+    """Lengths of several streams together, each with a weight (its rate)."""
     total = sum(weight for weight, _ in parts)
     return LengthPmf.of_counts(
         np.concatenate([pmf.length for _, pmf in parts]),

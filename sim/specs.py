@@ -162,6 +162,5 @@ class WorkloadSpec:
     def pmf(self) -> LengthPmf:
         """Lengths of all tiers together, weighted with their rates (a closed loop: shares)."""
         weights = tuple(t.share for t in self.tiers) if self.closed else self.rates_per_s()
-        return mixture(
-            [(w, self.pmf_of(t)) for w, t in zip(weights, self.tiers, strict=True) if w > 0]
-        )
+        pmfs = (self.pmf_of(tier) for tier in self.tiers)
+        return mixture(list(zip(weights, pmfs, strict=True)))

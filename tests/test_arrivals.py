@@ -4,6 +4,7 @@ Statistical checks are z-tests over 100 sections of one long run with a fixed se
 probability of 2e-5 (Student, 99 degrees of freedom).  Each has data that it must reject.
 """
 
+import itertools
 import math
 from fractions import Fraction
 from functools import lru_cache
@@ -165,6 +166,15 @@ def test_an_mmpp_starts_in_equilibrium():
     ]
     assert abs(z_of(np.array(first_s), BURSTS.rate_per_s)) < 4.5
     assert abs(z_of(np.array(first_s), 18.0)) > 4.5
+
+
+def test_an_mmpp_visits_its_states_in_turn():
+    path = Mmpp((1.0, 2.0, 4.0), (1.0, 1.0, 1.0))._path(stream(1, "arrivals"))
+    visited = []
+    for ends_ns, points in itertools.islice(path, 3):
+        visited.extend(np.rint(np.diff(points) / np.diff(ends_ns) * S).astype(int).tolist())
+    after = {1: 2, 2: 4, 4: 1}
+    assert all(after[here] == there for here, there in itertools.pairwise(visited))
 
 
 def test_an_mmpp_that_switches_much_faster_than_requests_come_is_poisson():

@@ -63,6 +63,11 @@ def test_lengths_and_tiers_come_with_the_rows(tmp_path):
     assert trace.tier.dtype == np.int8
 
 
+def test_a_tier_column_is_left_alone_where_the_workload_has_no_tiers(tmp_path):
+    trace = read_trace(written(tmp_path, "arrival_s,tier\n0,gold\n1,silver\n"))
+    assert trace.tier is None
+
+
 def test_columns_may_have_other_names(tmp_path):
     file = written(tmp_path, "t,tokens\n0.5,12\n1.5,90\n")
     trace = read_trace(file, {"arrival_s": "t", "length": "tokens"})

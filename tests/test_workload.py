@@ -125,6 +125,16 @@ def test_tiers_share_the_arrivals_as_asked():
     assert drawn.tiers == (URGENT, BATCH)
 
 
+def test_the_tier_of_a_request_tells_nothing_about_the_gap_before_it():
+    spec = replace(SHARED, requests=1, timeout=None)
+    first = [draw_workload(spec, replication=place) for place in range(2_000)]
+    gaps = np.array([drawn.arrival_ns[0] for drawn in first]) / 1e7
+    tiers = np.array([drawn.tier[0] for drawn in first])
+    for place in (0, 1):
+        mine = gaps[tiers == place]
+        assert abs(mine.mean() - 1) < 4.5 / np.sqrt(len(mine))
+
+
 def test_a_tier_without_a_share_gets_no_request():
     tiers = (TierSpec(URGENT, share=1.0), TierSpec(BATCH, share=0.0))
     assert not draw_workload(replace(PLAIN, tiers=tiers)).tier.any()
@@ -267,10 +277,10 @@ def test_a_closed_loop_knows_its_lengths_but_no_rate():
 
 
 def test_a_recorded_trace_has_the_rates_of_its_tiers():
-    recorded = Replay(np.arange(5) * S, tier=np.array([0, 1, 1, 1, 1], dtype=np.int8))
+    recorded = Replay(np.arange(5) * 2 * S, tier=np.array([0, 1, 1, 1, 1], dtype=np.int8))
     tiers = (TierSpec(URGENT, 0.5), TierSpec(BATCH, 0.5))
     assert WorkloadSpec(Constant(1), recorded, tiers=tiers).rates_per_s() == pytest.approx(
-        (0.2, 0.8)
+        (0.1, 0.4)
     )
 
 
