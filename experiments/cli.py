@@ -1,0 +1,168 @@
+"""The command line: ``batchwright simulate | compare | sweep | profile | scenarios | policies``.
+
+Nothing heavy is imported before a command runs, so that ``batchwright --help`` is quick.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_profile import app as profile_app
+from .cli_speech import progress_bar, spoken
+
+
+class Engine(StrEnum):
+    """The two virtual-time drivers; they agree request for request."""
+
+    kernel = "kernel"
+    simpy = "simpy"
+
+
+app = typer.Typer(
+    name="batchwright",
+    help="Choose how inference requests are batched on GPUs, from evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(profile_app, name="profile")
+
+Scenario = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="A shipped scenario's name, or a TOML file.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override any key of the scenario; repeatable."
+    ),
+]
+Over = Annotated[
+    list[str],
+    typer.Option("--over", metavar="KEY=VALUES", help="1,2,4 or 0.1:0.9:9; repeat for a grid."),
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option("--policy", metavar="NAME", help="Only this policy of the scenario; repeatable."),
+]
+EngineChoice = Annotated[Engine, typer.Option(help="The compiled kernel, or the SimPy model.")]
+Records = Annotated[
+    bool, typer.Option("--records", help="Also write every request and every batch as a table.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that holds all runs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no hints.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
+RUNS = Path("runs")
+
+
+def print_version(*, wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"batchwright {version('batchwright')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Choose how inference requests are batched on GPUs, from evidence."""
+
+
+@app.command()
+def simulate(
+    scenario: Scenario,
+    policy: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the first.")] = None,
+    engine: EngineChoice = Engine.kernel,
+    settings: Set = None,
+    records: Records = False,
+    json: Json = False,
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run one policy on a scenario: latency with intervals, batches, padding, figures."""
+    with spoken(debug=debug):
+        from .cli_run import run_simulate
+
+        with progress_bar(quiet=quiet or json) as progress:
+            run = run_simulate(scenario, policy, engine.value, settings, out, records, progress)
+        run.show(json=json, quiet=quiet)
+
+
+@app.command()
+def compare(
+    scenario: Scenario,
+    policy: Policies = None,
+    engine: EngineChoice = Engine.kernel,
+    settings: Set = None,
+    load_curve: Annotated[
+        bool, typer.Option(help="Also run a few loads, for latency against load.")
+    ] = True,
+    records: Records = False,
+    json: Json = False,
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run every policy on the same arrivals: a table, paired differences, a verdict, figures."""
+    with spoken(debug=debug):
+        from .cli_run import run_compare
+
+        with progress_bar(quiet=quiet or json) as progress:
+            run = run_compare(
+                scenario, policy, engine.value, settings, out, records, load_curve, progress
+            )
+        run.show(json=json, quiet=quiet)
+
+
+@app.command()
+def sweep(
+    scenario: Scenario,
+    over: Over,
+    policy: Policies = None,
+    engine: EngineChoice = Engine.kernel,
+    settings: Set = None,
+    json: Json = False,
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare policies over a range of any key: loads, servers, waits, batch sizes."""
+    with spoken(debug=debug):
+        from .cli_run import run_sweep
+
+        with progress_bar(quiet=quiet or json) as progress:
+            run = run_sweep(scenario, over, policy, engine.value, settings, out, progress)
+        run.show(json=json, quiet=quiet)
+
+
+@app.command()
+def scenarios(json: Json = False, debug: Debug = False) -> None:
+    """List the shipped scenarios."""
+    with spoken(debug=debug):
+        from .cli_lists import show_scenarios
+
+        show_scenarios(json=json)
+
+
+@app.command()
+def policies(json: Json = False, debug: Debug = False) -> None:
+    """List the kinds of policy that a scenario may name, with their parameters."""
+    with spoken(debug=debug):
+        from .cli_lists import show_policies
+
+        show_policies(json=json)
+
+
+def main() -> None:
+    """Entry point of the ``batchwright`` command."""
+    app()

@@ -1,0 +1,63 @@
+"""``batchwright scenarios`` and ``batchwright policies``: what there is to choose from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from .cli_speech import console
+from .plain import dumps
+from .terminal import rows_table
+
+
+def show_scenarios(*, json: bool) -> None:
+    """Name, load, policies and description of each shipped scenario."""
+    from .config import load_scenario, scenario_names
+
+    found = [about(load_scenario(name)) for name in scenario_names()]
+    if json:
+        typer.echo(dumps({"scenarios": found}), nl=False)
+        return
+    rows = (
+        (f["name"], "closed" if f["load"] is None else f"{f['load']:.2f}", f["description"])
+        for f in found
+    )
+    console().print(rows_table(rows, "scenario", "load", "what it is", left=3))
+    console().print("batchwright compare SCENARIO   to compare its policies")
+
+
+def about(scenario: Any) -> dict[str, Any]:
+    """What the list says of a scenario."""
+    return {
+        "name": scenario.name,
+        "description": scenario.spec.description or "",
+        "profile": None if scenario.profile is None else scenario.profile.name,
+        "servers": scenario.servers,
+        "load": scenario.load,
+        "policies": list(scenario.policies),
+    }
+
+
+def show_policies(*, json: bool) -> None:
+    """Kind, parameters and first sentence of each policy."""
+    from policies import POLICIES
+
+    from .rules import parameters
+
+    found = [
+        {"kind": kind, "parameters": list(parameters(cls)), "about": first_line(cls)}
+        for kind, cls in POLICIES.items()
+    ]
+    if json:
+        typer.echo(dumps({"policies": found}), nl=False)
+        return
+    rows = ((f["kind"], "\n".join(f["parameters"]) or "-", f["about"]) for f in found)
+    drawn = rows_table(rows, "kind", "parameters", "what it does", left=3)
+    drawn.show_lines = False
+    console().print(drawn)
+
+
+def first_line(cls: type) -> str:
+    """The first line of a class's docstring."""
+    return (cls.__doc__ or "").strip().partition("\n")[0].replace("``", "")

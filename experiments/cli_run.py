@@ -1,0 +1,194 @@
+"""What ``simulate``, ``compare`` and ``sweep`` do: compute, write the run's folder, show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from . import compare as jobs
+from .cli_speech import INTERRUPTED, console, say
+from .config import Scenario, load_scenario, parse_range
+from .figures import write_figures
+from .parallel import Progress
+from .plain import dumps
+from .records import writer
+from .results import Comparison, Result, Sweep
+from .runs import RESULT, create_run, name_latest, now, write_atomic, write_manifest
+from .terminal import legend, lost_table, result_table, sweep_table, tier_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is on disk."""
+
+    folder: Path
+    result: Result | Sweep
+    figures: tuple[str, ...]
+
+    def show(self, *, json: bool, quiet: bool) -> None:
+        """Print the result, then stop with code 130 if the run was interrupted.
+
+        Raises:
+            typer.Exit: the run was interrupted.
+        """
+        if json:
+            found = {**self.result.to_dict(), "run": str(self.folder), "figures": self.figures}
+            typer.echo(dumps(found), nl=False)
+        else:
+            print_result(console(), self.result)
+            if not quiet:
+                names = dict.fromkeys(name.partition(".")[0] for name in self.figures)
+                say(f"\nrun:      {self.folder}")
+                say(f"figures:  {', '.join(names) or 'none'} (PNG and SVG)")
+        if getattr(self.result, "interrupted", False):
+            say(f"interrupted: what was done is in {self.folder}")
+            raise typer.Exit(INTERRUPTED)
+
+
+def run_simulate(
+    source: str,
+    policy: str | None,
+    engine: str,
+    settings: Sequence[str] | None,
+    root: Path,
+    records: bool,
+    progress: Progress,
+) -> Finished:
+    """``batchwright simulate``."""
+    scenario = load_scenario(source, settings or ())
+
+    def compute(folder: Path) -> Result:
+        keep = writer(folder) if records else None
+        return jobs.simulate(scenario, policy, engine=engine, progress=progress, on_trace=keep)
+
+    return in_folder(scenario, "simulate", root, compute)
+
+
+def run_compare(
+    source: str,
+    policies: Sequence[str] | None,
+    engine: str,
+    settings: Sequence[str] | None,
+    root: Path,
+    records: bool,
+    load_curve: bool,
+    progress: Progress,
+) -> Finished:
+    """``batchwright compare``."""
+    scenario = load_scenario(source, settings or ())
+
+    def compute(folder: Path) -> Result:
+        return jobs.compare(
+            scenario,
+            policies,
+            engine,
+            progress,
+            load_curve=load_curve,
+            on_trace=writer(folder) if records else None,
+        )
+
+    return in_folder(scenario, "compare", root, compute)
+
+
+def run_sweep(
+    source: str,
+    over: Sequence[str],
+    policies: Sequence[str] | None,
+    engine: str,
+    settings: Sequence[str] | None,
+    root: Path,
+    progress: Progress,
+) -> Finished:
+    """``batchwright sweep``."""
+    scenario = load_scenario(source, settings or ())
+    grid = dict(parse_over(text) for text in over)
+
+    def compute(_folder: Path) -> Sweep:
+        return jobs.sweep(source, grid, policies, engine, progress, settings=settings or ())
+
+    return in_folder(
+        scenario, "sweep", root, compute, {"over": {k: list(v) for k, v in grid.items()}}
+    )
+
+
+def parse_over(text: str) -> tuple[str, tuple[Any, ...]]:
+    """``service.servers=1,2,4`` as key and values."""
+    from .config import ScenarioError
+
+    key, equals, values = text.partition("=")
+    if not equals or not key.strip():
+        raise ScenarioError(f"--over {text}: must be KEY=VALUES, as in service.servers=1,2,4")
+    return key.strip(), parse_range(values)
+
+
+def in_folder(
+    scenario: Scenario,
+    command: str,
+    root: Path,
+    compute: Callable[[Path], Result | Sweep],
+    extra: dict[str, Any] | None = None,
+) -> Finished:
+    """Run a job and write its folder: result, manifest, figures, then ``latest``.
+
+    A folder in which nothing came to be is removed again.
+    """
+    started = now()
+    folder = create_run(scenario.name, command, root)
+    try:
+        result = compute(folder)
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    write_atomic(folder / RESULT, result.to_json())
+    status = "interrupted" if getattr(result, "interrupted", False) else "complete"
+    about = {"seeds": asdict(scenario.seeds), **scenario.to_dict()}
+    write_manifest(
+        folder,
+        {"command": command, "status": status, "started": started, **about, **(extra or {})},
+    )
+    figures = write_figures(result, folder)
+    name_latest(folder)
+    return Finished(folder, result, tuple(figures))
+
+
+def print_result(screen: Console, result: Result | Sweep) -> None:
+    """The tables and the verdict."""
+    screen.print(heading(result))
+    if isinstance(result, Sweep):
+        measure = "p99" if any(o.value("latency_ms.p99") for o in result.outcomes) else "mean"
+        screen.print(sweep_table(result, measure))
+    else:
+        screen.print(result_table(result))
+        if isinstance(result, Comparison):
+            screen.print(legend(result))
+        for more in (lost_table(result), tier_table(result)):
+            if more is not None:
+                screen.print(more)
+    if result.verdict:
+        screen.print(f"\n{result.verdict}")
+
+
+def heading(result: Result | Sweep) -> str:
+    """One line on what was run."""
+    about = result.scenario
+    rate, load = about.get("offered_rate_per_s"), about.get("load")
+    parts = [
+        about["service"],
+        f"{about['requests']:,} requests",
+        f"{rate:,.4g}/s" if rate is not None else "closed loop",
+    ]
+    if load is not None:
+        parts.append(f"load {load:.2f}")
+    if about.get("replications", 1) > 1:
+        parts.append(f"{about['replications']} replications")
+    if result.engine != "kernel":
+        parts.append(result.engine)
+    return f"[bold]{about['name']}[/bold]   {', '.join(parts)}"

@@ -1,0 +1,147 @@
+"""Who takes part in a comparison, on what, and how each is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from policies import POLICIES
+from policies.contract import NEVER, Policy
+from sim.metrics import measure
+from sim.service import Service
+from sim.stability import Driver, Stability, assess
+from sim.workload import Workload
+
+from .config import Scenario, ScenarioError, load_scenario
+from .curves import curves_of
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from .records import OnTrace
+
+BASELINES = ("greedy", "snap", "balanced_cap")
+"""Stand beside every winner: none has a parameter, and a tuned rule has to beat them."""
+
+Draw = tuple[Workload, Service]
+"""One realisation of a scenario."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A policy that takes part."""
+
+    name: str
+    policy: Policy
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    baseline: bool = False
+
+
+def driver(engine: str) -> Driver:
+    """The compiled kernel or the SimPy model.
+
+    Raises:
+        ScenarioError: the engine is neither.
+    """
+    if engine == "kernel":
+        from sim.kernel import run as kernel
+
+        return kernel
+    if engine == "simpy":
+        from sim.model import run as model
+
+        return model
+    raise ScenarioError(f"engine = {engine!r} must be kernel or simpy")
+
+
+def entrants(scenario: Scenario, names: Iterable[str] | None, *, baselines: bool) -> list[Entrant]:
+    """The policies of a scenario, or those of the given names, then the missing baselines.
+
+    Raises:
+        ScenarioError: a name is neither a policy of the scenario nor a baseline.
+    """
+    own = dict(scenario.policies)
+    tables = scenario.to_dict()["scenario"]["policies"]
+    known = {name: (policy, tables[name]) for name, policy in own.items()}
+    for name in BASELINES:
+        known.setdefault(name, (POLICIES[name](), {"kind": name}))
+    chosen = list(dict.fromkeys(names)) if names else list(own)
+    for name in chosen:
+        if name not in known:
+            raise ScenarioError(
+                f"scenario {scenario.name} has no policy {name!r}; there are {', '.join(known)}"
+            )
+    found = [Entrant(name, *known[name]) for name in chosen]
+    if baselines:
+        found += [
+            Entrant(name, *known[name], baseline=True)
+            for name in BASELINES
+            if name not in chosen and not any(same(known[name][0], one.policy) for one in found)
+        ]
+    return found
+
+
+def same(first: Policy, second: Policy) -> bool:
+    """Whether two policies, not yet bound, are one rule with the same numbers."""
+    return type(first) is type(second) and repr(first) == repr(second)
+
+
+def judge(
+    entrant: Entrant,
+    draws: Sequence[Draw],
+    scenario: Scenario,
+    run: Driver,
+    *,
+    load: float | None,
+    stability: Stability | None = None,
+    on_trace: OnTrace | None = None,
+) -> Outcome:
+    """Run one policy on drawn workloads and measure it; the traces are dropped."""
+    workload, service = draws[0]
+    if stability is None:
+        rate = scenario.offered_rate_per_s
+        stability = assess(entrant.policy, workload, service, run, rate_per_s=rate)
+    traces = []
+    for replication, (workload, service) in enumerate(draws):
+        trace = run(entrant.policy, workload, service)
+        traces.append(trace)
+        if on_trace is not None:
+            on_trace(entrant.name, replication, trace)
+    measures = measure(traces, service, load=load, stability=stability)
+    urgent = next((tier for tier in scenario.tiers if tier.slo_ns != NEVER), None)
+    return Outcome(
+        policy=entrant.name,
+        parameters=entrant.parameters,
+        measures=measures,
+        curves=curves_of(traces[0], stable=stability.stable),
+        baseline=entrant.baseline,
+        slo_ms=None if urgent is None else urgent.slo_ns / 1e6,
+        slo_percentile=99.0 if urgent is None else urgent.percentile,
+    )
+
+
+def as_scenario(scenario: Scenario | str | Path) -> Scenario:
+    """A loaded scenario."""
+    return scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+
+
+def draw_all(scenario: Scenario) -> list[Draw]:
+    """Every replication's workload and service."""
+    return [scenario.draw(replication) for replication in range(scenario.spec.run.replications)]
+
+
+def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
+    """What a result says of its scenario; the manifest has all of it."""
+    servers = scenario.servers
+    what = "a model" if scenario.profile is None else scenario.profile.name
+    return {
+        "name": scenario.name,
+        "hash": scenario.hash,
+        "service": f"{what}, {servers} server{'' if servers == 1 else 's'}",
+        "requests": len(draws[0][0]),
+        "replications": len(draws),
+        "offered_rate_per_s": scenario.offered_rate_per_s,
+        "load": scenario.load,
+        "seeds": asdict(scenario.seeds),
+    }

@@ -1,0 +1,66 @@
+"""Which figures a run gets, and their files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import plots
+from .plots_sweep import load_figure
+from .results import Comparison, Result, Sweep
+from .runs import write_atomic
+from .style import styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figures_of(result: Result | Sweep) -> dict[str, Figure]:
+    """Figures by file name."""
+    drawn: dict[str, Figure] = {}
+    if isinstance(result, Sweep):
+        for key in result.keys:
+            if len({step.settings[key] for step in result.steps}) > 1 and is_numeric(result, key):
+                drawn[f"against-{key.rpartition('.')[2]}"] = load_figure(result, key)
+        return drawn
+    if any(len(outcome.curves.latency_ms) for outcome in result.outcomes):
+        drawn["latency"] = owner(plots.latency_ecdf(result.outcomes))
+    drawn["batch-sizes"] = owner(plots.batch_sizes(result.outcomes)[0])
+    drawn["padding"] = owner(plots.padding(result.outcomes))
+    drawn["queue-depth"] = owner(plots.queue_depth(result.outcomes)[0])
+    if isinstance(result, Comparison) and result.load_curve is not None:
+        drawn["load"] = load_figure(result.load_curve)
+    return drawn
+
+
+def owner(axes: object) -> Figure:
+    """The figure that axes belong to."""
+    return axes.figure  # type: ignore[attr-defined,no-any-return]
+
+
+def is_numeric(sweep: Sweep, key: str) -> bool:
+    """Whether a key's values can be an axis."""
+    return all(isinstance(step.settings[key], int | float) for step in sweep.steps)
+
+
+def save(drawn: Figure, stem: Path) -> list[str]:
+    """Write a figure as PNG and SVG, each whole or not at all; returns the names."""
+    written = []
+    with styled():
+        for kind in ("png", "svg"):
+            buffer = io.BytesIO()
+            metadata = {"Date": None} if kind == "svg" else {"Software": None}
+            drawn.savefig(buffer, format=kind, metadata=metadata)
+            path = stem.with_suffix(f".{kind}")
+            write_atomic(path, buffer.getvalue())
+            written.append(path.name)
+    return written
+
+
+def write_figures(result: Result | Sweep, folder: Path) -> list[str]:
+    """Write every figure of a result as PNG and SVG; returns the names of the files."""
+    written: list[str] = []
+    for name, drawn in figures_of(result).items():
+        written += save(drawn, folder / name)
+    return written

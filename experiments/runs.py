@@ -1,0 +1,165 @@
+"""The folder of a run: ``runs/<scenario>/<command>-<n>/``, its manifest, and how to find it again.
+
+1. A folder is created by exactly one process and never overwritten.
+2. A file appears whole or not at all: it is written under another name, then renamed.
+3. ``latest``, beside a scenario's runs and beside the scenarios, is a text file that names the
+   newest run.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .plain import dumps
+
+RUNS = Path("runs")
+"""Where runs go, relative to the working directory."""
+
+LATEST = "latest"
+MANIFEST = "manifest.json"
+RESULT = "result.json"
+
+RECORDED_PACKAGES = (
+    "batchwright",
+    "numpy",
+    "numba",
+    "scipy",
+    "simpy",
+    "pandas",
+    "matplotlib",
+    "optuna",
+    "pydantic",
+)
+"""The packages whose version can change a number or a picture."""
+
+
+class RunError(ValueError):
+    """A run that was asked for does not exist."""
+
+
+def now() -> str:
+    """This instant, in UTC and ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file so that it appears whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; it names the path.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def folder_name(scenario: str) -> str:
+    """A scenario's name as a folder: letters, digits, dot, dash and underscore."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", scenario).strip(".-") or "scenario"
+
+
+def create_run(scenario: str, command: str, root: Path = RUNS) -> Path:
+    """Create the next free folder ``<root>/<scenario>/<command>-<n>``."""
+    parent = root / folder_name(scenario)
+    parent.mkdir(parents=True, exist_ok=True)
+    taken = [
+        int(match[1])
+        for entry in parent.iterdir()
+        if (match := re.fullmatch(rf"{re.escape(command)}-(\d+)", entry.name))
+    ]
+    number = max(taken, default=0) + 1
+    while True:
+        folder = parent / f"{command}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another process was faster
+            number += 1
+            continue
+        return folder
+
+
+def name_latest(folder: Path) -> None:
+    """Let ``latest`` of the scenario, and of all scenarios, name this run."""
+    write_atomic(folder.parent / LATEST, f"{folder.name}\n")
+    write_atomic(folder.parent.parent / LATEST, f"{folder.parent.name}/{folder.name}\n")
+
+
+def resolve_run(run: str | Path = LATEST, root: Path = RUNS) -> Path:
+    """The folder of a run.
+
+    Args:
+        run: a run's folder, a scenario's name (its newest run) or ``latest`` (the newest of all).
+        root: where runs are kept.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    name = str(run)
+    for folder in (Path(name), root / name):
+        if (folder / MANIFEST).is_file():
+            return folder
+    pointer = root / LATEST if name == LATEST else root / folder_name(name) / LATEST
+    if pointer.is_file():
+        folder = pointer.parent / pointer.read_text().strip()
+        if (folder / MANIFEST).is_file():
+            return folder
+    known = sorted(entry.parent.name for entry in root.glob(f"*/{LATEST}"))
+    have = f"has runs of {', '.join(known)}" if known else "holds no run yet"
+    raise RunError(
+        f"there is no run {name!r}: give a run's folder, a scenario's name or `{LATEST}` "
+        f"({root} {have})"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The machine that a run was made on, without names of hosts or users."""
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "architecture": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def write_manifest(folder: Path, contents: dict[str, Any]) -> None:
+    """Write ``manifest.json``: what is needed to repeat the run.
+
+    Args:
+        folder: the run's folder.
+        contents: scenario, hash, seeds, profile, and when the run started; versions, machine,
+            command line and the instant of writing are added.
+    """
+    manifest = {
+        **contents,
+        "finished": now(),
+        "command_line": ["batchwright", *sys.argv[1:]],
+        "versions": versions(),
+        "machine": machine(),
+    }
+    write_atomic(folder / MANIFEST, dumps(manifest))

@@ -1,0 +1,119 @@
+"""How figures look: one palette, one colour per policy in every figure, units on every axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#92dadd",
+)
+"""Chosen by Petroff for readers who confuse colours (arXiv 2107.02270)."""
+
+BASELINE_LOOKS = {
+    "greedy": ("#33373d", "-"),
+    "snap": ("#717581", (0, (5, 1.6))),
+    "balanced_cap": ("#94a4a2", (0, (1.2, 1.2))),
+}
+"""The policies that stand beside every other one are grey, told apart by dashes too."""
+
+INK = "#33373d"
+FAINT = "#c9cdd3"
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8b9098",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e8eb",
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.color": INK,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "batchwright",
+    "svg.fonttype": "none",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the project's style, and leave the user's own settings as they were."""
+    import matplotlib as mpl
+
+    settings: Any = STYLE
+    with mpl.rc_context(settings):
+        yield
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour and dashes of each policy; the same names in the same order look the same."""
+    found: dict[str, dict[str, Any]] = {}
+    others = 0
+    for name in names:
+        if name in BASELINE_LOOKS:
+            colour, dashes = BASELINE_LOOKS[name]
+        else:
+            colour = PALETTE[others % len(PALETTE)]
+            dashes = "-" if others < len(PALETTE) else "--"
+            others += 1
+        found[name] = {"color": colour, "linestyle": dashes}
+    return found
+
+
+def figure(width: float, height: float) -> Figure:
+    """A figure of its own, outside pyplot: nothing is left open and no display is needed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn
+
+
+def plain_ticks(axes: Axes, which: str = "x") -> None:
+    """Write the ticks of a log axis as 1, 2, 5, 10, 20 instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    subs = (1.0, 2.0, 5.0) if high / max(low, 1e-12) < 200 else (1.0,)
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def note(axes: Axes, text: str) -> None:
+    """A quiet line of explanation under a panel's title, inside its upper left corner."""
+    axes.text(
+        0.0, 1.0, text, transform=axes.transAxes, va="top", ha="left", fontsize=8, color="#717581"
+    )

@@ -1,0 +1,157 @@
+"""Results as tables on the terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from .wording import hundred, settings_text, with_interval
+
+if TYPE_CHECKING:
+    from .outcome import Outcome
+    from .results import Result, Sweep
+
+
+def table(*columns: str, left: int = 1, title: str = "") -> Table:
+    """A quiet table: a line under the head, numbers to the right, the first columns to the left."""
+    drawn = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for index, name in enumerate(columns):
+        drawn.add_column(name, justify="left" if index < left else "right", no_wrap=True)
+    return drawn
+
+
+def result_table(found: Result) -> Table:
+    """One row a policy; the best is bold and starred, ties are marked, the unstable say so."""
+    slo = any(o.slo_ms is not None for o in found.outcomes)
+    columns = [
+        "policy",
+        "mean, ms",
+        "p50, ms",
+        "p99, ms",
+        "SLO %",
+        "busy %",
+        "useful %",
+        "batch",
+        "padding %",
+    ]
+    if not slo:
+        columns.remove("SLO %")
+    drawn = table(*columns)
+    best, tied = getattr(found, "best", None), getattr(found, "tied", ())
+    for outcome in found.outcomes:
+        mark = " *" if outcome.policy == best else " =" if outcome.policy in tied else ""
+        style = "bold green" if mark == " *" else "green" if mark else ""
+        if not outcome.stable:
+            style = "red"
+        drawn.add_row(*row(outcome, mark, slo=slo), style=style)
+    return drawn
+
+
+def row(outcome: Outcome, mark: str, *, slo: bool) -> list[str]:
+    """A policy's cells."""
+    name = outcome.policy + mark
+    attained = [hundred(outcome.value("slo_attainment"))] if slo else []
+    rest = [
+        hundred(outcome.value("utilisation")),
+        hundred(outcome.value("useful_fraction")),
+        f"{outcome.value('mean_batch_size') or 0:.1f}",
+        hundred(outcome.value("padding_waste")),
+    ]
+    if not outcome.stable:
+        return [name, "unstable", "", "", *attained, *rest]
+    latencies = [with_interval(outcome.estimate(f"latency_ms.{m}")) for m in ("mean", "p50", "p99")]
+    return [name, *latencies, *attained, *rest]
+
+
+def legend(found: Result) -> Text:
+    """What the marks mean, where there are any."""
+    tied = getattr(found, "tied", ())
+    if not tied:
+        return Text()
+    words = "* lowest p99" + ("   = tie with it" if len(tied) > 1 else "")
+    added = [o.policy for o in found.outcomes if o.baseline]
+    if added:
+        words += f"   baselines: {', '.join(added)}"
+    return Text(words, style="dim")
+
+
+def tier_table(found: Result) -> Table | None:
+    """One row a policy and tier, where there are several tiers."""
+    if all(len(o.measures.tiers) < 2 for o in found.outcomes):
+        return None
+    drawn = table("policy", "tier", "served", "rejected", "expired", "p99, ms", "SLO %", left=2)
+    for outcome in found.outcomes:
+        for tier in outcome.measures.tiers:
+            attained = tier.slo_attainment
+            drawn.add_row(
+                outcome.policy,
+                tier.name,
+                *(f"{count:,}" for count in (tier.served, tier.rejected, tier.expired)),
+                with_interval(tier.latency_ms["p99"]) if outcome.stable else "unstable",
+                hundred(None if attained is None else attained.value),
+            )
+    return drawn
+
+
+def lost_table(found: Result) -> Table | None:
+    """Requests that were not served, where there are any."""
+    counts = ("rejected", "expired", "unfinished")
+    if not any(getattr(o.counts, name) for o in found.outcomes for name in counts):
+        return None
+    drawn = table("policy", "requests", "served", *counts)
+    for outcome in found.outcomes:
+        cells = (f"{getattr(outcome.counts, name):,}" for name in ("requests", "served", *counts))
+        drawn.add_row(outcome.policy, *cells)
+    return drawn
+
+
+def sweep_table(sweep: Sweep, measure: str = "p99") -> Table:
+    """One row a step, one column a policy: a latency; the lowest is bold."""
+    names = sweep.policies
+    drawn = table("step", *names, title=f"{measure} latency, ms")
+    for step in sweep.steps:
+        values = {o.policy: o for o in step.outcomes}
+        known = {
+            name: value
+            for name, o in values.items()
+            if o.stable and (value := o.value(f"latency_ms.{measure}")) is not None
+        }
+        lowest = min(known.values(), default=None)
+        cells: list[Text] = []
+        for name in names:
+            if name in known:
+                style = "bold green" if known[name] == lowest else ""
+                cells.append(Text(f"{known[name]:.4g}", style=style))
+            else:
+                steady = name in values and values[name].stable
+                cells.append(
+                    Text("too few" if steady else "unstable", style="dim" if steady else "red")
+                )
+        drawn.add_row(settings_text(step.settings), *cells)
+    return drawn
+
+
+def rows_table(
+    rows: Iterable[Sequence[Any]], *columns: str, left: int = 1, title: str = ""
+) -> Table:
+    """Any rows as text; the last column may wrap."""
+    drawn = table(*columns, left=left, title=title)
+    drawn.columns[-1].no_wrap = False
+    for cells in rows:
+        drawn.add_row(*(str(cell) for cell in cells))
+    return drawn
+
+
+def facts(pairs: Mapping[str, Any]) -> Table:
+    """Names and values, one a line; a value may wrap."""
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column()
+    for name, value in pairs.items():
+        if value not in (None, "", ()):
+            drawn.add_row(name, str(value))
+    return drawn

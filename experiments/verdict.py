@@ -1,0 +1,189 @@
+"""What a comparison says, in plain words: who wins, what ties, what a wait costs, what is unstable.
+
+1. A difference inside its interval is a tie, and is called one.
+2. A policy that cannot keep up is named, with how much is missing; its latency is not quoted.
+3. Busy is not load: both are said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sim.sections import WARM_UP
+
+from .outcome import best_of, judged_by
+from .wording import joined, shown, with_interval
+
+if TYPE_CHECKING:
+    from .outcome import Outcome
+    from .results import Comparison, Sweep
+
+GREEDY = "greedy"
+
+
+def verdict_of(found: Comparison) -> str:
+    """The sentences, most important first."""
+    if found.best is None:
+        return " ".join([*unstable(found.outcomes), load_and_busy(found)]).strip()
+    sentences = [
+        winner(found),
+        *costs(found),
+        *targets(found.outcomes),
+        *unstable(found.outcomes),
+        load_and_busy(found),
+        *short_runs(found.outcomes),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def winner(found: Comparison) -> str:
+    """Who has the lowest p99, ties included."""
+    measure = judged_by(found.outcomes)
+    what = "p99" if measure == "p99" else "mean latency"
+    best = found.outcome(str(found.best))
+    amount = with_interval(best.estimate(f"latency_ms.{measure}"))
+    if len(found.outcomes) == 1:
+        return f"{best.policy} has a {what} of {amount} ms."
+    tied = found.tied
+    if len(tied) == 1:
+        return f"{best.policy} has the lowest {what} ({amount} ms)."
+    everyone = [o.policy for o in found.outcomes if o.stable]
+    if len(tied) == len(everyone):
+        return f"All stable policies tie for the lowest {what} ({amount} ms)."
+    return f"{joined(tied)} tie for the lowest {what} ({amount} ms)."
+
+
+def costs(found: Comparison) -> list[str]:
+    """What each policy that lost pays: against greedy where that is stable, else the best."""
+    greedy = next((o for o in found.outcomes if o.policy == GREEDY and o.stable), None)
+    against = GREEDY if greedy is not None else str(found.best)
+    measure = judged_by(found.outcomes)
+    said = []
+    for outcome in found.outcomes:
+        if outcome.policy == against or not outcome.stable or outcome.baseline:
+            continue
+        parts = []
+        for name in dict.fromkeys(("mean", measure)):
+            gap = found.difference(outcome.policy, against, name)
+            if gap is None or gap.tie or gap.ms.value is None:
+                continue
+            verb = "costs" if gap.ms.value > 0 else "saves"
+            parts.append((verb, f"{abs(gap.ms.value):.2g} ms of {words(name)}"))
+        if parts:
+            said.append(f"{subject(outcome)} {sentence_of(parts)} against {against}.")
+    return said
+
+
+def words(measure: str) -> str:
+    """A measure as a reader says it."""
+    return "mean latency" if measure == "mean" else measure
+
+
+def sentence_of(parts: Sequence[tuple[str, str]]) -> str:
+    """``costs a and b``, or ``costs a but saves b``."""
+    verb, amount = parts[0]
+    text = f"{verb} {amount}"
+    for other, more in parts[1:]:
+        text += f" and {more}" if other == verb else f" but {other} {more}"
+    return text
+
+
+def subject(outcome: Outcome) -> str:
+    """``your triton_like (5 ms wait)``: the wait is named where there is one."""
+    wait = waited_ms(outcome.parameters)
+    return outcome.policy if wait is None else f"{outcome.policy}, which may wait {wait:g} ms,"
+
+
+def waited_ms(parameters: Mapping[str, Any]) -> float | None:
+    """The longest wait that a policy's parameters allow, in ms."""
+    wait = parameters.get("max_wait_ms")
+    return float(wait) if isinstance(wait, (int, float)) and wait > 0 else None
+
+
+def targets(outcomes: Sequence[Outcome]) -> list[str]:
+    """Who meets the SLO, where there is one."""
+    steady = [o for o in outcomes if o.stable and o.slo_ms is not None]
+    if not steady:
+        return []
+    met = [o.policy for o in steady if o.slo_met]
+    target = f"{steady[0].slo_ms:g} ms"
+    if len(met) == len(steady):
+        return [f"Every stable policy meets the SLO of {target}."]
+    if not met:
+        return [f"No policy meets the SLO of {target}."]
+    verb = "meets" if len(met) == 1 else "meet"
+    return [f"Only {joined(met)} {verb} the SLO of {target}."]
+
+
+def unstable(outcomes: Sequence[Outcome]) -> list[str]:
+    """Who cannot keep up, and by how much."""
+    missing = []
+    rate = 0.0
+    for outcome in outcomes:
+        found = outcome.measures.stability
+        if found is None or found.stable or found.rate_per_s is None:
+            continue
+        rate = found.rate_per_s
+        most = found.saturation_per_s or 0.0
+        missing.append(f"{outcome.policy} ({most:,.0f}/s, {over(found.excess)})")
+    if not missing:
+        return []
+    verb = "is" if len(missing) == 1 else "are"
+    pronoun = "it" if len(missing) == 1 else "each"
+    arriving = f"{rate:,.0f} requests/s arrive, more than {pronoun} can serve"
+    return [f"{joined(missing)} {verb} unstable: {arriving}."]
+
+
+def over(excess: float) -> str:
+    """How much too much arrives."""
+    if not math.isfinite(excess):
+        return "it serves none"
+    return f"{100 * excess:.0f} % too many" if excess >= 0.01 else "just too many"
+
+
+def load_and_busy(found: Comparison) -> str:
+    """Load and busy, which are not the same."""
+    load = found.scenario.get("load")
+    best = found.outcome(found.best or found.outcomes[0].policy)
+    busy = best.value("utilisation")
+    if load is None or busy is None:
+        return ""
+    text = (
+        f"The load is {load:.2g} of the largest possible rate; under {best.policy} the servers are"
+    )
+    return f"{text} {100 * busy:.3g} % busy."
+
+
+def short_runs(outcomes: Sequence[Outcome]) -> list[str]:
+    """How many requests the p99 would need."""
+    needs = [
+        n.needs
+        for o in outcomes
+        if o.stable and (n := o.estimate("latency_ms.p99")).value is None and n.needs
+    ]
+    if not needs:
+        return []
+    total = math.ceil(max(needs) / (1 - WARM_UP))
+    return [f"A p99 needs {total:,} requests: --set workload.requests={total}."]
+
+
+def sweep_verdict(sweep: Sweep) -> str:
+    """Which policy has the lowest p99 at each step, and from where each is unstable."""
+    key = sweep.keys[0]
+    name = key.rpartition(".")[2]
+    best = [(step.settings[key], best_of(step.outcomes)) for step in sweep.steps]
+    said = []
+    for policy in dict.fromkeys(p for _, p in best if p is not None):
+        places = [shown(value) for value, p in best if p == policy]
+        said.append(f"{policy} has the lowest p99 at {name} {joined(places)}")
+    text = "; ".join(said) + "." if said else ""
+    for policy in sweep.policies:
+        bad = [p.settings[key] for p in sweep.steps for o in p.outcomes
+               if o.policy == policy and not o.stable]  # fmt: skip
+        if bad:
+            text += (
+                f" {policy} is unstable at {name} {joined([shown(v) for v in dict.fromkeys(bad)])}."
+            )
+    return text.strip()

@@ -1,0 +1,67 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.intervals import Difference, Estimate
+
+
+def half_width(found: Estimate | Difference) -> float | None:
+    """Half of an interval's width; None without one."""
+    if found.low is None or found.high is None:
+        return None
+    return (found.high - found.low) / 2
+
+
+def with_interval(found: Estimate) -> str:
+    """``14.62 ± 0.08``: as many digits as the interval supports, or how many requests it needs."""
+    if found.value is None:
+        return "-" if found.needs is None else f"needs {short(found.needs)}"
+    half = half_width(found)
+    if not half:
+        return f"{found.value:.4g}"
+    digits = decimals(half)
+    return f"{found.value:.{digits}f} ± {half:.{digits}f}"
+
+
+def decimals(half: float) -> int:
+    """Decimal places that show a half-width with one significant digit, at most four."""
+    return min(4, max(0, -math.floor(math.log10(half))))
+
+
+def short(count: float) -> str:
+    """``1.2M``, ``112k``, ``900``: rounded up, so that it suffices."""
+    if count >= 1e6:
+        return f"{math.ceil(count / 1e5) / 10:g}M"
+    return f"{math.ceil(count / 1e3)}k" if count >= 1e3 else f"{count:.0f}"
+
+
+def percent(value: float | None) -> str:
+    """A share as ``97.3 %``, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def hundred(value: float | None) -> str:
+    """A share in per cent without its sign, for columns that name it; or a dash."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """``servers 2, load 0.7``: the last part of each key and its value."""
+    return ", ".join(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in settings.items())
+
+
+def shown(value: Any) -> str:
+    """A setting's value: numbers without trailing zeros."""
+    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+
+
+def joined(names: list[str] | tuple[str, ...]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(names) <= 1:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
