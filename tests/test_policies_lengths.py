@@ -46,6 +46,7 @@ def test_length_bucketed_waits_for_the_first_of_its_timers():
 def test_length_bucketed_fires_a_full_bucket_and_leaves_the_others():
     waiting = [Waiting(10, 10), Waiting(11, 100), Waiting(12, 100), Waiting(13, 100)]
     assert taken(ready(BUCKETS), 13, waiting) == [0, 2, 0]
+    assert taken(ready(BUCKETS), 13, waiting[:3]) == [0, 2, 0]
 
 
 def test_of_two_ready_buckets_the_one_with_the_oldest_head_goes():
@@ -101,6 +102,7 @@ def test_nearest_lengths_leaves_alone_what_lies_outside_its_window():
 def test_nearest_lengths_with_a_wait_counts_only_its_window_as_full():
     policy = ready(NearestLengths(3, max_wait_ns=50, length_lanes=8, window=1))
     assert taken(policy, 20, lengths(4, 7, 7, 0)) == 60
+    assert taken(policy, 20, lengths(4, 6, 6, 2, 2)) == 60
     assert taken(policy, 20, lengths(4, 0, 3, 5)) == [0, 0, 0, 1, 1, 1, 0, 0]
     assert taken(policy, 60, lengths(4, 0, 7, 0)) == [0, 0, 0, 0, 1, 0, 0, 0]
 

@@ -104,6 +104,15 @@ def test_rate_aware_waits_less_with_every_request_that_waits():
     assert answer(policy, six) == ("fire", 6)
 
 
+def test_rate_aware_fires_the_profiles_largest_batch_at_once():
+    # Cheap enough for one more to pay, were there a larger batch.
+    flat = ready(RateAware(), np.array([[100_000]] * 3))
+    view = learned(example_view(100, arrivals(100, 100), memory_slots=2), 10.0)
+    assert answer(flat, view) == ("wait", 100 + 33_333)
+    full = learned(example_view(100, arrivals(100, 100, 100), memory_slots=2), 10.0)
+    assert answer(flat, full) == ("fire", 3)
+
+
 def test_rate_aware_never_waits_beside_another_idle_server():
     view = example_view(100, arrivals(100), idle_servers=2, memory_slots=2)
     assert answer(ready(RateAware()), learned(view, 1.0)) == ("fire", 1)
@@ -191,6 +200,8 @@ def test_balanced_cap_takes_an_equal_share_of_a_queue_that_grows():
     assert answer(policy, learned(few, 10_000.0)) == ("fire", 4)
     many = example_view(99, arrivals(*range(50)), idle_servers=2, memory_slots=2)
     assert answer(policy, learned(many, 10_000.0)) == ("fire", 25)
+    odd = example_view(99, arrivals(*range(51)), idle_servers=2, memory_slots=2)
+    assert answer(policy, learned(odd, 10_000.0)) == ("fire", 26)
     most = example_view(99, arrivals(*range(90)), idle_servers=2, memory_slots=2)
     assert answer(policy, learned(most, 10_000.0)) == ("fire", 32)
 

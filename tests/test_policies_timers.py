@@ -180,4 +180,12 @@ def test_aimd_waits_for_its_limit_only_when_it_is_given_time():
     view.memory[0] = 3.0
     assert answer(ready(Aimd(slo_ns=1000)), view) == ("fire", 1)
     view.take[:] = 0
-    assert answer(ready(Aimd(slo_ns=1000, max_wait_ns=30)), view) == ("wait", 70)
+    patient = ready(Aimd(slo_ns=1000, max_wait_ns=30))
+    assert answer(patient, view) == ("wait", 70)
+    assert answer(patient, view._replace(now_ns=70)) == ("fire", 1)
+
+
+def test_aimd_does_not_wait_once_its_limit_is_there():
+    view = at(50, 40, 41, memory_slots=1)
+    view.memory[0] = 1.0
+    assert answer(ready(Aimd(slo_ns=1000, max_wait_ns=30)), view) == ("fire", 2)
