@@ -218,8 +218,8 @@ def print_profile(profile: Profile) -> None:
     screen.print(
         facts(
             {
-                "fitted": f"{formula(profile)}   "
-                f"(error {100 * fit.median_error:.1f} % median, {100 * fit.max_error:.0f} % at most)",
+                "fitted": f"{formula(profile)}   (error {100 * fit.median_error:.1f} % median, "
+                f"{100 * fit.max_error:.0f} % at most)",
                 "jitter": profiles.noise_label(profile),
                 "model": f"{meta.model}, {meta.precision}, {meta.framework}",
                 "device": meta.device,

@@ -18,7 +18,7 @@ from .plain import dumps
 from .records import writer
 from .results import Comparison, Result, Sweep
 from .runs import RESULT, create_run, name_latest, now, write_atomic, write_manifest
-from .terminal import legend, lost_table, result_table, sweep_table, tier_table
+from .terminal import difference_table, legend, lost_table, result_table, sweep_table, tier_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -169,6 +169,8 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
         screen.print(result_table(result))
         if isinstance(result, Comparison):
             screen.print(legend(result))
+            if (gaps := difference_table(result)) is not None:
+                screen.print(gaps)
         for more in (lost_table(result), tier_table(result)):
             if more is not None:
                 screen.print(more)

@@ -201,7 +201,7 @@ def sweep(
         facts = facts or about(here, draws)
 
         def one(entrant: Entrant, here: Scenario = here, draws: list[Draw] = draws) -> Outcome:
-            return judge(entrant, draws, here, run, load=here.load)
+            return judge(entrant, draws, here, run, load=here.load, curves=False)
 
         try:
             outcomes = in_threads(one, field_, [e.name for e in field_], nothing)

@@ -15,7 +15,7 @@ from sim.stability import Driver, Stability, assess
 from sim.workload import Workload
 
 from .config import Scenario, ScenarioError, load_scenario
-from .curves import curves_of
+from .curves import NO_CURVES, curves_of
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -95,9 +95,21 @@ def judge(
     *,
     load: float | None,
     stability: Stability | None = None,
+    curves: bool = True,
     on_trace: OnTrace | None = None,
 ) -> Outcome:
-    """Run one policy on drawn workloads and measure it; the traces are dropped."""
+    """Run one policy on drawn workloads and measure it; the traces are dropped.
+
+    Args:
+        entrant: the policy.
+        draws: workload and service of each replication.
+        scenario: where they are from.
+        run: the driver.
+        load: of the arrivals.
+        stability: where it is known; otherwise it is found out on a backlog.
+        curves: also keep what the figures of a comparison need.
+        on_trace: given each trace before it is dropped.
+    """
     workload, service = draws[0]
     if stability is None:
         rate = scenario.offered_rate_per_s
@@ -114,7 +126,7 @@ def judge(
         policy=entrant.name,
         parameters=entrant.parameters,
         measures=measures,
-        curves=curves_of(traces[0], stable=stability.stable),
+        curves=curves_of(traces[0], stable=bool(stability.stable)) if curves else NO_CURVES,
         baseline=entrant.baseline,
         slo_ms=None if urgent is None else urgent.slo_ns / 1e6,
         slo_percentile=99.0 if urgent is None else urgent.percentile,

@@ -38,6 +38,11 @@ class Curves:
     """float64 (T,): most requests that waited at once in the bin."""
 
 
+NOTHING: FloatArray = np.zeros(0)
+NO_CURVES = Curves(NOTHING, NOTHING, np.zeros(0, np.int64), NOTHING, NOTHING, NOTHING, NOTHING)
+"""Of an outcome that no figure shows by itself."""
+
+
 def curves_of(trace: Trace, *, stable: bool = True) -> Curves:
     """Thin a trace; of an unstable policy latencies are left out, since they grow with the run."""
     counts = batch_size_histogram(trace)[1:]

@@ -48,6 +48,9 @@ def save(drawn: Figure, stem: Path) -> list[str]:
     """Write a figure as PNG and SVG, each whole or not at all; returns the names."""
     written = []
     with styled():
+        if drawn.get_layout_engine() is not None:
+            drawn.draw_without_rendering()
+        drawn.set_layout_engine("none")  # laid out once, not once a file
         for kind in ("png", "svg"):
             buffer = io.BytesIO()
             metadata = {"Date": None} if kind == "svg" else {"Software": None}

@@ -53,7 +53,7 @@ def load_curve_of(
         found = at_other_rate(full.measures.stability, x / load)
         enough = found is None or found.stable
         draws = [(paced[x][0 if enough else 1], service)]
-        return judge(entrant, draws, scenario, run, load=x, stability=found)
+        return judge(entrant, draws, scenario, run, load=x, stability=found, curves=False)
 
     places = [(x, entrant, full) for x in CURVE_LOADS for entrant, full in contest]
     names = [f"load {x:g}, {entrant.name}" for x, entrant, _ in places]

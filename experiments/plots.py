@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ALARM = "#bd1f01"
 """Targets."""
 
+BATCHES = "How large the batches are"
+QUEUE = "Queue depth (line: mean, shade: peak)"
+
 TAIL = 0.01
 """The share of requests above the 99th percentile."""
 
@@ -110,14 +113,31 @@ def grid_of_panels(
     """Small multiples that share their x axis, up to four a row."""
     columns = min(count, 4 if count > 6 or count == 4 else 3)
     rows = math.ceil(count / columns)
-    drawn = figure(width * columns, height * rows + 0.5)
+    # The margins are known, and a layout engine takes long to find them.
+    drawn = figure(width * columns + 0.3, height * rows + 0.7, layout=None)
     panels = drawn.subplots(rows, columns, sharex=True, squeeze=False)
+    wide, high = drawn.get_size_inches()
+    drawn.subplots_adjust(
+        left=0.72 / wide, right=1 - 0.12 / wide, bottom=0.58 / high, top=1 - 0.62 / high,
+        wspace=0.27, hspace=0.36,
+    )  # fmt: skip
     flat = list(panels.flat)
     for spare in flat[count:]:
-        spare.set_visible(False)
+        spare.remove()
     for index in range(count):
         flat[index].tick_params(labelbottom=index + columns >= count)
     return drawn, flat[:count]
+
+
+def frame(drawn: Figure, below: str, beside: str, title: str) -> None:
+    """Title and axis names of small multiples."""
+    wide, high = drawn.get_size_inches()
+    style: dict[str, Any] = {"fontsize": 9.5, "color": INK}
+    drawn.text(0.5, 0.1 / high, below, ha="center", va="bottom", **style)
+    drawn.text(0.08 / wide, 0.5, beside, va="center", rotation=90, **style)
+    drawn.text(
+        0.08 / wide, 1 - 0.06 / high, title, va="top", fontsize=11, color=INK, fontweight="bold"
+    )
 
 
 def batch_sizes(outcomes: Sequence[Outcome], title: str = "") -> list[Axes]:
@@ -127,25 +147,25 @@ def batch_sizes(outcomes: Sequence[Outcome], title: str = "") -> list[Axes]:
     with styled():
         drawn, panels = grid_of_panels(len(outcomes))
         look = looks(outcome.policy for outcome in outcomes)
+        widest = max(int(o.curves.batch_size.max(initial=1)) for o in outcomes) + 1
         for axes, outcome in zip(panels, outcomes, strict=True):
             sizes, share = outcome.curves.batch_size, outcome.curves.batch_share
             colour = look[outcome.policy]["color"]
             axes.bar(sizes, 100 * share, width=0.86, color=colour, linewidth=0)
             mean = outcome.value("mean_batch_size") or 0.0
             axes.axvline(mean, color=INK, linewidth=1.0, linestyle=(0, (3, 2)))
+            left = mean > 0.55 * widest
             axes.annotate(
                 f"mean {mean:.1f}", (mean, 0.96), xycoords=("data", "axes fraction"),
-                xytext=(4, -6), textcoords="offset points", fontsize=8, color=INK,
+                xytext=(-4 if left else 4, -6), textcoords="offset points", fontsize=8, color=INK,
+                ha="right" if left else "left",
             )  # fmt: skip
             axes.set_title(outcome.policy)
             axes.grid(visible=False, axis="x")
             axes.set_ylim(0, 118 * share.max(initial=0.01))
             axes.yaxis.set_major_locator(MaxNLocator(4))
-        widest = max(panel.get_xlim()[1] for panel in panels)
         panels[0].set_xlim(0, widest)
-        drawn.supxlabel("batch size, requests", fontsize=9)
-        drawn.supylabel("share of batches, %", fontsize=9)
-        drawn.suptitle(title or "How large the batches are", x=0.01, ha="left", fontweight="bold")
+        frame(drawn, "batch size, requests", "share of batches, %", title or BATCHES)
         return panels
 
 
@@ -196,13 +216,15 @@ def queue_depth(outcomes: Sequence[Outcome], title: str = "") -> list[Axes]:
             axes.plot(curve.queue_time_s, curve.queue_mean, color=colour, linewidth=1.2)
             own = float(curve.queue_peak[curve.queue_time_s <= latest].max(initial=1))
             axes.set_ylim(0, 1.08 * (highest if outcome.stable else own))
-            axes.set_title(outcome.policy + ("" if outcome.stable else " (unstable)"))
+            axes.set_title(outcome.policy)
+            if not outcome.stable:
+                axes.text(
+                    0.04, 0.93, "unstable", transform=axes.transAxes, va="top", fontsize=8.5,
+                    color=ALARM,
+                )  # fmt: skip
             axes.yaxis.set_major_formatter(thousands())
         panels[0].set_xlim(0, latest)
-        drawn.supxlabel("time, s", fontsize=9)
-        drawn.supylabel("waiting requests", fontsize=9)
-        heading = title or "Queue depth (line: mean, shade: peak)"
-        drawn.suptitle(heading, x=0.01, ha="left", fontweight="bold")
+        frame(drawn, "time, s", "waiting requests", title or QUEUE)
         return panels
 
 

@@ -9,16 +9,27 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from .wording import hundred, settings_text, with_interval
+from .outcome import judged_by
+from .wording import hundred, settings_text, signed, with_interval
 
 if TYPE_CHECKING:
-    from .outcome import Outcome
-    from .results import Result, Sweep
+    from .outcome import Gap, Outcome
+    from .results import Comparison, Result, Sweep
+
+
+SHARES = ("SLO\n%", "busy\n%", "useful\n%", "mean\nbatch", "padding\n%")
+"""Heads of the narrow columns."""
 
 
 def table(*columns: str, left: int = 1, title: str = "") -> Table:
     """A quiet table: a line under the head, numbers to the right, the first columns to the left."""
-    drawn = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    drawn = Table(
+        box=box.SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for index, name in enumerate(columns):
         drawn.add_column(name, justify="left" if index < left else "right", no_wrap=True)
     return drawn
@@ -39,7 +50,7 @@ def result_table(found: Result) -> Table:
         "padding %",
     ]
     if not slo:
-        columns.remove("SLO %")
+        columns.remove(SHARES[0])
     drawn = table(*columns)
     best, tied = getattr(found, "best", None), getattr(found, "tied", ())
     for outcome in found.outcomes:
@@ -77,6 +88,27 @@ def legend(found: Result) -> Text:
     if added:
         words += f"   baselines: {', '.join(added)}"
     return Text(words, style="dim")
+
+
+def difference_table(found: Comparison) -> Table | None:
+    """What each policy costs (+) or saves (-) against greedy and against the best, paired."""
+    rivals = dict.fromkeys(name for name in ("greedy", found.best) if name is not None)
+    measures = dict.fromkeys(("mean", judged_by(found.outcomes)))
+    known = {gap.against for gap in found.differences}
+    pairs = [(m, rival) for rival in rivals if rival in known for m in measures]
+    drawn = table("paired, ms", *(f"{m} against\n{rival}" for m, rival in pairs))
+    for outcome in found.outcomes:
+        gaps = [found.difference(outcome.policy, rival, m) for m, rival in pairs]
+        if any(gap is not None for gap in gaps):
+            cells = (Text("") if gap is None else gap_text(gap) for gap in gaps)
+            drawn.add_row(outcome.policy, *cells)
+    return drawn if drawn.row_count else None
+
+
+def gap_text(gap: Gap) -> Text:
+    """Green where the policy is faster, red where it is slower."""
+    style = {"lower": "green", "higher": "red"}.get(gap.ms.verdict, "dim")
+    return Text(signed(gap.ms), style=style)
 
 
 def tier_table(found: Result) -> Table | None:

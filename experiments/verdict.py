@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sim.sections import WARM_UP
 
 from .outcome import best_of, judged_by
-from .wording import joined, shown, with_interval
+from .wording import amount, joined, shown, with_interval
 
 if TYPE_CHECKING:
     from .outcome import Outcome
@@ -56,24 +56,34 @@ def winner(found: Comparison) -> str:
 
 
 def costs(found: Comparison) -> list[str]:
-    """What each policy that lost pays: against greedy where that is stable, else the best."""
+    """What the winner saves and the slower ones pay, against greedy where it is stable."""
     greedy = next((o for o in found.outcomes if o.policy == GREEDY and o.stable), None)
     against = GREEDY if greedy is not None else str(found.best)
-    measure = judged_by(found.outcomes)
-    said = []
+    return [*saved(found, against), *paid(found, against)]
+
+
+def saved(found: Comparison, against: str) -> list[str]:
+    """What the winner saves, where it is not the one compared with."""
+    measures = dict.fromkeys(("mean", judged_by(found.outcomes)))
+    gaps = [found.difference(str(found.best), against, m) for m in measures]
+    parts = [
+        f"{amount(-gap.ms.value)} ms of {words(gap.measure)}"
+        for gap in gaps
+        if gap is not None and gap.ms.verdict == "lower" and gap.ms.value is not None
+    ]
+    return [f"It saves {joined(parts)} against {against}."] if parts else []
+
+
+def paid(found: Comparison, against: str) -> list[str]:
+    """What waiting and other rules cost on average; baselines are not blamed."""
+    parts: list[str] = []
     for outcome in found.outcomes:
-        if outcome.policy == against or not outcome.stable or outcome.baseline:
+        gap = found.difference(outcome.policy, against, "mean")
+        if outcome.baseline or gap is None or gap.ms.verdict != "higher" or gap.ms.value is None:
             continue
-        parts = []
-        for name in dict.fromkeys(("mean", measure)):
-            gap = found.difference(outcome.policy, against, name)
-            if gap is None or gap.tie or gap.ms.value is None:
-                continue
-            verb = "costs" if gap.ms.value > 0 else "saves"
-            parts.append((verb, f"{abs(gap.ms.value):.2g} ms of {words(name)}"))
-        if parts:
-            said.append(f"{subject(outcome)} {sentence_of(parts)} against {against}.")
-    return said
+        verb, unit = ("", "") if parts else (" costs", " of mean latency")
+        parts.append(f"{subject(outcome)}{verb} {amount(gap.ms.value)} ms{unit}")
+    return [f"Against {against}, {joined(parts)}."] if parts else []
 
 
 def words(measure: str) -> str:
@@ -81,19 +91,10 @@ def words(measure: str) -> str:
     return "mean latency" if measure == "mean" else measure
 
 
-def sentence_of(parts: Sequence[tuple[str, str]]) -> str:
-    """``costs a and b``, or ``costs a but saves b``."""
-    verb, amount = parts[0]
-    text = f"{verb} {amount}"
-    for other, more in parts[1:]:
-        text += f" and {more}" if other == verb else f" but {other} {more}"
-    return text
-
-
 def subject(outcome: Outcome) -> str:
-    """``your triton_like (5 ms wait)``: the wait is named where there is one."""
+    """``the 5 ms wait of triton_like`` where there is a wait, else the name."""
     wait = waited_ms(outcome.parameters)
-    return outcome.policy if wait is None else f"{outcome.policy}, which may wait {wait:g} ms,"
+    return outcome.policy if wait is None else f"the {wait:g} ms wait of {outcome.policy}"
 
 
 def waited_ms(parameters: Mapping[str, Any]) -> float | None:

@@ -24,13 +24,36 @@ def with_interval(found: Estimate) -> str:
     half = half_width(found)
     if not half:
         return f"{found.value:.4g}"
-    digits = decimals(half)
-    return f"{found.value:.{digits}f} ± {half:.{digits}f}"
+    digits = decimals(found.value, half)
+    return f"{found.value:.{digits}f} ± {up(half, digits):.{digits}f}"
 
 
-def decimals(half: float) -> int:
-    """Decimal places that show a half-width with one significant digit, at most four."""
-    return min(4, max(0, -math.floor(math.log10(half))))
+def decimals(value: float, half: float) -> int:
+    """Decimal places that show a half-width with one digit, and a value with at most four."""
+    by_half = -math.floor(math.log10(half))
+    by_value = 3 - math.floor(math.log10(abs(value))) if value else by_half
+    return max(0, min(by_half, by_value))
+
+
+def up(half: float, digits: int) -> float:
+    """A half-width rounded up: an interval is never shown narrower than it is."""
+    return math.ceil(half * 10.0**digits - 1e-9) / 10.0**digits
+
+
+def amount(value: float) -> str:
+    """Two significant digits, and whole numbers from 100 on."""
+    return f"{value:.0f}" if abs(value) >= 99.5 else f"{value:.2g}"
+
+
+def signed(found: Difference) -> str:
+    """``+3.6 ± 0.2``, ``tie``, or a dash."""
+    half = half_width(found)
+    if found.verdict == "tie":
+        return "tie"
+    if found.value is None or not half:
+        return "-" if found.value is None else f"{found.value:+.3g}"
+    digits = decimals(found.value, half)
+    return f"{found.value:+.{digits}f} ± {up(half, digits):.{digits}f}"
 
 
 def short(count: float) -> str:
