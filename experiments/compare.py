@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import product
@@ -21,6 +21,7 @@ from sim.metrics import paired_difference
 from .config import Scenario, load_scenario
 from .contest import (
     BASELINES,
+    Chosen,
     Draw,
     Entrant,
     about,
@@ -82,7 +83,7 @@ def simulate(
 
 def compare(
     scenario: Scenario | str | Path,
-    policies: Iterable[str] | None = None,
+    policies: Chosen = None,
     engine: str = "kernel",
     progress: Progress | None = None,
     *,
@@ -96,7 +97,7 @@ def compare(
 
     Args:
         scenario: loaded, or the name or path to load.
-        policies: names; by default all of the scenario.
+        policies: names, or policies of your own by name; by default all of the scenario.
         engine: ``kernel`` or ``simpy``.
         progress: told what is being done.
         load_curve: also run a few loads (never in closed loops).
@@ -164,7 +165,7 @@ def gaps(outcomes: Sequence[Outcome]) -> list[Gap]:
 def sweep(
     scenario: str | Path,
     over: Mapping[str, Sequence[Any]],
-    policies: Iterable[str] | None = None,
+    policies: Chosen = None,
     engine: str = "kernel",
     progress: Progress | None = None,
     *,
@@ -175,7 +176,7 @@ def sweep(
     Args:
         scenario: the name or path to load.
         over: values by dotted key, as ``{"workload.arrivals.load": [0.3, 0.6, 0.9]}``.
-        policies: names; by default all of the scenario, with the missing baselines.
+        policies: names, or policies of your own by name; by default all of the scenario.
         engine: ``kernel`` or ``simpy``.
         progress: told what is being done.
         settings: ``KEY=VALUE`` overrides that hold at every step.
@@ -190,7 +191,7 @@ def sweep(
         load_scenario(scenario, [*settings, *(f"{key}={value}" for key, value in at.items())])
         for at in grid
     ]
-    chosen = None if policies is None else list(policies)
+    chosen = policies if policies is None or isinstance(policies, Mapping) else list(policies)
     steps: list[Step] = []
     facts: dict[str, Any] = {}
     interrupted = False

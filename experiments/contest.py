@@ -55,8 +55,12 @@ def driver(engine: str) -> Driver:
     raise ScenarioError(f"engine = {engine!r} must be kernel or simpy")
 
 
-def entrants(scenario: Scenario, names: Iterable[str] | None, *, baselines: bool) -> list[Entrant]:
-    """The policies of a scenario, or those of the given names, then the missing baselines.
+Chosen = Iterable[str] | Mapping[str, Policy] | None
+"""Names of policies, or policies of one's own by name, or all of the scenario."""
+
+
+def entrants(scenario: Scenario, chosen: Chosen, *, baselines: bool) -> list[Entrant]:
+    """The policies of a scenario, or those that were chosen, then the missing baselines.
 
     Raises:
         ScenarioError: a name is neither a policy of the scenario nor a baseline.
@@ -66,20 +70,29 @@ def entrants(scenario: Scenario, names: Iterable[str] | None, *, baselines: bool
     known = {name: (policy, tables[name]) for name, policy in own.items()}
     for name in BASELINES:
         known.setdefault(name, (POLICIES[name](), {"kind": name}))
-    chosen = list(dict.fromkeys(names)) if names else list(own)
-    for name in chosen:
+    if isinstance(chosen, Mapping):
+        known |= {name: (policy, described(policy)) for name, policy in chosen.items()}
+    names = list(dict.fromkeys(chosen)) if chosen else list(own)
+    for name in names:
         if name not in known:
             raise ScenarioError(
                 f"scenario {scenario.name} has no policy {name!r}; there are {', '.join(known)}"
             )
-    found = [Entrant(name, *known[name]) for name in chosen]
+    found = [Entrant(name, *known[name]) for name in names]
     if baselines:
         found += [
             Entrant(name, *known[name], baseline=True)
             for name in BASELINES
-            if name not in chosen and not any(same(known[name][0], one.policy) for one in found)
+            if name not in names and not any(same(known[name][0], one.policy) for one in found)
         ]
     return found
+
+
+def described(policy: Policy) -> dict[str, Any]:
+    """The numbers of a policy that no scenario names."""
+    numbers = getattr(policy, "_asdict", dict)()
+    plain = {key: value for key, value in numbers.items() if isinstance(value, int | float)}
+    return {"kind": type(policy).__name__, **plain}
 
 
 def same(first: Policy, second: Policy) -> bool:

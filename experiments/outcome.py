@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sim.intervals import Difference, Estimate
 from sim.measures import Group, Measures
+from sim.metrics import paired_difference
 from sim.trace import STATUS_NAMES
 
 from .curves import Curves
@@ -107,3 +108,20 @@ def best_of(outcomes: Sequence[Outcome]) -> str | None:
         if o.stable and (value := o.value(f"latency_ms.{measure}")) is not None
     ]
     return outcomes[min(ranked)[1]].policy if ranked else None
+
+
+def leaders(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """The best policy and those that tie with it, compared on the same arrivals; the best first."""
+    best = best_of(outcomes)
+    if best is None:
+        return ()
+    statistic = f"latency_ms.{judged_by(outcomes)}"
+    first = next(o for o in outcomes if o.policy == best)
+    ties = [
+        o.policy
+        for o in outcomes
+        if o.policy != best
+        and o.stable
+        and paired_difference(o.measures, first.measures, statistic).verdict == "tie"
+    ]
+    return (best, *ties)

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from .outcome import judged_by
+from .outcome import judged_by, leaders
 from .wording import hundred, settings_text, signed, with_interval
 
 if TYPE_CHECKING:
@@ -38,19 +38,7 @@ def table(*columns: str, left: int = 1, title: str = "") -> Table:
 def result_table(found: Result) -> Table:
     """One row a policy; the best is bold and starred, ties are marked, the unstable say so."""
     slo = any(o.slo_ms is not None for o in found.outcomes)
-    columns = [
-        "policy",
-        "mean, ms",
-        "p50, ms",
-        "p99, ms",
-        "SLO %",
-        "busy %",
-        "useful %",
-        "batch",
-        "padding %",
-    ]
-    if not slo:
-        columns.remove(SHARES[0])
+    columns = ("policy", "mean, ms", "p50, ms", "p99, ms", *(SHARES if slo else SHARES[1:]))
     drawn = table(*columns)
     best, tied = getattr(found, "best", None), getattr(found, "tied", ())
     for outcome in found.outcomes:
@@ -83,7 +71,7 @@ def legend(found: Result) -> Text:
     tied = getattr(found, "tied", ())
     if not tied:
         return Text()
-    words = "* lowest p99" + ("   = tie with it" if len(tied) > 1 else "")
+    words = f"* lowest {judged_by(found.outcomes)}" + ("   = tie with it" if len(tied) > 1 else "")
     added = [o.policy for o in found.outcomes if o.baseline]
     if added:
         words += f"   baselines: {', '.join(added)}"
@@ -142,7 +130,7 @@ def lost_table(found: Result) -> Table | None:
 
 
 def sweep_table(sweep: Sweep, measure: str = "p99") -> Table:
-    """One row a step, one column a policy: a latency; the lowest is bold."""
+    """One row a step, one column a policy: a latency; the lowest and its ties are bold."""
     names = sweep.policies
     drawn = table("step", *names, title=f"{measure} latency, ms")
     for step in sweep.steps:
@@ -152,11 +140,11 @@ def sweep_table(sweep: Sweep, measure: str = "p99") -> Table:
             for name, o in values.items()
             if o.stable and (value := o.value(f"latency_ms.{measure}")) is not None
         }
-        lowest = min(known.values(), default=None)
+        first = leaders(step.outcomes)
         cells: list[Text] = []
         for name in names:
             if name in known:
-                style = "bold green" if known[name] == lowest else ""
+                style = "bold green" if name in first else ""
                 cells.append(Text(f"{known[name]:.4g}", style=style))
             else:
                 steady = name in values and values[name].stable

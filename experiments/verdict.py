@@ -11,10 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sim.sections import WARM_UP
-
-from .outcome import best_of, judged_by
-from .wording import amount, joined, shown, with_interval
+from .outcome import judged_by, leaders
+from .wording import amount, joined, settings_text, whole_run, with_interval
 
 if TYPE_CHECKING:
     from .outcome import Outcome
@@ -166,25 +164,38 @@ def short_runs(outcomes: Sequence[Outcome]) -> list[str]:
     ]
     if not needs:
         return []
-    total = math.ceil(max(needs) / (1 - WARM_UP))
+    total = whole_run(max(needs))
     return [f"A p99 needs {total:,} requests: --set workload.requests={total}."]
 
 
 def sweep_verdict(sweep: Sweep) -> str:
-    """Which policy has the lowest p99 at each step, and from where each is unstable."""
-    key = sweep.keys[0]
-    name = key.rpartition(".")[2]
-    best = [(step.settings[key], best_of(step.outcomes)) for step in sweep.steps]
-    said = []
-    for policy in dict.fromkeys(p for _, p in best if p is not None):
-        places = [shown(value) for value, p in best if p == policy]
-        said.append(f"{policy} has the lowest p99 at {name} {joined(places)}")
-    text = "; ".join(said) + "." if said else ""
-    for policy in sweep.policies:
-        bad = [p.settings[key] for p in sweep.steps for o in p.outcomes
-               if o.policy == policy and not o.stable]  # fmt: skip
-        if bad:
-            text += (
-                f" {policy} is unstable at {name} {joined([shown(v) for v in dict.fromkeys(bad)])}."
-            )
-    return text.strip()
+    """Who leads where, ties included, and where each policy is unstable."""
+    places = [settings_text(step.settings) for step in sweep.steps]
+    measures = {judged_by(step.outcomes) for step in sweep.steps}
+    what = "mean latency" if "mean" in measures else "p99"
+    won: dict[tuple[str, ...], list[str]] = {}
+    lost: dict[tuple[str, ...], list[str]] = {}
+    for place, step in zip(places, sweep.steps, strict=True):
+        if first := leaders(step.outcomes):
+            won.setdefault(tuple(sorted(first)), []).append(place)
+        if unstable_here := tuple(o.policy for o in step.outcomes if not o.stable):
+            lost.setdefault(unstable_here, []).append(place)
+    grid = len(sweep.keys) > 1
+    said = [f"Lowest {what} at {spread(at, places, grid)}: {tied(who)}." for who, at in won.items()]
+    said += [f"Unstable at {spread(at, places, grid)}: {joined(who)}." for who, at in lost.items()]
+    return " ".join(said)
+
+
+def tied(names: Sequence[str]) -> str:
+    """Names that lead together."""
+    return f"{joined(tuple(names))}{' tie' if len(names) > 1 else ''}"
+
+
+def spread(at: Sequence[str], places: Sequence[str], grid: bool) -> str:
+    """Places in words: neighbours as ``load 0.1 to load 0.4``; of a grid only how many."""
+    if grid:
+        return f"{len(at)} of {len(places)} steps"
+    numbers = [places.index(place) for place in at]
+    if len(at) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{at[0]} to {at[-1]}"
+    return joined(tuple(at))

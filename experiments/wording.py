@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sim.sections import WARM_UP
+
 if TYPE_CHECKING:
     from sim.intervals import Difference, Estimate
 
@@ -20,12 +22,17 @@ def half_width(found: Estimate | Difference) -> float | None:
 def with_interval(found: Estimate) -> str:
     """``14.62 ± 0.08``: as many digits as the interval supports, or how many requests it needs."""
     if found.value is None:
-        return "-" if found.needs is None else f"needs {short(found.needs)}"
+        return "-" if found.needs is None else f"needs {short(whole_run(found.needs))}"
     half = half_width(found)
     if not half:
         return f"{found.value:.4g}"
     digits = decimals(found.value, half)
     return f"{found.value:.{digits}f} ± {up(half, digits):.{digits}f}"
+
+
+def whole_run(needs: int) -> int:
+    """Requests of a run that has so many after its warm-up."""
+    return math.ceil(needs / (1 - WARM_UP))
 
 
 def decimals(value: float, half: float) -> int:
