@@ -40,10 +40,8 @@ def stationary(moves: FloatArray) -> FloatArray:
     Returns:
         float64 (states,).
     """
-    moves = moves.copy()
-    moves[:, -1] += 1.0 - moves.sum(axis=1)
     balance = moves.T - np.eye(len(moves))
-    balance[-1] = 1.0
+    balance[-1] = 1.0  # the equation of the last state follows from the others
     wanted = np.zeros(len(moves))
     wanted[-1] = 1.0
     share = np.maximum(np.linalg.solve(balance, wanted), 0.0)  # rounding leaves -1e-16 in the tail

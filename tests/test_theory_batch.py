@@ -22,6 +22,7 @@ from sim.theory_batch import (
     solve_servers,
 )
 from sim.theory_latency import GreedyLatency
+from sim.theory_loss import MD1K
 from sim.theory_timeout import AmpleTimeout, solve_timeout
 
 LINE = linear_service(2.0, 0.35, 32)
@@ -224,6 +225,7 @@ def test_the_distribution_of_an_ample_timer_agrees_with_its_mean():
     above = [queue.wait_above(time) for time in times]
     above[-1] = queue.p_whole_wait  # a jump: those who wait for the timer wait exactly 3
     assert np.trapezoid(above, times) == pytest.approx(queue.mean_wait, rel=1e-4)
+    assert queue.wait_above(3.0) == pytest.approx(0.0, abs=1e-12)
     assert queue.latency_cdf(LINE[0]) == 0.0
     assert queue.latency_cdf(3.0 + LINE[7]) == pytest.approx(1.0)
 
@@ -253,6 +255,13 @@ def test_a_room_that_is_never_full_is_no_room():
     bounded, endless = solve_batches(0.6, LINE, room=150), solve_batches(0.6, LINE)
     assert bounded.mean_latency == pytest.approx(endless.mean_latency, rel=1e-9)
     assert bounded.p_loss == pytest.approx(0.0, abs=1e-12)
+
+
+def test_batches_of_one_before_a_room_are_the_bounded_queue_of_constant_service():
+    batches, queue = solve_batches(0.9, [1.0], room=9), MD1K(0.9, 1.0, capacity=10)
+    assert batches.p_loss == pytest.approx(queue.p_loss)
+    assert batches.mean_latency == pytest.approx(queue.mean_latency)
+    assert batches.utilisation == pytest.approx(queue.utilisation)
 
 
 @pytest.mark.parametrize(
