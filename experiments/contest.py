@@ -90,7 +90,7 @@ def entrants(scenario: Scenario, chosen: Chosen, *, baselines: bool) -> list[Ent
 
 def described(policy: Policy) -> dict[str, Any]:
     """The numbers of a policy that no scenario names."""
-    numbers = getattr(policy, "_asdict", dict)()
+    numbers: dict[str, Any] = getattr(policy, "_asdict", dict)()
     plain = {key: value for key, value in numbers.items() if isinstance(value, int | float)}
     return {"kind": type(policy).__name__, **plain}
 

@@ -67,14 +67,27 @@ STYLE: dict[str, Any] = {
 }
 
 
+def in_notebook() -> bool:
+    """Whether figures go to the cells of a notebook."""
+    return "inline" in os.environ.get("MPLBACKEND", "")
+
+
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the project's style, and leave the user's own settings as they were."""
+    """Draw in the project's style, and leave the user's own settings as they were.
+
+    Only the keys of the style are put back: in a notebook the first figure starts a backend, which
+    changes others for good (``rc_context`` would undo them, and cells would show nothing).
+    """
     import matplotlib as mpl
 
-    settings: Any = STYLE
-    with mpl.rc_context(settings):
+    settings: dict[Any, Any] = STYLE
+    before = {key: mpl.rcParams[key] for key in settings}
+    mpl.rcParams.update(settings)
+    try:
         yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -99,7 +112,7 @@ def figure(
 
     In a notebook it is one of pyplot's, so that the cell shows it.
     """
-    if "inline" in os.environ.get("MPLBACKEND", ""):
+    if in_notebook():
         import matplotlib.pyplot as plt
 
         return plt.figure(figsize=(width, height), layout=layout)

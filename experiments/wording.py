@@ -27,7 +27,7 @@ def with_interval(found: Estimate) -> str:
     if not half:
         return f"{found.value:.4g}"
     digits = decimals(found.value, half)
-    return f"{found.value:.{digits}f} ± {up(half, digits):.{digits}f}"
+    return f"{found.value:.{digits}f} ± {shown_half(half, digits):.{digits}f}"
 
 
 def whole_run(needs: int) -> int:
@@ -42,9 +42,9 @@ def decimals(value: float, half: float) -> int:
     return max(0, min(by_half, by_value))
 
 
-def up(half: float, digits: int) -> float:
-    """A half-width rounded up: an interval is never shown narrower than it is."""
-    return math.ceil(half * 10.0**digits - 1e-9) / 10.0**digits
+def shown_half(half: float, digits: int) -> float:
+    """A half-width with so many decimals, and never nothing."""
+    return max(round(half, digits), 10.0**-digits)
 
 
 def amount(value: float) -> str:
@@ -60,7 +60,7 @@ def signed(found: Difference) -> str:
     if found.value is None or not half:
         return "-" if found.value is None else f"{found.value:+.3g}"
     digits = decimals(found.value, half)
-    return f"{found.value:+.{digits}f} ± {up(half, digits):.{digits}f}"
+    return f"{found.value:+.{digits}f} ± {shown_half(half, digits):.{digits}f}"
 
 
 def short(count: float) -> str:

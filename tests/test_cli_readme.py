@@ -1,0 +1,109 @@
+"""What the README says: its numbers, its Python, its commands and its scenario."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import profiles
+from experiments.cli import app
+from experiments.compare import compare
+from experiments.config import load_scenario
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ROW = re.compile(
+    r"^ (\w+)(?: [*=])? +([\d.]+) ± ([\d.]+) +([\d.]+) ± ([\d.]+) +([\d.]+) ± ([\d.]+)"
+    r" +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$",
+    re.MULTILINE,
+)
+SHARES = ("slo_attainment", "utilisation", "useful_fraction", "mean_batch_size", "padding_waste")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def bert():
+    return compare("bert", load_curve=False)
+
+
+def test_the_two_commands_stand_at_the_top():
+    first = re.search(r"^```sh\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+    assert [line.split("#")[0].strip() for line in first[1].splitlines()] == [
+        "make demo",
+        "make test",
+    ]
+
+
+def test_the_table_is_that_of_the_shipped_scenario(bert):
+    rows = ROW.findall(README)
+    assert [row[0] for row in rows] == [o.policy for o in bert.outcomes]
+    for name, *numbers in rows:
+        outcome = bert.outcome(name)
+        for key, (value, half) in zip(
+            ("mean", "p50", "p99"), zip(numbers[0:6:2], numbers[1:6:2], strict=True), strict=True
+        ):
+            found = outcome.estimate(f"latency_ms.{key}")
+            assert float(value) == pytest.approx(found.value, rel=0.03), (name, key)
+            assert float(half) == pytest.approx((found.high - found.low) / 2, rel=0.5, abs=0.05)
+        for key, value in zip(SHARES, numbers[6:], strict=True):
+            scale = 1 if key == "mean_batch_size" else 100
+            assert float(value) == pytest.approx(scale * outcome.value(key), abs=0.3), (name, key)
+
+
+def test_the_quoted_verdict_is_the_verdict(bert):
+    quoted = " ".join(line[2:] for line in README.splitlines() if line.startswith("> "))
+    pattern = re.compile(r"\d+(?:\.\d+)?")
+    assert pattern.sub("#", quoted) == pattern.sub("#", bert.verdict)
+    for said, true in zip(pattern.findall(quoted), pattern.findall(bert.verdict), strict=True):
+        assert float(said) == pytest.approx(float(true), rel=0.05)
+
+
+def test_what_the_text_concludes_is_so(bert):
+    assert min(o.value("utilisation") for o in bert.outcomes) > 0.9
+    waits, greedy = (
+        bert.outcome(name).value("latency_ms.mean") for name in ("size_or_timeout", "greedy")
+    )
+    assert waits / greedy == pytest.approx(1.5, abs=0.1)
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=["compare", "own_policy"])
+def test_the_python_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_the_scenario_is_one(tmp_path):
+    (block,) = blocks("toml")
+    path = tmp_path / "mine.toml"
+    path.write_text(block)
+    scenario = load_scenario(path)
+    assert scenario.name == "mine"
+    assert list(scenario.policies) == ["triton_like"]
+
+
+def test_every_command_exists():
+    (block,) = (b for b in blocks("sh") if "batchwright scenarios" in b)
+    for line in block.splitlines():
+        words = line.split("#")[0].split()
+        command = words[1:3] if words[1] == "profile" else words[1:2]
+        result = CliRunner().invoke(app, [*command, "--help"])
+        assert result.exit_code == 0, line
+        for option in (word for word in words if word.startswith("--")):
+            assert option in re.sub(r"\x1b\[[0-9;]*m", "", result.stdout), line
+
+
+def test_every_link_leads_somewhere():
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_number_of_profiles_is_right():
+    assert f"{len(profiles.names())} published latency tables" in README
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert f"{len(profiles.names())} published GPU latency profiles" in changes
