@@ -68,7 +68,7 @@ def run_simulate(
         keep = writer(folder) if records else None
         return jobs.simulate(scenario, policy, engine=engine, progress=progress, on_trace=keep)
 
-    return in_folder(scenario, "simulate", root, compute)
+    return in_folder(scenario, "simulate", root, compute, progress)
 
 
 def run_compare(
@@ -94,7 +94,7 @@ def run_compare(
             on_trace=writer(folder) if records else None,
         )
 
-    return in_folder(scenario, "compare", root, compute)
+    return in_folder(scenario, "compare", root, compute, progress)
 
 
 def run_sweep(
@@ -114,7 +114,7 @@ def run_sweep(
         return jobs.sweep(source, grid, policies, engine, progress, settings=settings or ())
 
     return in_folder(
-        scenario, "sweep", root, compute, {"over": {k: list(v) for k, v in grid.items()}}
+        scenario, "sweep", root, compute, progress, {"over": {k: list(v) for k, v in grid.items()}}
     )
 
 
@@ -133,6 +133,7 @@ def in_folder(
     command: str,
     root: Path,
     compute: Callable[[Path], Result | Sweep],
+    progress: Progress,
     extra: dict[str, Any] | None = None,
 ) -> Finished:
     """Run a job and write its folder: result, manifest, figures, then ``latest``.
@@ -154,6 +155,7 @@ def in_folder(
         folder,
         {"command": command, "status": status, "started": started, **about, **(extra or {})},
     )
+    progress("drawing figures", 1, 1)
     figures = write_figures(result, folder)
     name_latest(folder)
     return Finished(folder, result, tuple(figures))
