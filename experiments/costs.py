@@ -115,8 +115,8 @@ def factors(
     if isinstance(kind, LognormalNoise):
         variance = np.log1p(float(kind.cv) ** 2)
         scores = rng.standard_normal(shape, dtype=np.float32)
-        drawn = np.exp(np.float32(np.sqrt(variance)) * scores - np.float32(variance / 2))
-        return drawn.astype(np.float32, copy=False)
+        drawn: NDArray[np.float32] = np.exp(np.float32(np.sqrt(variance)) * scores)
+        return drawn * np.float32(np.exp(-variance / 2))
     return np.ones(shape, dtype=np.float32)
 
 
