@@ -18,9 +18,7 @@ SENTENCES = {
     FIRED_NOTHING: "fired a batch of nothing; `fire` needs a count of at least 1 (rule 6)",
     FIRED_TOO_MANY: "fired more requests than wait in a lane, or a negative number (rule 6)",
     FIRED_ABOVE_LARGEST: "fired a batch above {largest}, the profile's largest (rule 6)",
-    WAITED_FOR_THE_PAST: (
-        "asked to be asked again at an instant that is not in the future; fire or wait longer (rule 7)"
-    ),
+    WAITED_FOR_THE_PAST: "waits for an instant that is not in the future (rule 7)",
     TOOK_WITHOUT_FIRING: "filled `view.take` and then answered to wait (rule 3)",
     NO_SUCH_LANE: "routed a request to a lane that it does not have (`0 <= lane_of < lanes`)",
 }

@@ -54,12 +54,13 @@ def kernel_digest() -> str:
 @contextmanager
 def kept_in(folder: Path) -> Iterator[None]:
     """Let numba keep what is decorated or compiled meanwhile in a folder."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 def compile_kept(function: Function, folder: Path, **options: Any) -> Function:

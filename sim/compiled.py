@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba.core.errors import NumbaError
 from numba.extending import overload
 
 from policies.contract import View
@@ -46,24 +45,32 @@ def lane_of(policy: Any, length: int, tier: int) -> int:
     return int(policy.lane_of(length, tier))
 
 
-UNCOUNTED = {"_nrt": False}
+UNCOUNTED: Any = {"_nrt": False}
+"""No reference counts: the arrays outlive the run, and counting costs ten times the run."""
 
 
 @overload(decide, strict=False, jit_options=UNCOUNTED)
-def _decide(policy: Any, view: Any) -> Any:
+def _decide(policy: Any, *_: Any) -> Any:
     return policy.instance_class.decide
 
 
 @overload(observe, strict=False, jit_options=UNCOUNTED)
-def _observe(policy: Any, view: Any) -> Any:
-    own = getattr(policy.instance_class, "observe", None)
-    return own if own is not None else lambda policy, view: None
+def _observe(policy: Any, *_: Any) -> Any:
+    return getattr(policy.instance_class, "observe", nothing_to_observe)
 
 
 @overload(lane_of, strict=False, jit_options=UNCOUNTED)
-def _lane_of(policy: Any, length: Any, tier: Any) -> Any:
-    own = getattr(policy.instance_class, "lane_of", None)
-    return own if own is not None else lambda policy, length, tier: 0
+def _lane_of(policy: Any, *_: Any) -> Any:
+    return getattr(policy.instance_class, "lane_of", only_lane)
+
+
+def nothing_to_observe(policy: Any, view: View) -> None:
+    """What rules without ``observe`` do."""
+
+
+def only_lane(policy: Any, length: int, tier: int) -> int:
+    """Where rules without ``lane_of`` put everyone."""
+    return 0
 
 
 def simulate(policy: Any, system: System) -> None:

@@ -31,9 +31,11 @@ from .steps import (
     Clients,
     Clock,
     Limits,
+    Outcome,
     System,
+    write_outcome,
 )
-from .trace import EXPIRED, UNFINISHED, Trace
+from .trace import UNFINISHED, Trace
 from .workload import Workload
 
 
@@ -144,33 +146,21 @@ def _clients(workload: Workload) -> Clients:
 def trace_of(system: System, workload: Workload, service: Service) -> Trace:
     """Columns of those who arrived and of the batches that ran."""
     arrived, started = int(system.count.arrived), int(system.count.started)
-    fates, batches = system.fates[:arrived], system.batches[:started]
-    batch = fates["batch"].copy()
-    served = batch >= 0
-    expired = fates["status"] == EXPIRED
-    start_ns = np.full(arrived, -1)
-    start_ns[served] = batches["start_ns"][batch[served]]
-    finish_ns = np.full(arrived, -1)
-    finish_ns[served] = batches["finish_ns"][batch[served]]
-    finish_ns[expired] = system.deadline_ns[:arrived][expired]
-    server = np.full(arrived, -1, dtype=np.int16)
-    server[served] = batches["server"][batch[served]]
+    outcome = Outcome(
+        lane=np.empty(arrived, dtype=np.int16),
+        start_ns=np.empty(arrived, dtype=np.int64),
+        finish_ns=np.empty(arrived, dtype=np.int64),
+        batch=np.empty(arrived, dtype=np.int32),
+        server=np.empty(arrived, dtype=np.int16),
+        status=np.empty(arrived, dtype=np.int8),
+    )
+    write_outcome(system, outcome)
     return Trace(
         arrival_ns=system.arrival_ns[:arrived],
         length=system.length[:arrived],
         tier=system.tier[:arrived],
-        lane=fates["lane"].copy(),
-        start_ns=start_ns,
-        finish_ns=finish_ns,
-        batch=batch,
-        server=server,
-        status=fates["status"].copy(),
-        batch_start_ns=batches["start_ns"].copy(),
-        batch_finish_ns=batches["finish_ns"].copy(),
-        batch_size=batches["size"].copy(),
-        batch_longest=batches["longest"].copy(),
-        batch_lane=batches["lane"].copy(),
-        batch_server=batches["server"].copy(),
+        **outcome._asdict(),
+        **{f"batch_{name}": system.batches[name][:started].copy() for name in BATCH.names or ()},
         servers=service.servers,
         tiers=workload.tiers,
         length_unit=workload.length_unit,

@@ -15,11 +15,13 @@ one after that (``DECIDE``): between them the clients of a closed loop react to 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import simpy
+from simpy.events import EventPriority
 
 from policies.contract import (
     FIRE,
@@ -39,15 +41,21 @@ from .service import Service, drawn_ns, noise_factor
 from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
 from .workload import Workload
 
-SETTLE, DECIDE = 2, 3
+SETTLE, DECIDE = EventPriority(2), EventPriority(3)
 """Priorities of a tick's two halves; SimPy's own are 0 (urgent) and 1 (normal)."""
+
+
+Events = Generator[simpy.Event, Any, None]
 
 
 class Tick(simpy.Event):
     """An event of this very instant that comes after every normal one."""
 
     def __init__(
-        self, env: simpy.Environment, priority: int, action: Callable[[simpy.Event], None]
+        self,
+        env: simpy.Environment,
+        priority: EventPriority,
+        action: Callable[[simpy.Event], None],
     ) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
@@ -97,6 +105,8 @@ class Model:
         self.oldest_ns = np.full(lanes, NEVER)
         self.head, self.tail = np.full(lanes, NOBODY), np.full(lanes, NOBODY)
 
+        self.present = 0  # requests that wait
+        self.idle = list(range(servers))  # longest idle first, then by index
         self.idle_since_ns = np.zeros(servers, dtype=np.int64)
         self.busy_since_ns, self.expected_ns = np.full(servers, -1), np.full(servers, -1)
         self.size, self.batches = np.zeros(servers, dtype=np.int64), np.zeros(servers, dtype=int)
@@ -112,6 +122,11 @@ class Model:
         self.ask_ns = NEVER
         self._start_sources()
 
+    @property
+    def now_ns(self) -> int:
+        """The instant; SimPy's clock only ever adds integers here."""
+        return int(self.env.now)
+
     # what happens to requests and servers: processes that note and ask for a tick
 
     def _start_sources(self) -> None:
@@ -122,14 +137,14 @@ class Model:
         for client, think_ns in enumerate(closed.think_ns):
             self.env.process(self._client(client, think_ns))
 
-    def _open_arrivals(self) -> Iterator[simpy.Event]:
+    def _open_arrivals(self) -> Events:
         for request, arrival_ns in enumerate(self.workload.arrival_ns.tolist()):
-            if arrival_ns > self.env.now:
-                yield self.env.timeout(arrival_ns - self.env.now)
+            if arrival_ns > self.now_ns:
+                yield self.env.timeout(arrival_ns - self.now_ns)
             self.noted_arrivals.append((request, None))
             self._ask_for_tick()
 
-    def _client(self, client: int, think_ns: IntArray) -> Iterator[simpy.Event]:
+    def _client(self, client: int, think_ns: IntArray) -> Events:
         cycle = 0
         while True:
             yield self.env.timeout(int(think_ns[cycle % len(think_ns)]))
@@ -139,25 +154,25 @@ class Model:
             self._ask_for_tick()
             yield answer
 
-    def _patience(self, request: int) -> Iterator[simpy.Event]:
-        yield self.env.timeout(int(self.deadline_ns[request]) - self.env.now)
+    def _patience(self, request: int) -> Events:
+        yield self.env.timeout(int(self.deadline_ns[request]) - self.now_ns)
         if self.status[request] == UNFINISHED:
             self.noted_expired.append(request)
             self._ask_for_tick()
 
-    def _batch(self, server: int, service_ns: int) -> Iterator[simpy.Event]:
+    def _batch(self, server: int, service_ns: int) -> Events:
         yield self.env.timeout(service_ns)
         self.noted_done.append(server)
         self._ask_for_tick()
 
-    def _alarm(self, ask_ns: int) -> Iterator[simpy.Event]:
-        yield self.env.timeout(ask_ns - self.env.now)
+    def _alarm(self, ask_ns: int) -> Events:
+        yield self.env.timeout(ask_ns - self.now_ns)
         if self.ask_ns == ask_ns:
             self._ask_for_tick()
 
     def _ask_for_tick(self) -> None:
-        if self.tick_ns != self.env.now:
-            self.tick_ns = self.env.now
+        if self.tick_ns != self.now_ns:
+            self.tick_ns = self.now_ns
             Tick(self.env, SETTLE, self._settle)
 
     # the two halves of a tick
@@ -172,7 +187,7 @@ class Model:
         Tick(self.env, DECIDE, self._admit_and_decide)
 
     def _admit_and_decide(self, _: simpy.Event) -> None:
-        for who, answer in sorted(self.noted_arrivals, key=lambda noted: noted[0]):
+        for _, answer in sorted(self.noted_arrivals, key=itemgetter(0)):
             if self.arrived < len(self.workload):
                 self._arrive(answer)
         self.noted_arrivals.clear()
@@ -187,16 +202,18 @@ class Model:
         if place > 0:
             self.next[queue[place - 1]] = self.next[request]
         queue.remove(request)
+        self.present -= 1
         self._show_lane(lane)
         self.status[request] = EXPIRED
         self._answer(request)
 
     def _release(self, server: int) -> None:
         size, begun_ns = int(self.size[server]), int(self.busy_since_ns[server])
-        self.finished = (self.finished[0] + 1, size, self.env.now - begun_ns)
+        self.finished = (self.finished[0] + 1, size, self.now_ns - begun_ns)
         self.size[server] = 0
         self.busy_since_ns[server] = self.expected_ns[server] = -1
-        self.idle_since_ns[server] = self.env.now
+        self.idle_since_ns[server] = self.now_ns
+        self.idle.append(server)
         for request in self.members[server]:
             self._answer(request)
         observe = getattr(self.policy, "observe", None)
@@ -211,11 +228,11 @@ class Model:
 
     def _arrive(self, answer: simpy.Event | None) -> None:
         request, self.arrived = self.arrived, self.arrived + 1
-        self.arrival_ns[request] = self.env.now
+        self.arrival_ns[request] = self.now_ns
         if answer is not None:
             self.answered[request] = answer
         service = self.service
-        present = int(self.waiting.sum())
+        present = self.present
         if service.capacity_counts_in_system:
             present += int(self.size.sum())
         if present >= service.capacity or self.length[request] > service.longest_admitted:
@@ -227,10 +244,11 @@ class Model:
         if self.queue[lane]:
             self.next[self.queue[lane][-1]] = request
         self.queue[lane].append(request)
+        self.present += 1
         self._show_lane(lane)
         timeouts = self.workload.timeout_ns
-        if len(timeouts) and timeouts[request] < NEVER - self.env.now:
-            self.deadline_ns[request] = self.env.now + timeouts[request]
+        if len(timeouts) and timeouts[request] < NEVER - self.now_ns:
+            self.deadline_ns[request] = self.now_ns + timeouts[request]
             self.env.process(self._patience(request))
 
     def _lane_for(self, request: int) -> int:
@@ -239,7 +257,7 @@ class Model:
             return 0
         lane = int(lane_of(int(self.length[request]), int(self.tier[request])))
         if not 0 <= lane < len(self.queue):
-            blame(self.policy, NO_SUCH_LANE, self.env.now, self.service.largest_batch)
+            blame(self.policy, NO_SUCH_LANE, self.now_ns, self.service.largest_batch)
         return lane
 
     def _show_lane(self, lane: int) -> None:
@@ -262,16 +280,15 @@ class Model:
 
     def _round(self) -> list[int] | None:
         """Ask every idle server, longest idle first; None as soon as a batch starts."""
-        idle = np.flatnonzero(self.size == 0)
-        answers = []
-        if not self.waiting.any():
+        answers: list[int] = []
+        if self.present == 0:
             return answers
-        for server in sorted(idle.tolist(), key=lambda one: (self.idle_since_ns[one], one)):
+        for server in self.idle:
             answer = int(self.policy.decide(self._view(server)))
             largest = self.service.largest_batch
-            fault = fault_of(answer, self.take, self.waiting, self.env.now, largest)
+            fault = fault_of(answer, self.take, self.waiting, self.now_ns, largest)
             if fault != SOUND:
-                blame(self.policy, fault, self.env.now, largest)
+                blame(self.policy, fault, self.now_ns, largest)
             if answer == FIRE:
                 self._start(server)
                 return None
@@ -285,17 +302,19 @@ class Model:
             members += [self.queue[lane].popleft() for _ in range(self.take[lane])]
             self._show_lane(lane)
         self.take[:] = 0
+        self.present -= len(members)
+        self.idle.remove(server)
         longest = int(self.length[members].max())
         drawn, expected = self._times(server, members, longest)
         self.status[members] = SERVED
         self.batch_of[members] = len(self.records)
         self.members[server] = members
         self.batches[server] += 1
-        self.busy_since_ns[server] = self.env.now
-        self.expected_ns[server] = self.env.now + expected
+        self.busy_since_ns[server] = self.now_ns
+        self.expected_ns[server] = self.now_ns + expected
         self.size[server] = len(members)
         lane = int(lanes[0]) if len(lanes) == 1 else -1
-        begun_ns = self.env.now
+        begun_ns = self.now_ns
         self.records.append((begun_ns, begun_ns + drawn, len(members), longest, lane, server))
         self.env.process(self._batch(server, drawn))
 
@@ -316,7 +335,7 @@ class Model:
 
     def _view(self, server: int) -> View:
         return View(
-            now_ns=self.env.now,
+            now_ns=self.now_ns,
             waiting=self.waiting,
             oldest_ns=self.oldest_ns,
             head=self.head,
@@ -328,7 +347,7 @@ class Model:
             next=self.next,
             server=server,
             servers=self.service.servers,
-            idle_servers=int(np.count_nonzero(self.size == 0)),
+            idle_servers=len(self.idle),
             idle_since_ns=int(self.idle_since_ns[server]),
             busy_since_ns=self.busy_since_ns,
             size=self.size,

@@ -185,7 +185,7 @@ def set_head(system: System, lane: int, request: int) -> None:
 @piece
 def join(system: System, request: int) -> None:
     """Put a request at the tail of its lane."""
-    lane = np.int64(system.fates[request].lane)
+    lane = int(system.fates[request].lane)
     last = system.lanes[TAIL, lane]
     if last == NOBODY:
         set_head(system, lane, request)
@@ -200,8 +200,8 @@ def join(system: System, request: int) -> None:
 @piece
 def leave(system: System, request: int) -> None:
     """Take a request out of the middle of its lane."""
-    lane = np.int64(system.fates[request].lane)
-    after = np.int64(system.next[request])
+    lane = int(system.fates[request].lane)
+    after = int(system.next[request])
     before = system.links[request].previous
     system.lanes[WAITING, lane] -= 1
     if before == NOBODY:
@@ -362,7 +362,7 @@ def collect(system: System, batch: int) -> None:
             if system.clients.wake_ns.shape[0] > 0:
                 system.links[request].mate = first
                 first = request
-            request = np.int64(system.next[request])
+            request = int(system.next[request])
         lanes[WAITING, lane] -= count
         lanes[TAKE, lane] = 0
         set_head(system, lane, request)
@@ -377,7 +377,7 @@ def start(system: System) -> None:
     count, clock, tiers = system.count, system.clock, system.tiers
     servers, server, record = system.servers, count.server, system.batches[count.started]
     collect(system, count.started)
-    size, longest = np.int64(record.size), np.int64(record.longest)
+    size, longest = int(record.size), int(record.longest)
     k = servers[BATCHES, server]
     drawn = 0
     usual = 0.0
@@ -452,3 +452,34 @@ def begin(system: System) -> None:
     """Before the first instant: the clients of a closed loop think."""
     for client in range(system.clients.wake_ns.shape[0]):
         think(system, client)
+
+
+class Outcome(NamedTuple):
+    """Columns of the requests that arrived, as :class:`sim.trace.Trace` has them."""
+
+    lane: NDArray[np.int16]
+    start_ns: IntArray
+    finish_ns: IntArray
+    batch: NDArray[np.int32]
+    server: NDArray[np.int16]
+    status: NDArray[np.int8]
+
+
+@piece
+def write_outcome(system: System, outcome: Outcome) -> None:
+    """Fill the columns of requests from their fates and batches."""
+    for request in range(outcome.batch.shape[0]):
+        fate = system.fates[request]
+        outcome.lane[request] = fate.lane
+        outcome.batch[request] = fate.batch
+        outcome.status[request] = fate.status
+        outcome.server[request] = -1
+        outcome.start_ns[request] = -1
+        outcome.finish_ns[request] = -1
+        if fate.status == SERVED:
+            record = system.batches[fate.batch]
+            outcome.server[request] = record.server
+            outcome.start_ns[request] = record.start_ns
+            outcome.finish_ns[request] = record.finish_ns
+        elif fate.status == EXPIRED:
+            outcome.finish_ns[request] = system.deadline_ns[request]

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from policies import POLICIES
 from policies.contract import NEVER
+from sim import kernel
 from sim.recursion import recursion
 from sim.service import Noise, Service
 from sim.stability import (
@@ -18,7 +20,7 @@ from sim.stability import (
     saturation_per_s,
     useful_ns,
 )
-from sim.trace import Trace
+from sim.trace import SERVED, Trace
 from sim.workload import ClosedLoop, Workload
 
 LINEAR = Service((2_000_000 + 350_000 * np.arange(1, 33)).reshape(1, 32, 1), np.array([1]))
@@ -198,3 +200,51 @@ def test_the_message_of_an_unstable_policy():
     assert found.message == (
         "unstable: 1200.0 requests/s arrive, this policy can serve 1010.5/s (load 1.19)"
     )
+
+
+MS = 1_000_000
+PADDED = Service(
+    np.stack([2 * MS + 2_734.375 * np.arange(1, 33) * edge for edge in (16, 64, 512)], axis=1)
+    .astype(np.int64)
+    .reshape(1, 32, 3),
+    np.array([16, 64, 512]),
+)
+RULES = {
+    "greedy": (32,),
+    "length_bucketed": (np.array([32, 64, 128]), np.full(4, 32), np.full(4, 5 * MS)),
+    "balanced_cap": (32,),
+    "static": (16,),
+    "size_or_timeout": (32, 5 * MS),
+    "preferred_sizes": (np.array([8, 16]), 16, 5 * MS),
+    "queue_depth_wait": (32, 5 * MS),
+    "aimd": (50 * MS, 32, 2 * MS),
+    "deadline_aware": (50 * MS, 32),
+    "rate_aware": (32,),
+    "nearest_lengths": (32, 5 * MS, 16, 64),
+    "token_budget": (2048, 32, 5 * MS),
+    "snap": (32,),
+}
+QUICK = {"greedy", "length_bucketed", "balanced_cap"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RULES],
+)
+def test_below_its_saturation_a_rule_keeps_up_and_above_it_falls_behind(name):
+    """In a run of 100 000 requests the second half waits no longer, or several times as long."""
+    policy = POLICIES[name](*RULES[name])
+    random = np.random.default_rng(3)
+    length = np.clip(np.exp(random.normal(np.log(64), 0.8, 100_000)), 8, 512).astype(np.int32)
+    gaps = random.exponential(1e9, 100_000)
+    workload = Workload(length, np.zeros(0, np.int64))
+    rate = saturation_per_s(policy, workload, PADDED, kernel.run)
+    growth = []
+    for factor in (0.93, 1.07):
+        arrival = np.cumsum(gaps / (factor * rate)).astype(np.int64)
+        trace = kernel.run(policy, replace(workload, arrival_ns=arrival), PADDED)
+        served = trace.status == SERVED
+        first, second = np.array_split((trace.finish_ns - trace.arrival_ns)[served], 2)
+        growth.append(second.mean() / first.mean())
+    assert growth[0] < 1.3
+    assert growth[1] > 2.0
