@@ -92,9 +92,11 @@ def _read(path: Path, label: str) -> dict[str, Any]:
 def _place(label: str, key: str, changed: Mapping[tuple[str, ...], str]) -> str:
     """File, and the override that the key comes from, if it does."""
     parts = tuple(key.split("."))
+    table = parts[:-1]
     for overridden, text in reversed(list(changed.items())):
         shared = min(len(parts), len(overridden))
-        if key and parts[:shared] == overridden[:shared]:
+        same_table = len(table) > 1 and table == overridden[:-1]
+        if key and (parts[:shared] == overridden[:shared] or same_table):
             return f"{label}, --set {text}"
     return label
 

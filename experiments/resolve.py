@@ -50,7 +50,7 @@ def blaming(key: str) -> Iterator[None]:
     try:
         yield
     except (WorkloadError, ProfileError) as error:
-        raise KeyedError(key, str(error)) from error
+        raise KeyedError(key, f"{key}: {error}") from error
 
 
 def located(file: str, folder: Path) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 from policies import POLICIES
 from policies.contract import FloatArray, IntArray, Policy
 
-from .sentences import shown, suggestion
+from .sentences import nearest, shown, suggestion
 from .units import ms_to_ns
 from .values import LONGEST_MS, is_number
 
@@ -66,18 +66,15 @@ def build_policy(table: Mapping[str, Any]) -> Policy:
             continue
         if key not in known:
             takes = ", ".join(known) or "no parameter"
-            near = suggestion(key, known) + " " if known and _is_near(key, known) else ""
-            raise ParameterError(key, f"= {shown(value)} is unknown; {near}{kind} takes {takes}")
+            near = nearest(key, known)
+            hint = f"did you mean {near}? " if near else ""
+            raise ParameterError(key, f"= {shown(value)} is unknown; {hint}{kind} takes {takes}")
         numbers[known[key]] = _converted(key, value, types[known[key]])
     for key, field in known.items():
         if field not in numbers and field not in cls._field_defaults:  # type: ignore[attr-defined]
             raise ParameterError(key, f"is missing; {kind} takes {', '.join(known)}")
     policy: Policy = cls(**numbers)
     return policy
-
-
-def _is_near(key: str, known: Mapping[str, str]) -> bool:
-    return suggestion(key, known).startswith("did you mean")
 
 
 def _converted(key: str, value: Any, hint: Any) -> Any:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from .schema_arrivals import Arrivals, Closed, TraceFile
 from .schema_lengths import Lengths
 from .schema_service import Model, Service, Timeout
-from .sentences import broken_rule, missing_key, wrong
+from .sentences import broken_rule, missing_key, wrong, wrong_at
 from .tables import Table
 from .values import (
     Count,
@@ -59,7 +59,7 @@ def _named_tables(value: Any) -> Any:
         raise wrong("at least one table [policies.NAME] with a kind")
     for name, table in value.items():
         if not isinstance(table, dict):
-            raise broken_rule(f"{name} must be a table [policies.{name}] with a kind")
+            raise wrong_at(name, table, f"a table [policies.{name}] with a kind")
     return value
 
 
@@ -75,7 +75,11 @@ class Workload(Table):
     @model_validator(mode="after")
     def _how_many(self) -> Self:
         if self.requests is not None and self.duration_s is not None:
-            raise broken_rule("give requests or duration_s, not both")
+            raise broken_rule(
+                "give requests or duration_s, not both",
+                requests=self.requests,
+                duration_s=self.duration_s,
+            )
         replayed = isinstance(self.arrivals, TraceFile)
         if self.requests is None and self.duration_s is None and not replayed:
             raise missing_key("requests", "how many requests to draw (or duration_s)")
@@ -89,7 +93,7 @@ class Workload(Table):
         names = [tier.name for tier in tiers]
         for name in names:
             if names.count(name) > 1:
-                raise broken_rule(f"every tier needs a name of its own, but two are {name!r}")
+                raise broken_rule(f"every tier needs a name of its own, but two are {name}")
         own = [tier.arrivals is not None for tier in tiers]
         if any(own):
             self._tiers_arrive_on_their_own()
@@ -100,7 +104,9 @@ class Workload(Table):
         elif tiers and any(tier.share is None for tier in tiers):
             raise broken_rule("every tier needs a share (or every tier arrivals of its own)")
         elif tiers and sum(tier.share or 0 for tier in tiers) != 1:
-            raise broken_rule("the shares of the tiers must add up to 1")
+            raise broken_rule(
+                "the shares of the tiers must add up to 1", shares=[tier.share for tier in tiers]
+            )
         return self
 
     def _tiers_arrive_on_their_own(self) -> None:

@@ -64,9 +64,17 @@ class Mmpp(Table):
     @model_validator(mode="after")
     def _states_agree(self) -> Self:
         if len(self.rates_per_s) != len(self.switch_per_s):
-            raise broken_rule("rates_per_s and switch_per_s must have one number for each state")
+            raise broken_rule(
+                "rates_per_s and switch_per_s must have one number for each state",
+                rates_per_s=self.rates_per_s,
+                switch_per_s=self.switch_per_s,
+            )
         if self.rate_per_s is not None and self.load is not None:
-            raise broken_rule("give at most one of rate_per_s and load")
+            raise broken_rule(
+                "give at most one of rate_per_s and load",
+                rate_per_s=self.rate_per_s,
+                load=self.load,
+            )
         return self
 
 
@@ -89,7 +97,11 @@ class RateCurve(Table):
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
         if self.rate_per_s is not None and self.load is not None:
-            raise broken_rule("give at most one of rate_per_s and load")
+            raise broken_rule(
+                "give at most one of rate_per_s and load",
+                rate_per_s=self.rate_per_s,
+                load=self.load,
+            )
         return self
 
 
@@ -113,9 +125,10 @@ class TraceFile(Table):
 
     @model_validator(mode="after")
     def _one_speed(self) -> Self:
-        given = [x for x in (self.time_scale, self.rate_per_s, self.load) if x is not None]
+        speeds = {"time_scale": self.time_scale, "rate_per_s": self.rate_per_s, "load": self.load}
+        given = {key: value for key, value in speeds.items() if value is not None}
         if len(given) > 1:
-            raise broken_rule("give at most one of time_scale, rate_per_s and load")
+            raise broken_rule("give at most one of time_scale, rate_per_s and load", **given)
         return self
 
 

@@ -43,7 +43,7 @@ class Spread(Table):
     @model_validator(mode="after")
     def _range(self) -> Self:
         if self.min > self.max:
-            raise broken_rule("min must not be above max")
+            raise broken_rule("min must not be above max", min=self.min, max=self.max)
         return self
 
 

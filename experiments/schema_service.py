@@ -99,7 +99,7 @@ class Affine(Table):
     @model_validator(mode="after")
     def _takes_time(self) -> Self:
         if self.base_ms + self.per_request_ms + self.per_length_ms == 0:
-            raise broken_rule("a batch must take some time")
+            raise broken_rule("a batch must take some time", base_ms=self.base_ms)
         return self
 
 
@@ -134,5 +134,5 @@ class Service(Table):
         if self.model is not None and self.model.noise is not None and self.noise is not None:
             raise broken_rule("give noise once, in service or in service.model")
         if self.model is not None and isinstance(self.noise, ProfileNoise):
-            raise broken_rule('noise of kind "profile" needs a profile')
+            raise broken_rule('noise of kind "profile" needs a profile, not a model')
         return self

@@ -1,7 +1,8 @@
 """How a mistake in a scenario is told: one sentence with file, key, value and what would be right.
 
-Validators of :mod:`experiments.schema` raise :func:`wrong`, :func:`unknown_key`,
-:func:`missing_key` or :func:`broken_rule`; :func:`sentence` joins the first of them with the place.
+Validators of :mod:`experiments.schema` raise :func:`wrong`, :func:`wrong_at`,
+:func:`unknown_key`, :func:`missing_key` or :func:`broken_rule`; :func:`sentence` joins the first
+of them with the place.
 No wording of pydantic reaches the user.
 """
 
@@ -27,8 +28,10 @@ class ScenarioError(ValueError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that looks most like ``word``, or None where nothing does."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """The known word that looks most like ``word`` or begins with it, or None."""
+    names = sorted(known)
+    found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    found = found or [name for name in names if len(word) > 1 and name.startswith(word)]
     return found[0] if found else None
 
 
@@ -36,9 +39,15 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
     """``did you mean ...?`` where a known word is near, else the list of known words."""
     names = sorted(known)
     near = nearest(word, names)
-    if near is not None:
-        return f"did you mean {prefix}{near}?"
-    return f"known are {', '.join(names)}" if names else "nothing is known there"
+    return f"did you mean {prefix}{near}?" if near else f"known are {', '.join(names)}"
+
+
+def choice(word: object, words: Iterable[str]) -> str:
+    """``one of ...``, with a guess where the word is near one of them."""
+    names = list(words)
+    near = nearest(word, names) if isinstance(word, str) else None
+    listed = f"one of {', '.join(names)}" if len(names) > 1 else f'"{names[0]}"'
+    return f"{listed}; did you mean {near}?" if near else listed
 
 
 def shown(value: Any) -> str:
@@ -77,9 +86,16 @@ def missing_key(key: str, right: str) -> PydanticCustomError:
     return PydanticCustomError("missing_key", "{key}", {"key": key, "right": right})
 
 
-def broken_rule(rule: str) -> PydanticCustomError:
+def wrong_at(key: str, value: Any, right: str) -> PydanticCustomError:
+    """One key of the table at hand does not have the ``right`` value."""
+    return PydanticCustomError("wrong_at", "{right}", {"key": key, "value": value, "right": right})
+
+
+def broken_rule(rule: str, **got: Any) -> PydanticCustomError:
     """Keys of the table at hand contradict each other; ``rule`` is what must hold."""
-    return PydanticCustomError("broken_rule", "{rule}", {"rule": rule})
+    given = ", ".join(f"{key} = {shown(value)}" for key, value in got.items())
+    whole = f"{rule}, but got {given}" if given else rule
+    return PydanticCustomError("broken_rule", "{rule}", {"rule": whole})
 
 
 def dotted(parts: Iterable[str | int]) -> str:
@@ -92,7 +108,7 @@ def sentence(error: ValidationError, content: Mapping[str, Any]) -> tuple[str, s
 
     An unknown key comes first: it often explains why another one is missing.
     """
-    order = ("unknown_key", "wrong_value", "missing_key", "broken_rule")
+    order = ("unknown_key", "wrong_value", "wrong_at", "missing_key", "broken_rule")
     rank = {kind: place for place, kind in enumerate(order)}
     worst = min(error.errors(), key=lambda item: rank.get(item["type"], len(order)))
     key = dotted(p for p in worst["loc"] if not str(p).startswith(TAG))
@@ -108,6 +124,9 @@ def sentence(error: ValidationError, content: Mapping[str, Any]) -> tuple[str, s
             return full, f"{full} is missing; give {details['right']}"
         case "wrong_value":
             return key, f"{key} = {shown(value)} must be {details['right']}"
+        case "wrong_at":
+            full = prefix + details["key"]
+            return full, f"{full} = {shown(details['value'])} must be {details['right']}"
         case "broken_rule":
-            return key, f"{key or 'the scenario'}: {details['rule']}, but got {shown(value)}"
+            return key, f"{key}: {details['rule']}"
     raise AssertionError(f"the schema raised {worst['type']} at {key} of {list(content)}")

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import core_schema
 
-from .sentences import TAG, broken_rule, missing_key, suggestion, unknown_key, wrong
+from .sentences import TAG, broken_rule, choice, missing_key, unknown_key, wrong, wrong_at
 
 
 class Table(BaseModel):
@@ -47,7 +47,10 @@ def require_one(table: Table, *keys: str) -> None:
     """Exactly one of a table's keys must be given."""
     given = [key for key in keys if getattr(table, key) is not None]
     if len(given) != 1:
-        raise broken_rule(f"give exactly one of {' and '.join(keys)}")
+        raise broken_rule(
+            f"give exactly one of {' and '.join(keys)}",
+            **{key: getattr(table, key) for key in given},
+        )
 
 
 class Choice:
@@ -87,8 +90,7 @@ def chosen_by(key: str, **tables: type[Table]) -> Choice:
         if key not in value:
             raise missing_key(key, f"one of {words}")
         if not isinstance(value[key], str) or value[key] not in tables:
-            hint = suggestion(str(value[key]), tables)
-            raise broken_rule(f"{key} must be one of {words}; {hint}")
+            raise wrong_at(key, value[key], choice(value[key], tables))
         return value
 
     return Choice(tables, check, lambda value: str(value[key]))
@@ -120,7 +122,8 @@ def chosen_by_key(**members: type[Table] | Choice) -> Choice:
             strangers = [key for key in value if key not in known]
             if strangers:
                 raise unknown_key(strangers[0], known)
-            raise broken_rule(f"give exactly one of {words}")
+            got = {key: value[key] for key in given(value)}
+            raise broken_rule(f"give exactly one of {words}", **got)
         return choices[given(value)[0]].check(value)
 
     return Choice(tables, check, lambda value: choices[given(value)[0]].word(value))

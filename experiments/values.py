@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
-from .sentences import suggestion, wrong
+from .sentences import choice, wrong
 
 LARGEST_COUNT = 2**31 - 1
 """Request ids are int32 where memory matters."""
@@ -64,10 +64,8 @@ def one_of(*words: str) -> PlainValidator:
     """A check for one of a few words."""
 
     def check(value: Any) -> str:
-        if not isinstance(value, str):
-            raise wrong(f"one of {', '.join(words)}")
-        if value not in words:
-            raise wrong(f"one of {', '.join(words)}; {suggestion(value, words)}")
+        if not isinstance(value, str) or value not in words:
+            raise wrong(choice(value, words))
         return value
 
     return PlainValidator(check)

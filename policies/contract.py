@@ -16,12 +16,13 @@ Rules of the contract (tests and drivers refer to these numbers):
    there, and never more than the profile's largest batch.
 7. An instant given to ``wait_until`` lies in the future.  An earlier event (an arrival, a
    completion, an expiry) asks again anyway.
-8. Everything in a policy is a number or a numpy array of int64 or float64, so that it compiles.
+8. Everything in a policy is a number, a bool or a numpy array of int64 or float64, so that it compiles.
 
 A policy class may also define (each is optional):
 
 ``memory_slots``
-    class attribute: how many float64 cells of ``view.memory`` it uses, zero at the start of a run.
+    property or class attribute: how many float64 cells of ``view.memory`` it uses; they are zero
+    at the start of a run.
 ``lanes(self) -> int`` and ``lane_of(self, length, tier) -> int``
     its lanes, and the lane of an arrival.  Without them there is one lane.
 ``observe(self, view) -> None``

@@ -187,7 +187,7 @@ class Model:
         Tick(self.env, DECIDE, self._admit_and_decide)
 
     def _admit_and_decide(self, _: simpy.Event) -> None:
-        for _, answer in sorted(self.noted_arrivals, key=itemgetter(0)):
+        for _who, answer in sorted(self.noted_arrivals, key=itemgetter(0)):
             if self.arrived < len(self.workload):
                 self._arrive(answer)
         self.noted_arrivals.clear()

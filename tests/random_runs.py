@@ -12,7 +12,6 @@ import numpy as np
 
 from policies import POLICIES
 from policies.contract import NEVER, Policy, Tier
-
 from sim.service import Noise, Service
 from sim.trace import Trace
 from sim.workload import ClosedLoop, Workload

@@ -39,15 +39,15 @@ def test_both_drivers_give_the_same_trace_in_ten_thousand_scenarios(kind):
 def test_the_random_scenarios_serve_reject_and_expire_and_have_ties():
     traces = [kernel.run(*random_run(seed, "greedy")) for seed in range(60)]
     status = np.concatenate([trace.status for trace in traces])
-    assert min(np.count_nonzero(status == kind) for kind in (SERVED, REJECTED, EXPIRED)) > 500
+    assert min(np.count_nonzero(status == kind) for kind in (SERVED, REJECTED, EXPIRED)) > 300
     ties = [np.isin(trace.arrival_ns, trace.batch_finish_ns).sum() for trace in traces]
     assert np.count_nonzero(ties) > 20
 
 
 def test_a_kernel_that_noises_the_wrong_batch_is_caught():
-    run = random_run(7, "greedy")
+    runs = (random_run(seed, "greedy") for seed in range(99))
+    run = next(run for run in runs if run.service.noise.draws.shape[2] > 5)
     noise = run.service.noise
-    assert noise.draws.shape[2] > 0
     shifted = type(noise)(np.roll(noise.draws, 1, axis=2), noise.quantiles, noise.class_of_size)
     wrong = Service(**{**vars(run.service), "noise": shifted})
     assert differences(kernel.run(*run), model.run(run.policy, run.workload, wrong))
