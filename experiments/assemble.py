@@ -107,6 +107,7 @@ def _workload(spec: Spec, folder: Path, profile: Profile | None) -> WorkloadSpec
             timeout=timeout_of(spec.service.timeout),
         )
         unit = workload.unit
+    _check_trace(table.requests, arrivals)
     limit = spec.service.capacity
     if limit is not None:
         with blaming("workload.arrivals.think_ms"):
@@ -126,6 +127,16 @@ def _workload(spec: Spec, folder: Path, profile: Profile | None) -> WorkloadSpec
         longest=profile.longest,
         over_length=spec.service.over_length,
     )
+
+
+def _check_trace(requests: int | None, arrivals: object) -> None:
+    """A trace has to hold as many requests as are asked for."""
+    if isinstance(arrivals, Replay) and requests is not None and requests > len(arrivals):
+        raise KeyedError(
+            "workload.requests",
+            f"workload.requests = {requests} must be at most {len(arrivals)}, as many as the trace "
+            "of workload.arrivals.file has",
+        )
 
 
 def _shared_lengths(

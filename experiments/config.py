@@ -28,6 +28,8 @@ from .sentences import ScenarioError, nearest, sentence
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
+ALL_NAMES = "`batchwright scenarios` lists the names"
+
 __all__ = [
     "Scenario",
     "ScenarioError",
@@ -72,9 +74,9 @@ def _path_of(source: str | Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise ScenarioError(f"{source} is a folder; give a TOML file or one of {', '.join(names)}")
+        raise ScenarioError(f"{source} is a folder; give a TOML file or a name; {ALL_NAMES}")
     near = nearest(str(source), names)
-    hint = f"did you mean {near}?" if near else f"scenarios are {', '.join(names)}"
+    hint = f"did you mean {near}?" if near else ALL_NAMES
     raise ScenarioError(f"there is no file or scenario {str(source)!r}; {hint}")
 
 

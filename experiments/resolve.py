@@ -126,7 +126,13 @@ def _replay(table: a.TraceFile, folder: Path, tiers: tuple[str, ...], lengths: A
 
 
 def lengths_of(table: Any, folder: Path, source: object = None) -> kinds.Lengths:
-    """Lengths; ``source`` are the arrivals, whose trace may hold them."""
+    """Lengths whose probabilities exist; ``source`` are the arrivals, whose trace may hold them."""
+    lengths = _lengths(table, folder, source)
+    lengths.pmf()
+    return lengths
+
+
+def _lengths(table: Any, folder: Path, source: object) -> kinds.Lengths:
     match table:
         case n.Dataset():
             return kinds.Dataset(table.dataset)
