@@ -119,10 +119,13 @@ def parse_range(text: str) -> tuple[Any, ...]:
     Raises:
         ScenarioError: neither form, or fewer than two steps.
     """
-    if text.count(":") == 2 and not text.startswith(("[", "{", '"')):
+    if ":" in text and not text.startswith(("[", "{", '"')):
         return _steps(text)
     try:
-        return tuple(tomllib.loads(f"value = [{text}]", parse_float=Decimal)["value"])
+        values = tomllib.loads(f"value = [{text}]", parse_float=Decimal)["value"]
+        if not values:
+            raise ScenarioError(f"{text!r} must be a list as in 1,2,4 or FIRST:LAST:COUNT")
+        return tuple(values)
     except tomllib.TOMLDecodeError as error:
         values = [item.strip() for item in text.split(",")]
         if not all(BARE_WORD.fullmatch(item) for item in values):

@@ -33,7 +33,7 @@ class CompiledTwin:
         try:
             if name not in self._methods:
                 signature = result(*(typeof(value) for value in (policy, *arguments)))
-                self._methods[name] = numba.njit(signature)(getattr(type(policy), name))
+                self._methods[name] = numba.njit(signature, _nrt=False)(getattr(type(policy), name))
             return self._methods[name](policy, *arguments)
         except (NumbaError, UnsupportedBytecodeError, NotImplementedError, TypeError) as error:
             reason = " ".join(str(error).split())

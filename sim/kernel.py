@@ -9,9 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, NOBODY, IntArray, Policy, bind, lane_count, memory_slots
+from policies.contract import (
+    NEVER,
+    NOBODY,
+    IntArray,
+    Policy,
+    PolicyError,
+    bind,
+    lane_count,
+    memory_slots,
+)
 
 from .answer import SOUND, blame
 from .compiled import compiled
@@ -59,10 +69,24 @@ def run(policy: Policy, workload: Workload, service: Service) -> Trace:
         service.servers,
     )
     system = prepare(policy, workload, service)
-    compiled(type(policy))(policy, system)
+    try:
+        compiled(type(policy))(policy, system)
+    except NumbaError as error:
+        raise PolicyError(not_compiled(policy, error)) from error
     if system.count.fault != SOUND:
         blame(policy, int(system.count.fault), int(system.count.now_ns), service.largest_batch)
     return trace_of(system, workload, service)
+
+
+def not_compiled(policy: Policy, error: Exception) -> str:
+    """One sentence for a policy that numba refuses."""
+    told = [" ".join(line.split()) for line in str(error).splitlines()]
+    where = next((line for line in told if line.startswith("File ")), "its methods")
+    return (
+        f"policy {type(policy).__name__} does not compile: numba refuses {where.rstrip(':')}; keep "
+        "to numbers, comparisons and loops over the view, make no arrays (rule 8), or run it with "
+        "the SimPy engine"
+    )
 
 
 def prepare(policy: Policy, workload: Workload, service: Service) -> System:

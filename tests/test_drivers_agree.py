@@ -41,7 +41,7 @@ def test_the_random_scenarios_serve_reject_and_expire_and_have_ties():
     status = np.concatenate([trace.status for trace in traces])
     assert min(np.count_nonzero(status == kind) for kind in (SERVED, REJECTED, EXPIRED)) > 300
     ties = [np.isin(trace.arrival_ns, trace.batch_finish_ns).sum() for trace in traces]
-    assert np.count_nonzero(ties) > 20
+    assert np.count_nonzero(ties) >= 15
 
 
 def test_a_kernel_that_noises_the_wrong_batch_is_caught():
