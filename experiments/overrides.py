@@ -25,6 +25,9 @@ ALTERNATIVES = (
 BARE_WORD = re.compile(r"[^\s\"'\[\]{},=#]+")
 """What may stand without quotes: a name or a path."""
 
+MOST_STEPS = 1000
+"""Of a sweep: every step is a run."""
+
 
 class Override(NamedTuple):
     """One ``--set``, as it was typed and as it is meant."""
@@ -117,32 +120,30 @@ def parse_range(text: str) -> tuple[Any, ...]:
     """The values of a sweep: ``1,2,4`` as they stand, ``0.1:0.9:9`` as nine equal steps.
 
     Raises:
-        ScenarioError: neither form, or fewer than two steps.
+        ScenarioError: neither form, or not 2 to 1000 steps.
     """
     if ":" in text and not text.startswith(("[", "{", '"')):
         return _steps(text)
     try:
-        values = tomllib.loads(f"value = [{text}]", parse_float=Decimal)["value"]
-        if not values:
-            raise ScenarioError(f"{text!r} must be a list as in 1,2,4 or FIRST:LAST:COUNT")
-        return tuple(values)
-    except tomllib.TOMLDecodeError as error:
-        values = [item.strip() for item in text.split(",")]
-        if not all(BARE_WORD.fullmatch(item) for item in values):
-            raise ScenarioError(
-                f"{text!r} must be a list as in 1,2,4 or FIRST:LAST:COUNT"
-            ) from error
-    return tuple(_value(item, item) for item in values)
+        values = tuple(tomllib.loads(f"value = [{text}]", parse_float=Decimal)["value"])
+    except tomllib.TOMLDecodeError:
+        words = [item.strip() for item in text.split(",")]
+        known = all(BARE_WORD.fullmatch(item) for item in words)
+        values = tuple(_value(item, item) for item in words) if known else ()
+    if not values:
+        raise ScenarioError(f"{text!r} must be a list as in 1,2,4 or FIRST:LAST:COUNT")
+    return values
 
 
 def _steps(text: str) -> tuple[Decimal, ...]:
     try:
         first, last, count = (Decimal(part.strip()) for part in text.split(":"))
-        if not (first.is_finite() and last.is_finite()) or count != int(count) or count < 2:
+        finite = first.is_finite() and last.is_finite() and count.is_finite()
+        if not finite or count != int(count) or not 2 <= count <= MOST_STEPS:
             raise ValueError
-    except (ValueError, InvalidOperation, OverflowError) as error:
+    except (ValueError, InvalidOperation) as error:
         raise ScenarioError(
-            f"{text!r} must be FIRST:LAST:COUNT with numbers and a count of at least 2, "
+            f"{text!r} must be FIRST:LAST:COUNT with numbers and a count from 2 to {MOST_STEPS}, "
             "as in 0.1:0.9:9"
         ) from error
     steps = int(count) - 1

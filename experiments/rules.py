@@ -100,7 +100,9 @@ def _number(key: str, value: Any, item: Any, hint: Any, in_ms: bool) -> int | fl
                 key, f"= {shown(value)} must be milliseconds, not below 0 (inf: forever){many}"
             )
         if math.isfinite(item) and item > LONGEST_MS:
-            raise ParameterError(key, f"= {shown(value)} must be at most {LONGEST_MS:e}, or inf")
+            raise ParameterError(
+                key, f"= {shown(value)} must be at most {float(LONGEST_MS):g}, or inf"
+            )
         return ms_to_ns(item)
     if hint in (float, FloatArray):
         if not is_number(item) or not math.isfinite(item):

@@ -47,7 +47,7 @@ def decimal(
         if not is_number(value) or not Decimal(value).is_finite() or not holds(Decimal(value)):
             raise wrong(right)
         if most is not None and value > most:
-            raise wrong(f"at most {most:e}")
+            raise wrong(f"at most {float(most):g}")
         return Decimal(value)
 
     return check
