@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 from rich.console import Console
@@ -110,7 +111,7 @@ def lanes_speed() -> list[tuple[str, str, str]]:
             "service.servers=4",
         ]
         drawn = load_scenario("bert", settings).draw()
-        speed = 1_000_000 / seconds(lambda drawn=drawn: kernel.run(rule, *drawn), times=3)
+        speed = 1_000_000 / seconds(partial(kernel.run, rule, *drawn), times=3)
         name = f"kernel, 8 lanes, 4 servers, load {load}"
         rows.append((name, ">= 2 M requests/s", f"{speed / 1e6:.1f} M requests/s"))
     return rows

@@ -30,10 +30,13 @@ class CompiledTwin:
 
         result = numba.void if name == "observe" else numba.int64
         typeof: Any = numba.typeof
+        uncounted: Any = {"_nrt": False}  # as in the kernel: a rule makes no arrays
         try:
             if name not in self._methods:
                 signature = result(*(typeof(value) for value in (policy, *arguments)))
-                self._methods[name] = numba.njit(signature, _nrt=False)(getattr(type(policy), name))
+                self._methods[name] = numba.njit(signature, **uncounted)(
+                    getattr(type(policy), name)
+                )
             return self._methods[name](policy, *arguments)
         except (NumbaError, UnsupportedBytecodeError, NotImplementedError, TypeError) as error:
             reason = " ".join(str(error).split())

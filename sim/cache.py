@@ -22,13 +22,8 @@ import numpy as np
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SOURCES = (
-    "answer.py",
-    "heaps.py",
-    "service.py",
-    "steps.py",
-    "compiled.py",
-    "cache.py",
-    "../policies/contract.py",
+    *("answer.py", "cache.py", "compiled.py", "heaps.py", "service.py"),
+    *("steps.py", "steps_queue.py", "system.py", "trace.py", "../policies/contract.py"),
 )
 """Files, seen from here, whose code goes into every compiled kernel."""
 

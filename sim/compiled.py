@@ -16,18 +16,9 @@ from policies.contract import View
 
 from .answer import NO_SUCH_LANE
 from .cache import cache_folder, code_digest, compile_kept, kernel_digest
-from .steps import (
-    System,
-    advance,
-    arrive,
-    ask_next,
-    begin,
-    complete_next,
-    expire,
-    look,
-    obey,
-    open_round,
-)
+from .steps import advance, ask_next, complete_next, look, obey, open_round
+from .steps_queue import arrive, begin, expire
+from .system import System
 
 
 def decide(policy: Any, view: View) -> int:

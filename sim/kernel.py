@@ -26,7 +26,8 @@ from policies.contract import (
 from .answer import SOUND, blame
 from .compiled import compiled
 from .service import Service
-from .steps import (
+from .steps import write_outcome
+from .system import (
     BATCH,
     BATCHES,
     COUNTERS,
@@ -43,7 +44,6 @@ from .steps import (
     Limits,
     Outcome,
     System,
-    write_outcome,
 )
 from .trace import UNFINISHED, Trace
 from .workload import Workload

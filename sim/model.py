@@ -14,7 +14,6 @@ one after that (``DECIDE``): between them the clients of a closed loop react to 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator
 from operator import itemgetter
 from typing import Any
@@ -26,7 +25,6 @@ from simpy.events import EventPriority
 from policies.contract import (
     FIRE,
     NEVER,
-    NOBODY,
     IntArray,
     Policy,
     View,
@@ -39,6 +37,7 @@ from policies.contract import (
 from .answer import NO_SUCH_LANE, SOUND, blame, fault_of
 from .service import Service, drawn_ns, noise_factor
 from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
+from .waiting_room import WaitingRoom
 from .workload import Workload
 
 SETTLE, DECIDE = EventPriority(2), EventPriority(3)
@@ -90,22 +89,11 @@ class Model:
         self.env = simpy.Environment(initial_time=0)
         total, lanes, servers = len(workload), lane_count(policy), service.servers
         self.arrived = 0
-        self.arrival_ns = np.full(total, -1)
-        self.length = workload.length.astype(np.int64)
-        self.tier = workload.tier.astype(np.int64) if len(workload.tier) else np.zeros(total, int)
-        self.deadline_ns = np.full(total, NEVER)
-        self.next = np.full(total, NOBODY)
-        self.lane_of = np.full(total, -1)
+        self.room = WaitingRoom(workload, lanes)
         self.batch_of = np.full(total, -1)
         self.status = np.full(total, UNFINISHED)
         self.answered: dict[int, simpy.Event] = {}
 
-        self.queue: list[deque[int]] = [deque() for _ in range(lanes)]
-        self.waiting, self.take = np.zeros(lanes, dtype=np.int64), np.zeros(lanes, dtype=np.int64)
-        self.oldest_ns = np.full(lanes, NEVER)
-        self.head, self.tail = np.full(lanes, NOBODY), np.full(lanes, NOBODY)
-
-        self.present = 0  # requests that wait
         self.idle = list(range(servers))  # longest idle first, then by index
         self.idle_since_ns = np.zeros(servers, dtype=np.int64)
         self.busy_since_ns, self.expected_ns = np.full(servers, -1), np.full(servers, -1)
@@ -155,7 +143,7 @@ class Model:
             yield answer
 
     def _patience(self, request: int) -> Events:
-        yield self.env.timeout(int(self.deadline_ns[request]) - self.now_ns)
+        yield self.env.timeout(int(self.room.deadline_ns[request]) - self.now_ns)
         if self.status[request] == UNFINISHED:
             self.noted_expired.append(request)
             self._ask_for_tick()
@@ -196,14 +184,7 @@ class Model:
     # step 1 and 2
 
     def _leave(self, request: int) -> None:
-        lane = int(self.lane_of[request])
-        queue = self.queue[lane]
-        place = queue.index(request)
-        if place > 0:
-            self.next[queue[place - 1]] = self.next[request]
-        queue.remove(request)
-        self.present -= 1
-        self._show_lane(lane)
+        self.room.leave(request)
         self.status[request] = EXPIRED
         self._answer(request)
 
@@ -228,45 +209,31 @@ class Model:
 
     def _arrive(self, answer: simpy.Event | None) -> None:
         request, self.arrived = self.arrived, self.arrived + 1
-        self.arrival_ns[request] = self.now_ns
+        self.room.arrival_ns[request] = self.now_ns
         if answer is not None:
             self.answered[request] = answer
         service = self.service
-        present = self.present
+        present = self.room.present
         if service.capacity_counts_in_system:
             present += int(self.size.sum())
-        if present >= service.capacity or self.length[request] > service.longest_admitted:
+        if present >= service.capacity or self.room.length[request] > service.longest_admitted:
             self.status[request] = REJECTED
             self._answer(request)
             return
-        lane = self._lane_for(request)
-        self.lane_of[request] = lane
-        if self.queue[lane]:
-            self.next[self.queue[lane][-1]] = request
-        self.queue[lane].append(request)
-        self.present += 1
-        self._show_lane(lane)
+        self.room.join(request, self._lane_for(request))
         timeouts = self.workload.timeout_ns
         if len(timeouts) and timeouts[request] < NEVER - self.now_ns:
-            self.deadline_ns[request] = self.now_ns + timeouts[request]
+            self.room.deadline_ns[request] = self.now_ns + timeouts[request]
             self.env.process(self._patience(request))
 
     def _lane_for(self, request: int) -> int:
         lane_of = getattr(self.policy, "lane_of", None)
         if lane_of is None:
             return 0
-        lane = int(lane_of(int(self.length[request]), int(self.tier[request])))
-        if not 0 <= lane < len(self.queue):
+        lane = int(lane_of(int(self.room.length[request]), int(self.room.tier[request])))
+        if not 0 <= lane < len(self.room.queue):
             blame(self.policy, NO_SUCH_LANE, self.now_ns, self.service.largest_batch)
         return lane
-
-    def _show_lane(self, lane: int) -> None:
-        """Let the view's columns say what the queue of a lane is."""
-        queue = self.queue[lane]
-        self.waiting[lane] = len(queue)
-        self.head[lane] = queue[0] if queue else NOBODY
-        self.tail[lane] = queue[-1] if queue else NOBODY
-        self.oldest_ns[lane] = self.arrival_ns[queue[0]] if queue else NEVER
 
     # step 4
 
@@ -281,12 +248,12 @@ class Model:
     def _round(self) -> list[int] | None:
         """Ask every idle server, longest idle first; None as soon as a batch starts."""
         answers: list[int] = []
-        if self.present == 0:
+        if self.room.present == 0:
             return answers
         for server in self.idle:
             answer = int(self.policy.decide(self._view(server)))
             largest = self.service.largest_batch
-            fault = fault_of(answer, self.take, self.waiting, self.now_ns, largest)
+            fault = fault_of(answer, self.room.take, self.room.waiting, self.now_ns, largest)
             if fault != SOUND:
                 blame(self.policy, fault, self.now_ns, largest)
             if answer == FIRE:
@@ -296,15 +263,9 @@ class Model:
         return answers
 
     def _start(self, server: int) -> None:
-        lanes = np.flatnonzero(self.take)
-        members = []
-        for lane in lanes.tolist():
-            members += [self.queue[lane].popleft() for _ in range(self.take[lane])]
-            self._show_lane(lane)
-        self.take[:] = 0
-        self.present -= len(members)
+        members, lane = self.room.collect()
         self.idle.remove(server)
-        longest = int(self.length[members].max())
+        longest = int(self.room.length[members].max())
         drawn, expected = self._times(server, members, longest)
         self.status[members] = SERVED
         self.batch_of[members] = len(self.records)
@@ -313,7 +274,6 @@ class Model:
         self.busy_since_ns[server] = self.now_ns
         self.expected_ns[server] = self.now_ns + expected
         self.size[server] = len(members)
-        lane = int(lanes[0]) if len(lanes) == 1 else -1
         begun_ns = self.now_ns
         self.records.append((begun_ns, begun_ns + drawn, len(members), longest, lane, server))
         self.env.process(self._batch(server, drawn))
@@ -321,7 +281,7 @@ class Model:
     def _times(self, server: int, members: list[int], longest: int) -> tuple[int, int]:
         """Service time of a batch, and the time that the profile expects, ns."""
         service, noise, k = self.service, self.service.noise, int(self.batches[server])
-        models = {0} if len(service.service_ns) == 1 else set(self.tier[members].tolist())
+        models = {0} if len(service.service_ns) == 1 else set(self.room.tier[members].tolist())
         drawn, usual = [], []
         for model in sorted(models):
             table = service.service_ns[model]
@@ -336,15 +296,15 @@ class Model:
     def _view(self, server: int) -> View:
         return View(
             now_ns=self.now_ns,
-            waiting=self.waiting,
-            oldest_ns=self.oldest_ns,
-            head=self.head,
-            tail=self.tail,
-            arrival_ns=self.arrival_ns,
-            length=self.length,
-            tier=self.tier,
-            deadline_ns=self.deadline_ns,
-            next=self.next,
+            waiting=self.room.waiting,
+            oldest_ns=self.room.oldest_ns,
+            head=self.room.head,
+            tail=self.room.tail,
+            arrival_ns=self.room.arrival_ns,
+            length=self.room.length,
+            tier=self.room.tier,
+            deadline_ns=self.room.deadline_ns,
+            next=self.room.next,
             server=server,
             servers=self.service.servers,
             idle_servers=len(self.idle),
@@ -357,7 +317,7 @@ class Model:
             finished_size=self.finished[1],
             finished_service_ns=self.finished[2],
             memory=self.memory,
-            take=self.take,
+            take=self.room.take,
         )
 
     def trace(self) -> Trace:
@@ -372,12 +332,12 @@ class Model:
             for name, values in (("start", start_ns), ("finish", finish_ns), ("server", server))
         }
         return Trace(
-            arrival_ns=self.arrival_ns[arrived],
+            arrival_ns=self.room.arrival_ns[arrived],
             length=self.workload.length[arrived],
-            tier=self.tier[arrived].astype(np.int8),
-            lane=self.lane_of[arrived].astype(np.int16),
+            tier=self.room.tier[arrived].astype(np.int8),
+            lane=self.room.lane[arrived].astype(np.int16),
             start_ns=request_times["start"],
-            finish_ns=np.where(expired, self.deadline_ns[arrived], request_times["finish"]),
+            finish_ns=np.where(expired, self.room.deadline_ns[arrived], request_times["finish"]),
             batch=batch.astype(np.int32),
             server=request_times["server"].astype(np.int16),
             status=self.status[arrived].astype(np.int8),

@@ -15,127 +15,30 @@ rule beside it.  So it is compiled once, for all rules.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-
-from policies.contract import FIRE, NEVER, NOBODY, FloatArray, IntArray, View, expected_ns
+from policies.contract import FIRE, NEVER, NOBODY, View, expected_ns
 
 from .answer import SOUND, fault_of
 from .cache import compiled_piece as piece
-from .heaps import drop_first, push
+from .heaps import drop_first
 from .service import drawn_ns, noise_factor
-from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED
-
-Records = NDArray[Any]
-"""A structured array: one row per request or batch."""
-
-FATE = np.dtype(
-    [
-        ("batch", np.int32),  # -1 while it has none
-        ("lane", np.int16),  # -1 if it was rejected
-        ("status", np.int8),
-    ],
-    align=True,
+from .steps_queue import set_head, think
+from .system import (
+    BATCHES,
+    BUSY_SINCE_NS,
+    EXPECTED_NS,
+    FINISH_NS,
+    FIRST,
+    HEAD,
+    IDLE_SINCE_NS,
+    OLDEST_NS,
+    SIZE,
+    TAIL,
+    TAKE,
+    WAITING,
+    Outcome,
+    System,
 )
-LINKS = np.dtype(
-    [
-        ("previous", np.int64),  # in its lane
-        ("mate", np.int64),  # another request of its batch, closed loops only
-        ("client", np.int64),  # who sent it, -1 in open workloads
-    ],
-    align=True,
-)
-BATCH = np.dtype(
-    [
-        ("start_ns", np.int64),
-        ("finish_ns", np.int64),
-        ("size", np.int32),
-        ("longest", np.int32),
-        ("lane", np.int16),  # -1 if it is mixed
-        ("server", np.int16),
-    ],
-    align=True,
-)
-WAITING, OLDEST_NS, HEAD, TAIL, TAKE = range(5)
-"""Rows of ``System.lanes``."""
-
-IDLE_SINCE_NS, BUSY_SINCE_NS, FINISH_NS, EXPECTED_NS, SIZE, BATCHES, FIRST = range(7)
-"""Rows of ``System.servers``: BATCHES counts those that it started, FIRST is a request of the
-running batch (closed loops only); while idle SIZE is 0, FINISH_NS is NEVER, the others -1."""
-
-COUNTERS = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "now_ns",
-            "ask_ns",  # the earliest answer of this round
-            "next_finish_ns",
-            "server",  # that the question at hand is about
-            "arrived",
-            "waiting",
-            "in_service",
-            "idle",  # servers
-            "started",  # batches
-            "finished",  # batches
-            "finished_size",
-            "finished_service_ns",
-            "deadlines",  # size of the heap of deadlines
-            "thinking",  # size of the heap of clients
-            "fault",
-        )
-    ]
-)
-
-
-class Clock(NamedTuple):
-    """How long a batch takes: the arrays of :class:`sim.service.Service`."""
-
-    service_ns: IntArray
-    length_edges: IntArray
-    draws: NDArray[np.float32]
-    quantiles: FloatArray
-    class_of_size: IntArray
-
-
-class Limits(NamedTuple):
-    """Who is let in."""
-
-    capacity: int
-    counts_in_system: bool
-    longest_admitted: int
-
-
-class Clients(NamedTuple):
-    """A closed loop; no clients in an open one."""
-
-    think_ns: IntArray  # (clients, cycles)
-    wake_ns: IntArray  # (clients,) when a client that thinks sends its next request
-    cycle: IntArray  # (clients,) how often it has thought
-    heap: IntArray  # (clients,) those that think, by (wake_ns, client)
-
-
-class System(NamedTuple):
-    """Everything that a run changes or reads; N requests."""
-
-    arrival_ns: IntArray  # (N,)
-    length: NDArray[np.int32]  # (N,)
-    tier: NDArray[np.int8]  # (N,)
-    deadline_ns: IntArray  # (N,); in a closed loop, before it arrives, its patience
-    next: NDArray[np.int32]  # (N,) the next request of the same lane
-    fates: Records  # (N,) of FATE
-    links: Records  # (N,) of LINKS where requests give up or loop, else (0,)
-    patience: IntArray  # (N,) heap of those that may give up, or (0,)
-    batches: Records  # (N,) of BATCH, the first ones are filled
-    lanes: IntArray  # (5, lanes)
-    servers: IntArray  # (7, servers)
-    clock: Clock
-    limits: Limits
-    clients: Clients
-    tiers: IntArray  # (models,) requests of each model in the batch at hand
-    memory: FloatArray  # (memory_slots,)
-    count: Any  # a record of COUNTERS
+from .trace import EXPIRED, SERVED, UNFINISHED
 
 
 @piece
@@ -170,62 +73,6 @@ def look(system: System) -> View:
 
 
 @piece
-def set_head(system: System, lane: int, request: int) -> None:
-    """Let a lane begin at ``request``; it is empty if that is NOBODY."""
-    system.lanes[HEAD, lane] = request
-    if request == NOBODY:
-        system.lanes[TAIL, lane] = NOBODY
-        system.lanes[OLDEST_NS, lane] = NEVER
-        return
-    system.lanes[OLDEST_NS, lane] = system.arrival_ns[request]
-    if system.links.shape[0] > 0:
-        system.links[request].previous = NOBODY
-
-
-@piece
-def join(system: System, request: int) -> None:
-    """Put a request at the tail of its lane."""
-    lane = int(system.fates[request].lane)
-    last = system.lanes[TAIL, lane]
-    if last == NOBODY:
-        set_head(system, lane, request)
-    else:
-        system.next[last] = request
-        if system.links.shape[0] > 0:
-            system.links[request].previous = last
-    system.lanes[TAIL, lane] = request
-    system.lanes[WAITING, lane] += 1
-
-
-@piece
-def leave(system: System, request: int) -> None:
-    """Take a request out of the middle of its lane."""
-    lane = int(system.fates[request].lane)
-    after = int(system.next[request])
-    before = system.links[request].previous
-    system.lanes[WAITING, lane] -= 1
-    if before == NOBODY:
-        set_head(system, lane, after)
-        return
-    system.next[before] = after
-    if after == NOBODY:
-        system.lanes[TAIL, lane] = before
-    else:
-        system.links[after].previous = before
-
-
-@piece
-def think(system: System, client: int) -> None:
-    """Let a client think from now on."""
-    clients, count = system.clients, system.count
-    cycle = clients.cycle[client]
-    clients.cycle[client] = cycle + 1
-    pause_ns = clients.think_ns[client, cycle % clients.think_ns.shape[1]]
-    clients.wake_ns[client] = count.now_ns + pause_ns
-    count.thinking = push(clients.heap, count.thinking, clients.wake_ns, client)
-
-
-@piece
 def advance(system: System) -> bool:
     """Go to the next instant; False when no event remains or the policy broke the contract."""
     count, clients, patience = system.count, system.clients, system.patience
@@ -243,22 +90,6 @@ def advance(system: System) -> bool:
         return False
     count.now_ns = instant
     return True
-
-
-@piece
-def expire(system: System) -> None:
-    """Step 1: those whose patience has ended leave."""
-    count, patience = system.count, system.patience
-    while count.deadlines > 0 and system.deadline_ns[patience[0]] <= count.now_ns:
-        request = patience[0]
-        count.deadlines = drop_first(patience, count.deadlines, system.deadline_ns)
-        if system.fates[request].status != UNFINISHED:
-            continue
-        leave(system, request)
-        count.waiting -= 1
-        system.fates[request].status = EXPIRED
-        if system.clients.wake_ns.shape[0] > 0:
-            think(system, system.links[request].client)
 
 
 @piece
@@ -297,46 +128,6 @@ def complete_next(system: System) -> bool:
         else:
             count.next_finish_ns = min(count.next_finish_ns, servers[FINISH_NS, server])
     return found
-
-
-@piece
-def admit(system: System, request: int) -> None:
-    """Reject an arrival or put it into its lane."""
-    limits, count = system.limits, system.count
-    present = count.waiting
-    if limits.counts_in_system:
-        present += count.in_service
-    if present >= limits.capacity or system.length[request] > limits.longest_admitted:
-        system.fates[request].status = REJECTED
-        system.fates[request].lane = -1
-        if system.clients.wake_ns.shape[0] > 0:
-            think(system, system.links[request].client)
-        return
-    join(system, request)
-    count.waiting += 1
-    if system.patience.shape[0] > 0 and system.deadline_ns[request] != NEVER:
-        count.deadlines = push(system.patience, count.deadlines, system.deadline_ns, request)
-
-
-@piece
-def arrive(system: System) -> None:
-    """Step 3: arrivals, in id order; ids of a closed loop are given by (instant, client)."""
-    count, clients = system.count, system.clients
-    closed = clients.wake_ns.shape[0] > 0
-    while count.arrived < system.arrival_ns.shape[0]:
-        request = count.arrived
-        if closed:
-            if count.thinking == 0 or clients.wake_ns[clients.heap[0]] > count.now_ns:
-                return
-            system.links[request].client = clients.heap[0]
-            system.arrival_ns[request] = count.now_ns
-            if system.deadline_ns[request] != NEVER:
-                system.deadline_ns[request] += count.now_ns
-            count.thinking = drop_first(clients.heap, count.thinking, clients.wake_ns)
-        elif system.arrival_ns[request] > count.now_ns:
-            return
-        count.arrived += 1
-        admit(system, request)
 
 
 @piece
@@ -445,24 +236,6 @@ def obey(system: System, answer: int) -> None:
         open_round(system)
     else:
         count.ask_ns = min(count.ask_ns, answer)
-
-
-@piece
-def begin(system: System) -> None:
-    """Before the first instant: the clients of a closed loop think."""
-    for client in range(system.clients.wake_ns.shape[0]):
-        think(system, client)
-
-
-class Outcome(NamedTuple):
-    """Columns of the requests that arrived, as :class:`sim.trace.Trace` has them."""
-
-    lane: NDArray[np.int16]
-    start_ns: IntArray
-    finish_ns: IntArray
-    batch: NDArray[np.int32]
-    server: NDArray[np.int16]
-    status: NDArray[np.int8]
 
 
 @piece

@@ -1,0 +1,134 @@
+"""The state of a compiled run: columns of requests, batches, lanes and servers.
+
+Rows are packed where the event loop reads them together, and as narrow as they can be: ten million
+requests fit into a gigabyte.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.contract import FloatArray, IntArray
+
+Records = NDArray[Any]
+"""A structured array: one row per request or batch."""
+
+FATE = np.dtype(
+    [
+        ("batch", np.int32),  # -1 while it has none
+        ("lane", np.int16),  # -1 if it was rejected
+        ("status", np.int8),
+    ],
+    align=True,
+)
+LINKS = np.dtype(
+    [
+        ("previous", np.int64),  # in its lane
+        ("mate", np.int64),  # another request of its batch, closed loops only
+        ("client", np.int64),  # who sent it, -1 in open workloads
+    ],
+    align=True,
+)
+BATCH = np.dtype(
+    [
+        ("start_ns", np.int64),
+        ("finish_ns", np.int64),
+        ("size", np.int32),
+        ("longest", np.int32),
+        ("lane", np.int16),  # -1 if it is mixed
+        ("server", np.int16),
+    ],
+    align=True,
+)
+WAITING, OLDEST_NS, HEAD, TAIL, TAKE = range(5)
+"""Rows of ``System.lanes``."""
+
+IDLE_SINCE_NS, BUSY_SINCE_NS, FINISH_NS, EXPECTED_NS, SIZE, BATCHES, FIRST = range(7)
+"""Rows of ``System.servers``: BATCHES counts those that it started, FIRST is a request of the
+running batch (closed loops only); while idle SIZE is 0, FINISH_NS is NEVER, the others -1."""
+
+COUNTERS = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "now_ns",
+            "ask_ns",  # the earliest answer of this round
+            "next_finish_ns",
+            "server",  # that the question at hand is about
+            "arrived",
+            "waiting",
+            "in_service",
+            "idle",  # servers
+            "started",  # batches
+            "finished",  # batches
+            "finished_size",
+            "finished_service_ns",
+            "deadlines",  # size of the heap of deadlines
+            "thinking",  # size of the heap of clients
+            "fault",
+        )
+    ]
+)
+
+
+class Clock(NamedTuple):
+    """How long a batch takes: the arrays of :class:`sim.service.Service`."""
+
+    service_ns: IntArray
+    length_edges: IntArray
+    draws: NDArray[np.float32]
+    quantiles: FloatArray
+    class_of_size: IntArray
+
+
+class Limits(NamedTuple):
+    """Who is let in."""
+
+    capacity: int
+    counts_in_system: bool
+    longest_admitted: int
+
+
+class Clients(NamedTuple):
+    """A closed loop; no clients in an open one."""
+
+    think_ns: IntArray  # (clients, cycles)
+    wake_ns: IntArray  # (clients,) when a client that thinks sends its next request
+    cycle: IntArray  # (clients,) how often it has thought
+    heap: IntArray  # (clients,) those that think, by (wake_ns, client)
+
+
+class System(NamedTuple):
+    """Everything that a run changes or reads; N requests."""
+
+    arrival_ns: IntArray  # (N,)
+    length: NDArray[np.int32]  # (N,)
+    tier: NDArray[np.int8]  # (N,)
+    deadline_ns: IntArray  # (N,); in a closed loop, before it arrives, its patience
+    next: NDArray[np.int32]  # (N,) the next request of the same lane
+    fates: Records  # (N,) of FATE
+    links: Records  # (N,) of LINKS where requests give up or loop, else (0,)
+    patience: IntArray  # (N,) heap of those that may give up, or (0,)
+    batches: Records  # (N,) of BATCH, the first ones are filled
+    lanes: IntArray  # (5, lanes)
+    servers: IntArray  # (7, servers)
+    clock: Clock
+    limits: Limits
+    clients: Clients
+    tiers: IntArray  # (models,) requests of each model in the batch at hand
+    memory: FloatArray  # (memory_slots,)
+    count: Any  # a record of COUNTERS
+
+
+class Outcome(NamedTuple):
+    """Columns of the requests that arrived, as :class:`sim.trace.Trace` has them."""
+
+    lane: NDArray[np.int16]
+    start_ns: IntArray
+    finish_ns: IntArray
+    batch: NDArray[np.int32]
+    server: NDArray[np.int16]
+    status: NDArray[np.int8]
