@@ -208,6 +208,9 @@ def test_correlated_noise_has_the_lag_of_the_profile_and_variance_one():
     for row in filtered:
         assert np.corrcoef(row[:-1], row[1:])[0, 1] == pytest.approx(0.6, abs=0.01)
     assert abs(np.corrcoef(filtered[0], filtered[1])[0, 1]) < 0.02
+    short = correlated(np.random.default_rng(2).standard_normal((200_000, 2), np.float32), 0.6)
+    assert np.corrcoef(short[:, 0], short[:, 1])[0, 1] == pytest.approx(0.6, abs=0.01)
+    assert short[:, 1].std() == pytest.approx(1.0, rel=0.02)
 
 
 def test_tiers_slo_capacity_and_timeout_reach_the_run(load):
