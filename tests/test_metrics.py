@@ -335,3 +335,11 @@ def test_measuring_needs_few_bytes_per_request(greedy):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20e6 + 30 * len(greedy)
+
+
+def test_what_finishes_at_the_first_instant_of_the_window_is_before_it():
+    arrival = np.append(np.arange(19) * 10, 195)
+    steady = Service(np.array([[[10]]]), np.array([1]))
+    trace = recursion(Workload(np.ones(20, np.int32), arrival), steady, 1, 0)
+    assert trace.finish_ns[1] == trace.arrival_ns[2] == 20
+    assert measure(trace, steady).overall.throughput_per_s.value == pytest.approx(17e9 / 175)

@@ -256,6 +256,30 @@ def test_capacity_may_count_the_whole_system():
     small_trace().check(replace(SERVICE, capacity=5, capacity_counts_in_system=True))
 
 
+def test_an_arrival_at_the_instant_of_a_start_still_finds_those_who_start():
+    """At 10 the server takes what waits, after request 3 has found it there and was refused."""
+    arrival, start = np.array([0, 1, 2, 10, 11]), np.array([0, 10, 10, -1, 22])
+    one = replace(SERVICE, servers=1, capacity=2)
+    lane, batch = np.array([0, 0, 0, -1, 0]), np.array([0, 1, 1, -1, 2])
+    fates = np.array([SERVED, SERVED, SERVED, REJECTED, SERVED])
+    trace = replace(
+        recursion(Workload(np.full(5, 4, np.int32), arrival), one, 3, 0),
+        lane=lane.astype(np.int16),
+        start_ns=start,
+        finish_ns=np.array([10, 22, 22, -1, 32]),
+        batch=batch.astype(np.int32),
+        server=lane.astype(np.int16),
+        status=fates.astype(np.int8),
+        batch_start_ns=np.array([0, 10, 22]),
+        batch_finish_ns=np.array([10, 22, 32]),
+        batch_size=np.array([1, 2, 1], np.int32),
+        batch_longest=np.full(3, 4, np.int32),
+        batch_lane=np.zeros(3, np.int16),
+        batch_server=np.zeros(3, np.int16),
+    )
+    trace.check(one)
+
+
 def test_other_service_times_are_rejected():
     slower = replace(SERVICE, service_ns=TABLE + np.array([[[0], [0], [1]]]))
     with pytest.raises(AssertionError, match=r"^invariant 15, batch 2: a batch takes the profile"):
