@@ -73,8 +73,18 @@ def compiled_piece(function: Function) -> Function:
     Reference counts are switched off (``_nrt``): the arrays outlive the run, and counting would
     cost ten times the run itself.
     """
-    folder = cache_folder() / f"kernel-{kernel_digest()}"
-    return compile_kept(function, folder, _nrt=False, forceinline=True)
+    only_inside = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
+    return compile_kept(function, kernel_folder(), _nrt=False, **only_inside)
+
+
+def compiled_entry(function: Function) -> Function:
+    """A part of the kernel that Python calls."""
+    return compile_kept(function, kernel_folder(), _nrt=False, no_cfunc_wrapper=True)
+
+
+def kernel_folder() -> Path:
+    """Where the parts that all rules share are kept."""
+    return cache_folder() / f"kernel-{kernel_digest()}"
 
 
 def code_digest(function: Callable[..., Any], seen: dict[int, str] | None = None) -> str:

@@ -91,4 +91,4 @@ def compiled(policy_class: type) -> Callable[[Any, System], None]:
     parts += [code_digest(own) for own in methods if own is not None]
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{policy_class.__name__}-{name}"
-    return compile_kept(simulate, folder, **UNCOUNTED)
+    return compile_kept(simulate, folder, no_cfunc_wrapper=True, **UNCOUNTED)

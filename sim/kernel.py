@@ -178,7 +178,7 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
         server=np.empty(arrived, dtype=np.int16),
         status=np.empty(arrived, dtype=np.int8),
     )
-    write_outcome(system, outcome)
+    write_outcome(system.fates, system.batches, system.deadline_ns, outcome)
     return Trace(
         arrival_ns=system.arrival_ns[:arrived],
         length=system.length[:arrived],

@@ -15,9 +15,12 @@ rule beside it.  So it is compiled once, for all rules.
 
 from __future__ import annotations
 
-from policies.contract import FIRE, NEVER, NOBODY, View, expected_ns
+import numpy as np
+
+from policies.contract import FIRE, NEVER, NOBODY, IntArray, View, expected_ns
 
 from .answer import SOUND, fault_of
+from .cache import compiled_entry
 from .cache import compiled_piece as piece
 from .heaps import drop_first
 from .service import drawn_ns, noise_factor
@@ -36,6 +39,7 @@ from .system import (
     TAKE,
     WAITING,
     Outcome,
+    Records,
     System,
 )
 from .trace import EXPIRED, SERVED, UNFINISHED
@@ -153,7 +157,7 @@ def collect(system: System, batch: int) -> None:
             if system.clients.wake_ns.shape[0] > 0:
                 system.links[request].mate = first
                 first = request
-            request = int(system.next[request])
+            request = int(np.int64(system.next[request]))
         lanes[WAITING, lane] -= count
         lanes[TAKE, lane] = 0
         set_head(system, lane, request)
@@ -168,7 +172,7 @@ def start(system: System) -> None:
     count, clock, tiers = system.count, system.clock, system.tiers
     servers, server, record = system.servers, count.server, system.batches[count.started]
     collect(system, count.started)
-    size, longest = int(record.size), int(record.longest)
+    size, longest = int(np.int64(record.size)), int(np.int64(record.longest))
     k = servers[BATCHES, server]
     drawn = 0
     usual = 0.0
@@ -238,11 +242,13 @@ def obey(system: System, answer: int) -> None:
         count.ask_ns = min(count.ask_ns, answer)
 
 
-@piece
-def write_outcome(system: System, outcome: Outcome) -> None:
+@compiled_entry
+def write_outcome(
+    fates: Records, batches: Records, deadline_ns: IntArray, outcome: Outcome
+) -> None:
     """Fill the columns of requests from their fates and batches."""
     for request in range(outcome.batch.shape[0]):
-        fate = system.fates[request]
+        fate = fates[request]
         outcome.lane[request] = fate.lane
         outcome.batch[request] = fate.batch
         outcome.status[request] = fate.status
@@ -250,9 +256,9 @@ def write_outcome(system: System, outcome: Outcome) -> None:
         outcome.start_ns[request] = -1
         outcome.finish_ns[request] = -1
         if fate.status == SERVED:
-            record = system.batches[fate.batch]
+            record = batches[fate.batch]
             outcome.server[request] = record.server
             outcome.start_ns[request] = record.start_ns
             outcome.finish_ns[request] = record.finish_ns
         elif fate.status == EXPIRED:
-            outcome.finish_ns[request] = system.deadline_ns[request]
+            outcome.finish_ns[request] = deadline_ns[request]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from policies.contract import NEVER, NOBODY
 
 from .cache import compiled_piece as piece
@@ -26,7 +28,7 @@ def set_head(system: System, lane: int, request: int) -> None:
 @piece
 def join(system: System, request: int) -> None:
     """Put a request at the tail of its lane."""
-    lane = int(system.fates[request].lane)
+    lane = int(np.int64(system.fates[request].lane))
     last = system.lanes[TAIL, lane]
     if last == NOBODY:
         set_head(system, lane, request)
@@ -41,8 +43,8 @@ def join(system: System, request: int) -> None:
 @piece
 def leave(system: System, request: int) -> None:
     """Take a request out of the middle of its lane."""
-    lane = int(system.fates[request].lane)
-    after = int(system.next[request])
+    lane = int(np.int64(system.fates[request].lane))
+    after = int(np.int64(system.next[request]))
     before = system.links[request].previous
     system.lanes[WAITING, lane] -= 1
     if before == NOBODY:
