@@ -261,8 +261,8 @@ def paired_difference(
 def mser5(values: NDArray[Any]) -> float:
     """Share of a run that MSER-5 would drop as warm-up: the d that minimises ``s2(d) / (k - d)``.
 
-    Batches of five, d at most half (White, Cobb and Spratt 2000).  Use it to detect a run that is too short, not to
-    cut: it likes to cut where a lucky low stretch begins.
+    Batches of five, d at most half (White, Cobb and Spratt 2000).  Use it to detect a run that is
+    too short, not to cut: it likes to cut where a lucky low stretch begins.
     """
     k = len(values) // 5
     if k < 2:
