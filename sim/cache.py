@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,16 +47,20 @@ def kernel_digest() -> str:
     return made_from.hexdigest()[:16]
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 @contextmanager
 def kept_in(folder: Path) -> Iterator[None]:
-    """Let numba keep what is decorated or compiled meanwhile in a folder."""
+    """Let numba keep what is decorated meanwhile in a folder; its setting is one for all threads."""
     config: Any = numba.config
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder)
-    try:
-        yield
-    finally:
-        config.CACHE_DIR = before
+    with _ONE_AT_A_TIME:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(folder)
+        try:
+            yield
+        finally:
+            config.CACHE_DIR = before
 
 
 def compile_kept(function: Function, folder: Path, **options: Any) -> Function:

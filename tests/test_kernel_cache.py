@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from policies.contract import NEVER, PolicyError, fire, wait
 from policies.greedy import Greedy
 from sim import kernel, model
-from sim.cache import cache_folder, code_digest, kernel_digest
+from sim.cache import cache_folder, code_digest, compile_kept, kernel_digest
 from sim.service import Service
 from sim.workload import Workload
 
@@ -86,3 +88,16 @@ def test_a_rule_that_makes_arrays_is_refused_in_a_sentence_and_runs_in_simpy():
     ):
         kernel.run(Allocates(2), *small())
     assert model.run(Allocates(2), *small()).batch_size.sum() == 9
+
+
+def test_threads_that_compile_at_once_keep_to_their_own_folders(tmp_path):
+    def one(number):
+        def rule():
+            return number
+
+        made = compile_kept(rule, tmp_path / str(number))
+        return Path(made.stats.cache_path).parent
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(one, range(200)))
+    assert found == [tmp_path / str(number) for number in range(200)]
