@@ -52,7 +52,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @contextmanager
 def kept_in(folder: Path) -> Iterator[None]:
-    """Let numba keep what is decorated meanwhile in a folder; its setting is one for all threads."""
+    """Let numba keep what is decorated meanwhile in a folder; all threads share its setting."""
     config: Any = numba.config
     with _ONE_AT_A_TIME:
         before = config.CACHE_DIR
