@@ -1,0 +1,1 @@
+"""Settings written as the files of serving stacks, and read back."""

@@ -1,0 +1,1 @@
+"""The best setting of a scenario, found by search and judged on fresh seeds."""
