@@ -1,0 +1,182 @@
+"""What a policy asks of a stack: ranges of length, each with a window of size and wait.
+
+A *window* starts a batch as soon as a server is idle and enough requests wait, or the timer has run
+out.  Rules:
+
+1. Windows are canonical: two windows of the same meaning are equal.  One that never waits has
+   ``max_wait_ns = 0`` and ``min_batch_size = 1``; preferred sizes ``m, m + 1, ..., max`` are
+   ``min_batch_size = m``.
+2. A plan without differences means exactly the policy; with differences it is the nearest window.
+3. Lanes share the servers; of those that are ready the one whose oldest request arrived first goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from policies.contract import NEVER
+
+from .contract import Nearest, NotExpressible
+from .rounding import in_ms
+from .setting import Setting
+
+Timer = Literal["oldest", "pick"]
+
+
+class Window(NamedTuple):
+    """When a batch of one lane starts; made by :func:`window`."""
+
+    max_batch_size: int
+    max_wait_ns: int = 0
+    """NEVER: however long it takes."""
+    min_batch_size: int = 1
+    """So many need not wait for the timer."""
+    timer: Timer = "oldest"
+    """``oldest``: from the arrival of the oldest request, also while every server is busy;
+    ``pick``: no earlier than the server became idle."""
+    preferred: tuple[int, ...] = ()
+    """Sizes, increasing: until the timer has run out the largest that waits goes, and only it."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request can wait beside an idle server."""
+        return self.max_wait_ns > 0
+
+    @property
+    def endless(self) -> bool:
+        """Whether it waits however long it takes."""
+        return self.max_wait_ns == NEVER
+
+
+class Lane(NamedTuple):
+    """The lengths above ``low`` up to and including ``high``."""
+
+    low: int | None
+    high: int | None
+    window: Window
+
+
+class Plan(NamedTuple):
+    """What to ask of a stack."""
+
+    lanes: tuple[Lane, ...]
+    notes: tuple[str, ...] = ()
+    """How it differs from the policy as simulated, one sentence each without its full stop; none
+    where it is exact."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it means the policy as simulated."""
+        return not self.notes
+
+    @property
+    def only(self) -> Window | None:
+        """The window of a plan with one lane."""
+        return self.lanes[0].window if len(self.lanes) == 1 else None
+
+    @property
+    def boundaries(self) -> tuple[int, ...]:
+        """Lengths between the lanes, as ``length_bucketed`` takes them."""
+        return tuple(lane.high for lane in self.lanes[:-1] if lane.high is not None)
+
+
+def window(
+    max_batch_size: int,
+    max_wait_ns: int = 0,
+    min_batch_size: int = 0,
+    timer: Timer = "oldest",
+    preferred: Iterable[int] = (),
+) -> Window:
+    """A canonical window (rule 1).
+
+    Args:
+        max_batch_size: at least 1.
+        max_wait_ns: NEVER for no timer.
+        min_batch_size: 0 stands for ``max_batch_size``; not used with preferred sizes.
+        timer: what starts the wait.
+        preferred: sizes of 1 to ``max_batch_size``.
+    """
+    sizes = tuple(sorted(set(preferred)))
+    smallest = min(sizes, default=0)
+    if sizes == tuple(range(smallest, max_batch_size + 1)):
+        min_batch_size = smallest
+    elif sizes:
+        return Window(max_batch_size, max_wait_ns, 1, timer if max_wait_ns else "oldest", sizes)
+    enough = min_batch_size or max_batch_size
+    if max_wait_ns == 0 or enough == 1:
+        return Window(max_batch_size)
+    return Window(max_batch_size, max_wait_ns, enough, "oldest" if max_wait_ns == NEVER else timer)
+
+
+def single(found: Window, *notes: str) -> Plan:
+    """A plan of one lane for all lengths."""
+    return Plan((Lane(None, None, found),), notes)
+
+
+def buckets(boundaries: Sequence[int], windows: Sequence[Window]) -> Plan:
+    """A plan with a lane for each bucket of length; one more window than boundaries."""
+    edges: list[int | None] = [None, *boundaries, None]
+    return Plan(tuple(map(Lane, edges, edges[1:], windows)))
+
+
+def plan_of(setting: Setting) -> Plan:
+    """What a setting asks of a stack; a plan with notes where its policy is no window."""
+    from .windows import exact_plan, nearest_plan
+
+    return exact_plan(setting) or nearest_plan(setting)
+
+
+def wanted_plan(setting: Setting, stack: str, *, nearest: bool) -> Plan:
+    """The plan that an exporter writes.
+
+    Raises:
+        NotExpressible: the policy is no window, and ``nearest`` was not asked for.
+    """
+    plan = plan_of(setting)
+    if plan.exact or nearest:
+        return plan
+    from .windows import reason_of
+
+    raise NotExpressible(stack, reason_of(setting), Nearest(plan, "; ".join(plan.notes)))
+
+
+def window_table(found: Window) -> dict[str, Any]:
+    """A scenario's ``[policies.NAME]`` for a window; ``build_policy`` takes it."""
+    largest = found.max_batch_size
+    if found.preferred:
+        return {
+            "kind": "preferred_sizes",
+            "preferred_batch_size": list(found.preferred),
+            "max_batch_size": largest,
+            "max_wait_ms": in_ms(found.max_wait_ns),
+        }
+    if not found.waits:
+        return {"kind": "greedy", "max_batch_size": largest}
+    if found.endless and found.min_batch_size == largest:
+        return {"kind": "static", "batch_size": largest}
+    table = {
+        "kind": "size_or_timeout",
+        "max_batch_size": largest,
+        "max_wait_ms": in_ms(found.max_wait_ns),
+    }
+    if found.min_batch_size != largest:
+        table["min_batch_size"] = found.min_batch_size
+    if found.timer == "pick":
+        table["from_idle"] = True
+    return table
+
+
+def plan_table(plan: Plan) -> Mapping[str, Any]:
+    """A scenario's ``[policies.NAME]`` for a plan.
+
+    Lanes of a plan with several have full batches and a timer from the oldest request.
+    """
+    if plan.only is not None:
+        return window_table(plan.only)
+    return {
+        "kind": "length_bucketed",
+        "boundaries": list(plan.boundaries),
+        "max_batch_size": [lane.window.max_batch_size for lane in plan.lanes],
+        "max_wait_ms": [in_ms(lane.window.max_wait_ns) for lane in plan.lanes],
+    }

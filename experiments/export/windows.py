@@ -1,0 +1,230 @@
+"""Each kind of policy as a window of size and wait: exactly where it is one, else the nearest.
+
+A kind that is no window has one row in :data:`NEAREST`: what it does that a window cannot, and the
+window that can be stated instead, with what that one loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any, NamedTuple
+
+from policies.balanced_cap import SAFETY, SPARE
+from policies.contract import NEVER
+from policies.planning import planned_ns
+
+from .plan import Plan, Window, buckets, single, window
+from .setting import Setting
+
+NS_PER_S = 1e9
+
+
+def exact_plan(setting: Setting) -> Plan | None:
+    """The plan that means exactly the policy; None where there is none."""
+    rule = EXACT.get(setting.kind)
+    return None if rule is None else rule(setting.policy, setting)
+
+
+def nearest_plan(setting: Setting) -> Plan:
+    """The nearest window of a policy that is none; its notes say what it loses."""
+    row = NEAREST.get(setting.kind)
+    if row is None:
+        largest = getattr(setting.policy, "max_batch_size", 0)
+        size = largest if isinstance(largest, int) and largest > 0 else setting.largest_batch
+        return single(
+            window(size), f"it becomes greedy with at most {size}: the rest of it is lost"
+        )
+    found, loses = row.window(setting.policy, setting)
+    return single(found, f"it becomes {phrase(found)}: {loses}")
+
+
+def reason_of(setting: Setting) -> str:
+    """Why a policy is no window, in one clause."""
+    row = NEAREST.get(setting.kind)
+    does = f"{setting.kind} decides by more than size and wait" if row is None else row.does
+    return f"{does}, which no window of size and wait can say"
+
+
+def phrase(found: Window) -> str:
+    """A window in words."""
+    if not found.waits:
+        return f"greedy with at most {found.max_batch_size}"
+    if found.endless:
+        return f"batches of {found.max_batch_size}, however long that takes"
+    wait = f"{found.max_wait_ns / 1e6:g} ms since the oldest arrival"
+    return f"a batch of {found.max_batch_size} or {wait}"
+
+
+def _static(policy: Any, _setting: Setting) -> Plan:
+    return single(window(policy.batch_size, NEVER))
+
+
+def _greedy(policy: Any, _setting: Setting) -> Plan:
+    return single(window(policy.max_batch_size))
+
+
+def _size_or_timeout(policy: Any, _setting: Setting) -> Plan:
+    timer = "pick" if policy.from_idle else "oldest"
+    return single(
+        window(policy.max_batch_size, policy.max_wait_ns, policy.min_batch_size, timer)  # type: ignore[arg-type]
+    )
+
+
+def _preferred_sizes(policy: Any, _setting: Setting) -> Plan:
+    sizes = policy.preferred_batch_size.tolist()
+    return single(window(policy.max_batch_size, policy.max_wait_ns, preferred=sizes))
+
+
+def _length_bucketed(policy: Any, _setting: Setting) -> Plan:
+    sizes, waits = policy.max_batch_size.tolist(), policy.max_wait_ns.tolist()
+    return buckets(policy.boundaries.tolist(), list(map(window, sizes, waits)))
+
+
+def _one_server(policy: Any, setting: Setting) -> Plan | None:
+    """``balanced_cap`` on one server is greedy."""
+    return single(window(policy.max_batch_size)) if setting.servers == 1 else None
+
+
+def _shallow(policy: Any, _setting: Setting) -> Plan | None:
+    """``queue_depth_wait`` has one depth to wait at where at most two make a batch."""
+    if policy.max_batch_size > 2 and policy.max_wait_ns > 0:
+        return None
+    return single(window(policy.max_batch_size, policy.max_wait_ns))
+
+
+def _one_lane(policy: Any, _setting: Setting) -> Plan | None:
+    """``nearest_lengths`` with one lane serves in order of arrival."""
+    if policy.length_lanes > 1:
+        return None
+    return single(window(policy.max_batch_size, policy.max_wait_ns))
+
+
+def _ample_budget(policy: Any, setting: Setting) -> Plan | None:
+    """A budget for the largest batch of the longest requests never binds."""
+    if policy.max_tokens < policy.max_batch_size * setting.longest:
+        return None
+    return single(window(policy.max_batch_size, policy.max_wait_ns))
+
+
+EXACT: dict[str, Callable[[Any, Setting], Plan | None]] = {
+    "static": _static,
+    "greedy": _greedy,
+    "size_or_timeout": _size_or_timeout,
+    "preferred_sizes": _preferred_sizes,
+    "length_bucketed": _length_bucketed,
+    "balanced_cap": _one_server,
+    "queue_depth_wait": _shallow,
+    "nearest_lengths": _one_lane,
+    "token_budget": _ample_budget,
+}
+"""By kind: the plan of a bound policy, or None where its numbers make it no window."""
+
+
+class Approximation(NamedTuple):
+    """A kind that is no window."""
+
+    does: str
+    """What it does, one clause."""
+    window: Callable[[Any, Setting], tuple[Window, str]]
+    """The nearest window, and what that one loses."""
+
+
+def _efficient_size(policy: Any, setting: Setting) -> tuple[Window, str]:
+    best, best_ns = 1, planned_ns(policy.service_ns, policy.length_edges, 1, setting.longest)
+    for size in range(2, policy.max_batch_size + 1):
+        size_ns = planned_ns(policy.service_ns, policy.length_edges, size, setting.longest)
+        if size * best_ns >= best * size_ns:
+            best, best_ns = size, size_ns
+    return window(best), (
+        f"the most efficient size at {setting.longest} {setting.length_unit}, and the stops at "
+        "smaller efficient sizes are lost"
+    )
+
+
+def _fixed_cap(policy: Any, setting: Setting) -> tuple[Window, str]:
+    rate_per_s = setting.evidence.rate_per_s
+    if rate_per_s is None:
+        return window(policy.max_batch_size), "the cap that shares the queue is lost"
+    size = 1
+    while size < policy.max_batch_size:
+        size_ns = planned_ns(policy.service_ns, policy.length_edges, size, setting.longest)
+        if rate_per_s * size_ns <= setting.servers * size * NS_PER_S:
+            break
+        size += 1
+    cap = min(policy.max_batch_size, ceil(SAFETY * size + SPARE))
+    return window(cap), (
+        f"the cap fits {rate_per_s:.6g} requests per second, and no longer follows the rate or a "
+        "long queue"
+    )
+
+
+def _without_learning(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    found = window(policy.max_batch_size, getattr(policy, "max_wait_ns", 0))
+    return found, "the limit no longer backs off when batches are too slow"
+
+
+def _latest_start(policy: Any, setting: Setting) -> tuple[Window, str]:
+    longest_ns = planned_ns(
+        policy.service_ns, policy.length_edges, policy.max_batch_size, setting.longest
+    )
+    left_ns = int(policy.tier_slo_ns.min()) - longest_ns - policy.margin_ns
+    if left_ns <= 0:
+        return window(policy.max_batch_size), (
+            "the tightest objective leaves nothing beside the largest batch of the longest "
+            "requests, so that it no longer waits"
+        )
+    return window(policy.max_batch_size, left_ns), (
+        "the wait is what the tightest objective leaves beside the largest batch of the longest "
+        "requests, whatever waits"
+    )
+
+
+def _no_waiting(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    return window(policy.max_batch_size), "it no longer waits when the arrivals say that it pays"
+
+
+def _one_wait(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    found = window(policy.max_batch_size, policy.max_wait_ns)
+    return found, "the wait is the same for every depth of the queue, so that it waits longer"
+
+
+def _in_order(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    found = window(policy.max_batch_size, policy.max_wait_ns)
+    return found, "batches are filled in order of arrival, so that they are padded more"
+
+
+def _safe_size(policy: Any, setting: Setting) -> tuple[Window, str]:
+    size = min(policy.max_batch_size, max(1, policy.max_tokens // setting.longest))
+    return window(size, policy.max_wait_ns), (
+        f"{size} of the longest requests fit the budget, so that batches of shorter ones stay "
+        "smaller than they could be"
+    )
+
+
+NEAREST: dict[str, Approximation] = {
+    "snap": Approximation(
+        "snap takes the size with the best throughput in the profile among those that wait",
+        _efficient_size,
+    ),
+    "balanced_cap": Approximation(
+        "balanced_cap shares the queue between the servers by the rate that it sees", _fixed_cap
+    ),
+    "aimd": Approximation(
+        "aimd learns its largest batch from the times of batches", _without_learning
+    ),
+    "deadline_aware": Approximation(
+        "deadline_aware plans each start from the objectives and lengths of those that wait",
+        _latest_start,
+    ),
+    "rate_aware": Approximation("rate_aware waits or not by the rate that it sees", _no_waiting),
+    "queue_depth_wait": Approximation(
+        "queue_depth_wait waits less the more requests wait", _one_wait
+    ),
+    "nearest_lengths": Approximation(
+        "nearest_lengths picks the requests that are nearest in length to the oldest", _in_order
+    ),
+    "token_budget": Approximation(
+        "token_budget fills a batch by size times longest length", _safe_size
+    ),
+}
