@@ -77,6 +77,24 @@ def build_policy(table: Mapping[str, Any]) -> Policy:
     return policy
 
 
+def policy_of(table: Mapping[str, Any]) -> Policy:
+    """A policy from plain numbers, as JSON or Python has them.
+
+    A float stands for the decimal that it prints: 2.35 ms is exactly 2,350,000 ns.
+
+    Raises:
+        ParameterError: as :func:`build_policy`.
+    """
+    return build_policy({key: exact(value) for key, value in table.items()})
+
+
+def exact(value: Any) -> Any:
+    """Floats as the decimals that they print, in lists too."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    return [exact(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _converted(key: str, value: Any, hint: Any) -> Any:
     """A key's value as its field holds it."""
     in_ms = key.endswith("_ms")

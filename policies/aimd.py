@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import IntArray, Tier, View, fire, later, wait_until
 from .parameters import largest_or, require, tightest_slo_ns, within
+from .space import Real, Size, Space, Time
 
 EXTRA = 0
 """Cell of ``view.memory``: the batch limit less 1 (memory starts at 0, the limit at 1)."""
@@ -28,6 +29,16 @@ class Aimd(NamedTuple):
     max_wait_ns: int = 0
     increase: float = 1.0
     decrease: float = 0.9
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (
+            Time("slo_ms", low=1.0),
+            Size("max_batch_size"),
+            Time("max_wait_ms", zero=True),
+            Real("decrease", 0.3, 0.95),
+        )
 
     @property
     def memory_slots(self) -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .contract import NO_EDGES, NO_TABLE, IntArray, Tier, View, fire
 from .parameters import largest_or, within
 from .planning import GAP_SLOTS, longest_of_first, mean_gap_ns, planned_ns
+from .space import Size, Space, Whole
 
 SAFETY, SPARE = 1.3, 2.0
 """``cap = ceil(1.3 k + 2)``: found by simulation over 2 to 8 servers and loads of 0.3 to 0.9."""
@@ -32,6 +33,11 @@ class BalancedCap(NamedTuple):
     """Gaps that the moving average spans: 1000 know a steady Poisson rate to about 3 %."""
     service_ns: IntArray = NO_TABLE
     length_edges: IntArray = NO_EDGES
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Size("max_batch_size"), Whole("window", 10, 2000))
 
     @property
     def memory_slots(self) -> int:

@@ -32,6 +32,8 @@ A policy class may also define (each is optional):
 ``bind(self, service_ns, length_edges, tiers, servers) -> policy``
     checks the parameters (``ValueError`` with the rule and the value) and takes what the rule may
     know of the profile; called once before a run.
+``space() -> tuple of dimensions``
+    static: which of its numbers a tuner may choose, and from what (:mod:`policies.space`).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .contract import NEVER, NO_EDGES, NO_TABLE, IntArray, Tier, View, fire, later, wait_until
 from .parameters import NO_VALUES, largest_or, slo_per_tier_ns, within
 from .planning import planned_ns
+from .space import Size, Space, Time
 
 
 class DeadlineAware(NamedTuple):
@@ -27,6 +28,11 @@ class DeadlineAware(NamedTuple):
     """int64 (tiers,), from ``bind``."""
     service_ns: IntArray = NO_TABLE
     length_edges: IntArray = NO_EDGES
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Size("max_batch_size"), Time("margin_ms", zero=True, log=False))
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

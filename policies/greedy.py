@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import IntArray, Tier, View, fire
 from .parameters import largest_or
+from .space import Size, Space
 
 
 class Greedy(NamedTuple):
@@ -15,6 +16,11 @@ class Greedy(NamedTuple):
     """
 
     max_batch_size: int = 0
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Size("max_batch_size"),)
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

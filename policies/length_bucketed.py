@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import NEVER, IntArray, Tier, View, fire, later, shared, wait_until
 from .parameters import NO_VALUES, one_per_lane, require, whole_array
+from .space import Buckets, Size, Space, Time
 
 
 @shared
@@ -37,6 +38,11 @@ class LengthBucketed(NamedTuple):
     """int64 (buckets,); one value stands for all, none for the profile's largest batch."""
     max_wait_ns: IntArray = NO_VALUES
     """int64 (buckets,); one value stands for all, none for 0."""
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Buckets("boundaries"), Size("max_batch_size"), Time("max_wait_ms", zero=True))
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import FIRE, IntArray, Tier, View, later, oldest_lane, wait_until
 from .parameters import largest_or, within
+from .space import Size, Space, Time, Whole
 
 
 class NearestLengths(NamedTuple):
@@ -28,6 +29,16 @@ class NearestLengths(NamedTuple):
     window: int = 0
     longest: int = 1
     """Longest length of the profile, from ``bind``."""
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (
+            Size("max_batch_size"),
+            Time("max_wait_ms", zero=True),
+            Whole("length_lanes", 4, 64),
+            Whole("window", 1, 64),
+        )
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

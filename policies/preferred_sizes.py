@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import IntArray, Tier, View, fire, later, wait_until
 from .parameters import NO_VALUES, largest_or, require, whole_array, within
+from .space import Part, Size, Space, Time
 
 
 class PreferredSizes(NamedTuple):
@@ -26,6 +27,15 @@ class PreferredSizes(NamedTuple):
     """int64 (sizes,), in any order."""
     max_batch_size: int = 0
     max_wait_ns: int = 0
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (
+            Size("max_batch_size"),
+            Time("max_wait_ms", zero=True),
+            Part("preferred_batch_size", of="max_batch_size"),
+        )
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

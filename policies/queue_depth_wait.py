@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import IntArray, Tier, View, fire, later, wait_until
 from .parameters import largest_or, within
+from .space import Size, Space, Time
 
 
 class QueueDepthWait(NamedTuple):
@@ -17,6 +18,11 @@ class QueueDepthWait(NamedTuple):
 
     max_batch_size: int
     max_wait_ns: int
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Size("max_batch_size"), Time("max_wait_ms", zero=True))
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

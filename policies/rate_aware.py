@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .contract import NO_EDGES, NO_TABLE, IntArray, Tier, View, fire, wait_until
 from .parameters import largest_or, within
 from .planning import GAP_SLOTS, longest_of_first, mean_gap_ns, planned_ns
+from .space import Size, Space, Whole
 
 
 class RateAware(NamedTuple):
@@ -34,6 +35,11 @@ class RateAware(NamedTuple):
     """Gaps that the moving average spans: 200 know a steady Poisson rate to about 7 %."""
     service_ns: IntArray = NO_TABLE
     length_edges: IntArray = NO_EDGES
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Size("max_batch_size"), Whole("window", 10, 2000))
 
     @property
     def memory_slots(self) -> int:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .contract import IntArray, Tier, View, fire, later, wait_until
 from .parameters import within
+from .space import Part, Size, Space, Time
 
 
 class SizeOrTimeout(NamedTuple):
@@ -24,6 +25,15 @@ class SizeOrTimeout(NamedTuple):
     max_wait_ns: int
     min_batch_size: int = 0
     from_idle: bool = False
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (
+            Size("max_batch_size"),
+            Time("max_wait_ms", zero=True),
+            Part("min_batch_size", of="max_batch_size"),
+        )
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .contract import NO_EDGES, NO_TABLE, IntArray, Tier, View, fire
 from .parameters import largest_or
 from .planning import planned_ns
+from .space import Size, Space
 
 
 class Snap(NamedTuple):
@@ -21,6 +22,11 @@ class Snap(NamedTuple):
     max_batch_size: int = 0
     service_ns: IntArray = NO_TABLE
     length_edges: IntArray = NO_EDGES
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Size("max_batch_size"),)
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

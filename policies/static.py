@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import IntArray, Tier, View, fire, wait
 from .parameters import within
+from .space import Size, Space
 
 
 class Static(NamedTuple):
@@ -15,6 +16,11 @@ class Static(NamedTuple):
     """
 
     batch_size: int
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Size("batch_size"),)
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

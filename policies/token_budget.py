@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .contract import IntArray, Tier, View, fire, later, wait_until
 from .parameters import largest_or, within
+from .space import Size, Space, Time, Tokens
 
 
 class TokenBudget(NamedTuple):
@@ -20,6 +21,11 @@ class TokenBudget(NamedTuple):
     max_tokens: int
     max_batch_size: int = 0
     max_wait_ns: int = 0
+
+    @staticmethod
+    def space() -> Space:
+        """What may be tuned."""
+        return (Tokens("max_tokens"), Size("max_batch_size"), Time("max_wait_ms", zero=True))
 
     def bind(
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int

@@ -39,7 +39,7 @@ class Group:
     expired: int
     unfinished: int
     latency_ms: dict[str, Estimate]
-    """``mean`` and the percentiles of ``SHARES``."""
+    """``mean`` and the percentiles, ``SHARES`` unless others were asked for."""
     wait_ms: dict[str, Estimate]
     throughput_per_s: Estimate
     """Requests that finish per second."""

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -53,6 +53,7 @@ def measure(
     *,
     load: float | None = None,
     stability: Stability | None = None,
+    shares: Mapping[str, float] = SHARES,
 ) -> Measures:
     """Every number of a run.
 
@@ -61,17 +62,18 @@ def measure(
         service: the profile, for useful work and padding.
         load: passed on.
         stability: passed on; where it says unstable, latencies are refused.
+        shares: the percentiles by name, as ``{"p99": 0.99}``.
     """
     runs = tuple(
         _Run(trace, cut(trace, len(as_traces(traces))), service) for trace in as_traces(traces)
     )
     refusal = "" if stability is None or stability.stable else stability.message
     tiers = runs[0].trace.tiers
-    groups = tuple(_group(tier.name, runs, [k], refusal) for k, tier in enumerate(tiers))
+    groups = tuple(_group(tier.name, runs, [k], refusal, shares) for k, tier in enumerate(tiers))
     if len(tiers) == 1:
         overall = replace(groups[0], name=OVERALL)
     else:
-        overall = _group(OVERALL, runs, list(range(len(tiers))), refusal)
+        overall = _group(OVERALL, runs, list(range(len(tiers))), refusal, shares)
     warnings = () if refusal else tuple(_warnings(runs))
     return Measures(overall, groups, load, stability, warnings)
 
@@ -131,7 +133,13 @@ class _Run:
         return overlap(arrival, leave, edges)
 
 
-def _group(name: str, runs: Sequence[_Run], tiers: list[int], refusal: str) -> Group:
+def _group(
+    name: str,
+    runs: Sequence[_Run],
+    tiers: list[int],
+    refusal: str,
+    shares: Mapping[str, float],
+) -> Group:
     """The numbers of some tiers together."""
 
     def total(column: str) -> FloatArray:
@@ -156,8 +164,8 @@ def _group(name: str, runs: Sequence[_Run], tiers: list[int], refusal: str) -> G
         rejected=int(status[REJECTED]),
         expired=int(status[EXPIRED]),
         unfinished=int(status[UNFINISHED]),
-        latency_ms=_spread(runs, tiers, "finish_ns", refusal),
-        wait_ms=_spread(runs, tiers, "start_ns", refusal),
+        latency_ms=_spread(runs, tiers, "finish_ns", refusal, shares),
+        wait_ms=_spread(runs, tiers, "start_ns", refusal, shares),
         throughput_per_s=ratio(served, lasts_ns / 1e9, counts),
         goodput_per_s=ratio(total("good"), lasts_ns / 1e9, counts),
         slo_attainment=_attainment(runs, tiers),
@@ -170,14 +178,14 @@ def _group(name: str, runs: Sequence[_Run], tiers: list[int], refusal: str) -> G
 
 
 def _spread(
-    runs: Sequence[_Run], tiers: list[int], until: str, refusal: str
+    runs: Sequence[_Run], tiers: list[int], until: str, refusal: str, shares: Mapping[str, float]
 ) -> dict[str, Estimate]:
     """Mean and percentiles of latency or wait, in ms."""
     found = [run.spans(tiers, until) for run in runs]
     counts = np.concatenate([count for _, count in found])
     n = int(counts.sum())
     if refusal:
-        return dict.fromkeys(("mean", *SHARES), refused(n, reason=refusal))
+        return dict.fromkeys(("mean", *shares), refused(n, reason=refusal))
     values = found[0][0] if len(runs) == 1 else np.concatenate([value for value, _ in found])
     del found
     cuts = np.append(0, np.cumsum(counts))
@@ -185,8 +193,8 @@ def _spread(
     mean = ratio(sums, counts, counts)
     if mean.low is None:
         mean = refused(n, mean.needs)
-    tails = percentiles(values, cuts, list(SHARES.values()))
-    estimates = {"mean": mean} | dict(zip(SHARES, tails, strict=True))
+    tails = percentiles(values, cuts, list(shares.values()))
+    estimates = {"mean": mean} | dict(zip(shares, tails, strict=True))
     return {key: one.scaled(MS) for key, one in estimates.items()}
 
 

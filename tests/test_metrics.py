@@ -343,3 +343,11 @@ def test_what_finishes_at_the_first_instant_of_the_window_is_before_it():
     trace = recursion(Workload(np.ones(20, np.int32), arrival), steady, 1, 0)
     assert trace.finish_ns[1] == trace.arrival_ns[2] == 20
     assert measure(trace, steady).overall.throughput_per_s.value == pytest.approx(17e9 / 175)
+
+
+def test_any_percentile_can_be_asked_for():
+    trace = recursion(poisson(60_000, 1.2), CURVE_A, **GREEDY)
+    found = measure(trace, CURVE_A, shares={"p80": 0.8}).overall.latency_ms
+    assert set(found) == {"mean", "p80"}
+    both = measure(trace, CURVE_A).overall.latency_ms
+    assert both["p50"].value < found["p80"].value < both["p90"].value
