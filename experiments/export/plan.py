@@ -97,12 +97,19 @@ def window(
         timer: what starts the wait.
         preferred: sizes of 1 to ``max_batch_size``.
     """
-    sizes = tuple(sorted(set(preferred)))
+    sizes = sorted(set(preferred))
+    if sizes and max_wait_ns == NEVER:  # no more than the largest of them ever goes
+        max_batch_size = sizes[-1]
+    while max_wait_ns == 0 and len(sizes) > 1 and sizes[0] + 1 == sizes[1]:
+        del sizes[0]  # fewer than the smallest go as they are
+    if max_wait_ns == 0 and len(sizes) == 1:
+        return Window(sizes[0])
     smallest = min(sizes, default=0)
-    if sizes == tuple(range(smallest, max_batch_size + 1)):
+    if sizes == list(range(smallest, max_batch_size + 1)):
         min_batch_size = smallest
     elif sizes:
-        return Window(max_batch_size, max_wait_ns, 1, timer if max_wait_ns else "oldest", sizes)
+        timed = 0 < max_wait_ns < NEVER
+        return Window(max_batch_size, max_wait_ns, 1, timer if timed else "oldest", tuple(sizes))
     enough = min_batch_size or max_batch_size
     if max_wait_ns == 0 or enough == 1:
         return Window(max_batch_size)

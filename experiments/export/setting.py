@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from experiments.sentences import shown
 from experiments.units import ns_to_ms
-from policies.contract import NEVER, Policy, Tier
+from policies.contract import NEVER, FloatArray, IntArray, Policy, Tier
 
 
 class Figure(NamedTuple):
@@ -106,6 +106,19 @@ class Evidence:
         }
 
 
+class Costs(NamedTuple):
+    """How long batches take, and how long requests are."""
+
+    service_ns: IntArray
+    """int64 (largest batch, edges), medians of the profile."""
+    length_edges: IntArray
+    """int64 (edges,)."""
+    length: IntArray
+    """int64 (lengths,), increasing: the lengths that arrive."""
+    probability: FloatArray
+    """float64 (lengths,), adds up to 1."""
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """A policy as it was simulated, and all that an exporter may need to know of the run."""
@@ -134,8 +147,10 @@ class Setting:
     timeout_ns: int | None = None
     """How long a request may wait, the same for all; None without a limit, or where tiers differ
     (then the evidence has a remark)."""
-    over_length: str = field(default="error")
+    over_length: str = "error"
     """What happens to a longer request: ``error``, ``truncate`` or ``reject``."""
+    costs: Costs | None = None
+    """For traps that depend on the load; see :mod:`experiments.export.load`."""
 
     @property
     def table(self) -> dict[str, Any]:
