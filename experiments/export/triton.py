@@ -1,0 +1,279 @@
+"""NVIDIA Triton: ``config.pbtxt``.
+
+Triton's dynamic batcher counts its delay from the arrival of the oldest request, also while every
+instance is busy, so that the windows of this package are its own (``GetDynamicBatch`` in
+``dynamic_batch_scheduler.cc`` of triton-inference-server/core).  Rules:
+
+1. A wait with ``min_batch_size`` m below the largest is exact through the preferred sizes m, m + 1,
+   ..., max: while the delay is not over, the largest of them that waits goes at once.
+2. ``max_queue_size`` is never written.  A full queue is rejected before the batcher is woken, whose
+   own look-up comes every 500 ms, so that an overloaded server stops serving.
+3. ``priority_levels`` are never written: no policy here treats tiers differently.
+4. Ranges of length become one model each.  Triton's rate limiter lets them take turns on a server,
+   by how often each has run, and not by who waits longest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from policies.contract import NEVER
+
+from .comment import comment_of, commented
+from .contract import Exported, NotExpressible
+from .lengths_routed import Route, route_notes, routes
+from .plan import Lane, Plan, Window, wanted_plan
+from .rounding import in_ms, in_whole
+from .setting import Setting
+from .terms import Concession, refuse, unique
+from .triton_read import read, recognises
+
+__all__ = ["export", "read", "recognises"]
+
+STACK = "triton"
+CONFIG = "config.pbtxt"
+RESOURCE = "batchwright_server"
+"""What an instance holds while it runs, where several models share a server."""
+
+ROUTER = '''"""Sends a request to the model for its length, as router.json says."""
+
+import json
+from pathlib import Path
+
+ROUTES = json.loads(Path(__file__).with_name("router.json").read_text())["models"]
+
+
+def model_of(length):
+    """The name of the model for a request of this length."""
+    for route in ROUTES:
+        if route["up_to"] is None or length <= route["up_to"]:
+            return route["model"]
+    raise ValueError(f"no model takes the length {length}")
+'''
+
+
+def export(setting: Setting, *, nearest: bool) -> Exported:
+    """``config.pbtxt``, to be merged into that of the model; one for each range of lengths.
+
+    Raises:
+        NotExpressible: Triton cannot do what the policy does.
+    """
+    plan = fitted(setting, wanted_plan(setting, STACK, nearest=nearest), nearest=nearest)
+    _check_timeout(setting, plan)
+    notes = unique(_notes(setting, plan))
+    comment = commented(comment_of(setting, plan.notes, notes))
+    files = {
+        f"{route.folder}{CONFIG}": f"{comment}\n{config(setting, route)}"
+        for route in routes(setting, plan)
+    }
+    if len(plan.lanes) > 1:
+        files |= router(setting, plan)
+    return Exported(files, notes, plan.exact)
+
+
+def fitted(setting: Setting, plan: Plan, *, nearest: bool) -> Plan:
+    """The plan with what Triton cannot do given up.
+
+    Raises:
+        NotExpressible: something has to be given up, and ``nearest`` was not asked for.
+    """
+    found: list[Concession] = []
+    lanes = []
+    for lane in plan.lanes:
+        window, given_up = _window(setting, lane.window)
+        lanes.append(Lane(lane.low, lane.high, window))
+        found += given_up
+    found += [*_queue(setting), *_turns(plan)]
+    fits = Plan(tuple(lanes), (*plan.notes, *unique(each.difference for each in found)))
+    if found and not nearest:
+        refuse(STACK, found, fits)
+    return fits
+
+
+def _window(setting: Setting, window: Window) -> tuple[Window, list[Concession]]:
+    """The nearest window with a delay, and what was given up for it."""
+    given_up = []
+    if window.endless:
+        slo_ns = min(tier.slo_ns for tier in setting.tiers)
+        reason = "Triton cannot wait without an end for a full batch"
+        if slo_ns == NEVER:
+            hint = "and without an SLO nothing says how long it should"
+            raise NotExpressible(STACK, f"{reason}, {hint}")
+        delay = f"it waits {in_ms(slo_ns)} ms at most, as long as the SLO"
+        given_up.append(Concession(reason, f"{delay}, and then serves what is there"))
+        window = window._replace(max_wait_ns=slo_ns)
+    if window.timer == "pick":
+        reason = "the delay of Triton begins when the oldest request arrives"
+        difference = "it does not start the delay anew when the server becomes idle"
+        given_up.append(Concession(reason, f"{difference}, so that a backlog goes at once"))
+        window = window._replace(timer="oldest")
+    return window, given_up
+
+
+def _queue(setting: Setting) -> list[Concession]:
+    """A limit on the queue, which Triton cannot hold safely (rule 2)."""
+    if setting.capacity is None:
+        return []
+    return [
+        Concession(
+            f"the run rejects requests when {setting.capacity} are there already, and a Triton "
+            "with max_queue_size stops serving for up to 500 ms at a time once its queue is full",
+            "it does not limit the queue: limit it at the client or the gateway, or give "
+            "service.timeout, which Triton holds",
+        )
+    ]
+
+
+def _turns(plan: Plan) -> list[Concession]:
+    """Models that share a server take turns in an order of their own (rule 4)."""
+    if len(plan.lanes) == 1:
+        return []
+    return [
+        Concession(
+            "Triton has one queue a model, whatever the lengths",
+            f"it becomes {len(plan.lanes)} models, one for each range of lengths, which take turns "
+            "on a server by how often each has run, where the one whose oldest request arrived "
+            "first would go; a router that knows the length stands before them",
+        )
+    ]
+
+
+def _check_timeout(setting: Setting, plan: Plan) -> None:
+    """A delay that outlasts the time-out would reject all light traffic."""
+    if setting.timeout_ns is None:
+        return
+    timeout_us = in_whole(setting.timeout_ns, "us", "the time-out").value
+    for lane in plan.lanes:
+        wait_ns = lane.window.max_wait_ns
+        if timeout_us <= in_whole(wait_ns, "us", "max_wait").value:
+            raise NotExpressible(
+                STACK,
+                f"the time-out of {in_ms(setting.timeout_ns)} ms is not above the wait of "
+                f"{in_ms(wait_ns)} ms, so that an idle server would reject every request that "
+                "waits for others; give a wait below the time-out",
+            )
+
+
+def config(setting: Setting, route: Route) -> str:
+    """The text of one model's ``config.pbtxt``."""
+    window = route.window
+    lines = [
+        f'name: "{route.model}"',
+        f"max_batch_size: {window.max_batch_size}",
+        "dynamic_batching {",
+        *(f"  {line}" for line in _batching(setting, window)),
+        "}",
+        "instance_group [",
+        f"  {_instances(setting, shares=bool(route.folder))}",
+        "]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _batching(setting: Setting, window: Window) -> list[str]:
+    """The fields of ``dynamic_batching``."""
+    lines = []
+    sizes = preferred(window)
+    if sizes:
+        lines.append(f"preferred_batch_size: [ {', '.join(map(str, sizes))} ]")
+    delay_us = in_whole(window.max_wait_ns, "us", "max_wait").value
+    lines.append(f"max_queue_delay_microseconds: {delay_us}")
+    if setting.timeout_ns is not None:
+        timeout_us = in_whole(setting.timeout_ns, "us", "the time-out").value
+        lines += [
+            "default_queue_policy {",
+            "  timeout_action: REJECT",
+            f"  default_timeout_microseconds: {timeout_us}",
+            "}",
+        ]
+    return lines
+
+
+def preferred(window: Window) -> tuple[int, ...]:
+    """``preferred_batch_size``; none stands for the largest batch alone."""
+    if window.preferred or not window.waits or window.min_batch_size == window.max_batch_size:
+        return window.preferred
+    return tuple(range(window.min_batch_size, window.max_batch_size + 1))
+
+
+def _instances(setting: Setting, *, shares: bool) -> str:
+    """The one instance group: an instance for each server, on a GPU of its own if it has one."""
+    shared = ""
+    if shares:
+        held = "" if _on_gpus(setting) else " global: true"
+        resource = f'{{ name: "{RESOURCE}"{held} count: 1 }}'
+        shared = f" rate_limiter {{ resources [ {resource} ] }}"
+    if _on_gpus(setting):
+        gpus = ", ".join(map(str, range(setting.servers)))
+        return f"{{ kind: KIND_GPU count: 1 gpus: [ {gpus} ]{shared} }}"
+    kind = "" if setting.evidence.device is None else "kind: KIND_CPU "
+    return f"{{ {kind}count: {setting.servers}{shared} }}"
+
+
+def _on_gpus(setting: Setting) -> bool:
+    """Whether the profile was measured on a GPU."""
+    device = setting.evidence.device
+    return device is not None and "cpu" not in device.lower()
+
+
+def _notes(setting: Setting, plan: Plan) -> Iterable[str]:
+    """Roundings, traps, and what is left to do."""
+    models = f"the config.pbtxt of {setting.model}"
+    if len(plan.lanes) > 1:
+        models = f"copies of {models}, one for each range of lengths"
+    yield f"merge this into {models}, which keeps its own backend, input and output"
+    for lane in plan.lanes:
+        if note := in_whole(lane.window.max_wait_ns, "us", "max_wait").note:
+            yield note
+        if len(lane.window.preferred) > 1:
+            yield (
+                f"a batch of {lane.window.preferred[0]} goes as soon as it is there, so that "
+                "larger preferred sizes come from a backlog only"
+            )
+    if setting.timeout_ns is not None:
+        if note := in_whole(setting.timeout_ns, "us", "the time-out").note:
+            yield note
+        if any(lane.window.waits for lane in plan.lanes):
+            yield (
+                "a time-out beside a delay can make Triton lose throughput over hours, until the "
+                "model is loaded again (triton-inference-server/server issue 8870, open in 2026)"
+            )
+    if setting.longest > 1:
+        yield (
+            "requests of one batch need one shape: pad them, or allow_ragged_batch; otherwise a "
+            "different shape ends the batch"
+        )
+    if len(setting.tiers) > 1:
+        yield "the policy serves all tiers in order of arrival, so that no priority_levels are set"
+    yield from _instance_notes(setting, plan)
+    yield from route_notes(setting, plan)
+
+
+def _instance_notes(setting: Setting, plan: Plan) -> Iterable[str]:
+    """What the instance group takes for granted."""
+    if _on_gpus(setting):
+        yield (
+            "every server is a GPU of its own with one instance, as it was profiled; change gpus "
+            "to the numbers of yours"
+        )
+    elif setting.evidence.device is None:
+        yield "count is for each GPU that Triton sees; give gpus or KIND_CPU where it sees several"
+    if len(plan.lanes) > 1:
+        units = 1 if _on_gpus(setting) else setting.servers
+        yield (
+            "start tritonserver with --rate-limit=execution_count "
+            f"--rate-limit-resource={RESOURCE}:{units}, or the models run at the same time"
+        )
+
+
+def router(setting: Setting, plan: Plan) -> dict[str, str]:
+    """The rule of the router, and a function that follows it."""
+    rule = {
+        "length_unit": setting.length_unit,
+        "models": [
+            {"up_to": route.lane.high, "model": route.model} for route in routes(setting, plan)
+        ],
+        "about": list(setting.lines()),
+    }
+    return {"router.json": json.dumps(rule, indent=2) + "\n", "router.py": ROUTER}
