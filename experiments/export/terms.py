@@ -1,0 +1,224 @@
+"""What the files of a stack can ask for, and what a policy gives up to fit them.
+
+:class:`Terms` are facts about a stack; :func:`agreed` holds a plan against them.  Where the stack
+cannot do what the plan asks, each *concession* says why not and what is written instead.  Rules:
+
+1. Without a concession the plan that comes back means exactly the policy.
+2. With one, and without ``nearest``, :class:`NotExpressible` is raised with all reasons.
+3. A batch of one never waits, so that the timer of a stack does not matter to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, NoReturn
+
+from policies.contract import NEVER
+
+from .contract import Nearest, NotExpressible
+from .plan import Lane, Plan, Timer, Window, wanted_plan
+from .rounding import Unit, in_ms, in_whole
+from .setting import Setting
+
+
+class Terms(NamedTuple):
+    """What the batcher of a stack does."""
+
+    stack: str
+    """A key of ``STACKS``."""
+    title: str
+    timer: Timer | None
+    """What its wait is counted from; None where no simulated timer is the same."""
+    timer_starts: str
+    """From when it waits, as it goes on after *the wait of TITLE begins*."""
+    other_timer: str
+    """What a policy with another timer becomes, as it goes on after *it*."""
+    no_zero: str = ""
+    """Why it cannot serve at once; empty where it can."""
+    shortest_wait_ns: int = 0
+    no_shared_queue: str = ""
+    """Why several servers are not what was simulated; empty where they share one queue."""
+    longest_wait_ns: int = 3600 * 10**9
+    """Stands for a wait without an end: an hour, longer than clients and proxies stay; where tiers
+    have SLOs, the shortest of them."""
+    many_models: str = "the models run beside each other instead of taking turns"
+    """What models for ranges of length do, where lanes would share the servers."""
+
+
+class Concession(NamedTuple):
+    """Something that a stack cannot do."""
+
+    reason: str
+    """Why not: a clause without a full stop."""
+    difference: str
+    """What is written instead, as it goes on after *with --nearest*, without a full stop."""
+
+
+Adapted = tuple[Window, Concession | None]
+
+
+def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -> Plan:
+    """The plan that the files of a stack can ask for.
+
+    Args:
+        setting: what is exported.
+        terms: of the stack.
+        others: what has to be given up beside the windows of the plan.
+        nearest: whether something may be given up.
+
+    Raises:
+        NotExpressible: something had to be given up, and ``nearest`` was not asked for.
+    """
+    plan = wanted_plan(setting, terms.stack, nearest=nearest)
+    found = [*_shared_lanes(plan, terms), *_shared_queue(setting, terms), *others]
+    longest_wait_ns = min((tier.slo_ns for tier in setting.tiers), default=NEVER)
+    if longest_wait_ns < NEVER:
+        terms = terms._replace(longest_wait_ns=longest_wait_ns)
+    lanes = []
+    for lane in plan.lanes:
+        window, given_up = fitted(lane.window, terms)
+        lanes.append(Lane(lane.low, lane.high, window))
+        found += given_up
+    fits = Plan(tuple(lanes), (*plan.notes, *unique(each.difference for each in found)))
+    if found and not nearest:
+        refuse(terms.stack, found, fits)
+    return fits
+
+
+def refuse(stack: str, found: Iterable[Concession], fits: Plan) -> NoReturn:
+    """Raise :class:`NotExpressible` with every reason, and what ``fits`` instead."""
+    reason = ", and ".join(unique(each.reason for each in found))
+    raise NotExpressible(stack, reason, Nearest(fits, "; ".join(fits.notes)))
+
+
+def unique(clauses: Iterable[str]) -> tuple[str, ...]:
+    """Each clause once, in the order of its first."""
+    return tuple(dict.fromkeys(clauses))
+
+
+def fitted(window: Window, terms: Terms) -> tuple[Window, list[Concession]]:
+    """The nearest window that a stack can do, and what was given up for it."""
+    given_up = []
+    for adapt in ADAPTIONS:
+        window, conceded = adapt(window, terms)
+        if conceded is not None:
+            given_up.append(conceded)
+    return window, given_up
+
+
+def _preferred(window: Window, terms: Terms) -> Adapted:
+    if not window.preferred:
+        return window, None
+    largest = window.max_batch_size
+    until = f"waits for {largest} or the timer" if window.waits else f"takes up to {largest}"
+    plain = window._replace(preferred=(), min_batch_size=largest if window.waits else 1)
+    reason = f"{terms.title} has no preferred batch sizes"
+    return plain, Concession(reason, f"it {until}, and stops at no preferred size")
+
+
+def _smallest(window: Window, terms: Terms) -> Adapted:
+    largest, enough = window.max_batch_size, window.min_batch_size
+    if not window.waits or enough == largest:
+        return window, None
+    return window._replace(min_batch_size=largest), Concession(
+        f"{terms.title} has no smallest batch: only {largest} requests or the timer start one",
+        f"it waits for {largest} requests or the timer, where {enough} were enough",
+    )
+
+
+def _endless(window: Window, terms: Terms) -> Adapted:
+    if not window.endless:
+        return window, None
+    timer = terms.timer or window.timer
+    return window._replace(max_wait_ns=terms.longest_wait_ns, timer=timer), Concession(
+        f"{terms.title} cannot wait without an end",
+        f"it waits up to {in_ms(terms.longest_wait_ns)} ms for a full batch, and then serves what "
+        "is there",
+    )
+
+
+def _timer(window: Window, terms: Terms) -> Adapted:
+    if not window.waits or window.timer == terms.timer:
+        return window, None
+    return window._replace(timer=terms.timer or window.timer), Concession(
+        f"the wait of {terms.title} begins {terms.timer_starts}", f"it {terms.other_timer}"
+    )
+
+
+def _at_once(window: Window, terms: Terms) -> Adapted:
+    largest = window.max_batch_size
+    if window.waits or not terms.no_zero or largest == 1:
+        return window, None
+    shortest_ns = terms.shortest_wait_ns
+    shortest = Window(largest, shortest_ns, largest, terms.timer or "pick")
+    return shortest, Concession(
+        f"{terms.title} cannot serve at once: {terms.no_zero}",
+        f"it waits up to {in_ms(shortest_ns)} ms for a full batch, where it would not wait",
+    )
+
+
+ADAPTIONS: tuple[Callable[[Window, Terms], Adapted], ...] = (
+    _preferred,
+    _smallest,
+    _endless,
+    _timer,
+    _at_once,
+)
+"""Each gives up one thing that a stack may not have, in this order."""
+
+
+def _shared_queue(setting: Setting, terms: Terms) -> list[Concession]:
+    if setting.servers == 1 or not terms.no_shared_queue:
+        return []
+    return [
+        Concession(
+            terms.no_shared_queue,
+            f"it asks for {setting.servers} servers that do not share one queue, so that some "
+            "idle while requests wait for another",
+        )
+    ]
+
+
+def _shared_lanes(plan: Plan, terms: Terms) -> list[Concession]:
+    if len(plan.lanes) == 1:
+        return []
+    return [
+        Concession(
+            f"{terms.title} has one queue a model, whatever the lengths",
+            f"it becomes {len(plan.lanes)} models, one for each range of lengths, behind a router "
+            f"that knows the length: {terms.many_models}",
+        )
+    ]
+
+
+def rounded(plan: Plan, unit: Unit) -> list[str]:
+    """Notes on the waits of a plan that whole units of a stack change."""
+    waits = [lane.window.max_wait_ns for lane in plan.lanes if lane.window.waits]
+    notes = [in_whole(wait_ns, unit, "max_wait").note for wait_ns in waits]
+    return list(unique(filter(None, notes)))
+
+
+def no_capacity(setting: Setting, title: str) -> list[Concession]:
+    """A limit on the queue, given up on a stack that has none."""
+    if setting.capacity is None:
+        return []
+    return [
+        Concession(
+            f"{title} has no limit on its queue, and the run rejects what finds {setting.capacity} "
+            "requests there",
+            "it does not limit the queue: limit it at the client or the gateway",
+        )
+    ]
+
+
+def no_timeout(setting: Setting, title: str) -> list[Concession]:
+    """A time-out of the queue, given up on a stack that has none."""
+    if setting.timeout_ns is None:
+        return []
+    return [
+        Concession(
+            f"{title} has no time-out of its queue, and in the run requests leave after "
+            f"{in_ms(setting.timeout_ns)} ms",
+            "it serves requests however long they have waited",
+        )
+    ]
