@@ -9,7 +9,10 @@ instance is busy, so that the windows of this package are its own (``GetDynamicB
 2. ``max_queue_size`` is never written.  A full queue is rejected before the batcher is woken, whose
    own look-up comes every 500 ms, so that an overloaded server stops serving.
 3. ``priority_levels`` are never written: no policy here treats tiers differently.
-4. Ranges of length become one model each.  Triton's rate limiter lets them take turns on a server,
+4. Batches that are formed ahead of an idle instance would grow past a preferred size: with
+   preferred sizes that leave gaps, ``allow_timeout_override`` turns forming ahead off (without a
+   default time-out it allows nothing).  See ``support_prefetching_`` in ``scheduler_utils.cc``.
+5. Ranges of length become one model each.  Triton's rate limiter lets them take turns on a server,
    by how often each has run, and not by who waits longest.
 """
 
@@ -126,7 +129,7 @@ def _queue(setting: Setting) -> list[Concession]:
 
 
 def _turns(plan: Plan) -> list[Concession]:
-    """Models that share a server take turns in an order of their own (rule 4)."""
+    """Models that share a server take turns in an order of their own (rule 5)."""
     if len(plan.lanes) == 1:
         return []
     return [
@@ -187,6 +190,8 @@ def _batching(setting: Setting, window: Window) -> list[str]:
             f"  default_timeout_microseconds: {timeout_us}",
             "}",
         ]
+    elif window.preferred:
+        lines.append("default_queue_policy { allow_timeout_override: true }")
     return lines
 
 
@@ -226,19 +231,19 @@ def _notes(setting: Setting, plan: Plan) -> Iterable[str]:
     for lane in plan.lanes:
         if note := in_whole(lane.window.max_wait_ns, "us", "max_wait").note:
             yield note
-        if len(lane.window.preferred) > 1:
-            yield (
-                f"a batch of {lane.window.preferred[0]} goes as soon as it is there, so that "
-                "larger preferred sizes come from a backlog only"
-            )
-    if setting.timeout_ns is not None:
-        if note := in_whole(setting.timeout_ns, "us", "the time-out").note:
-            yield note
-        if any(lane.window.waits for lane in plan.lanes):
-            yield (
-                "a time-out beside a delay can make Triton lose throughput over hours, until the "
-                "model is loaded again (triton-inference-server/server issue 8870, open in 2026)"
-            )
+        if lane.window.preferred:
+            yield from _preferred_notes(lane.window)
+    if setting.timeout_ns is not None and (
+        note := in_whole(setting.timeout_ns, "us", "the time-out").note
+    ):
+        yield note
+    ahead = setting.timeout_ns is None and not any(lane.window.preferred for lane in plan.lanes)
+    if not ahead and any(lane.window.waits for lane in plan.lanes):
+        yield (
+            "a delay without batches formed ahead can make Triton lose throughput over hours, "
+            "until the model is loaded again (triton-inference-server/server issue 8870, open in "
+            "July 2026)"
+        )
     if setting.longest > 1:
         yield (
             "requests of one batch need one shape: pad them, or allow_ragged_batch; otherwise a "
@@ -248,6 +253,19 @@ def _notes(setting: Setting, plan: Plan) -> Iterable[str]:
         yield "the policy serves all tiers in order of arrival, so that no priority_levels are set"
     yield from _instance_notes(setting, plan)
     yield from route_notes(setting, plan)
+
+
+def _preferred_notes(window: Window) -> Iterable[str]:
+    """What preferred sizes with gaps do."""
+    if window.waits and len(window.preferred) > 1:
+        yield (
+            f"a batch of {window.preferred[0]} goes as soon as it is there, so that larger "
+            "preferred sizes come from a backlog only"
+        )
+    yield (
+        "allow_timeout_override keeps Triton from forming batches ahead, which would grow past a "
+        "preferred size while every instance is busy"
+    )
 
 
 def _instance_notes(setting: Setting, plan: Plan) -> Iterable[str]:
