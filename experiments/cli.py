@@ -1,4 +1,4 @@
-"""The command line: ``batchwright simulate | compare | sweep | profile | scenarios | policies``.
+"""The command line: ``batchwright simulate | compare | sweep | capacity | profile | ...``.
 
 Nothing heavy is imported before a command runs, so that ``batchwright --help`` is quick.
 """
@@ -142,6 +142,32 @@ def sweep(
 
         with progress_bar(quiet=quiet or json) as progress:
             run = run_sweep(scenario, over, policy, engine.value, settings, out, progress)
+        run.show(json=json, quiet=quiet)
+
+
+@app.command()
+def capacity(
+    scenario: Scenario,
+    policy: Policies = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="PER_S", help="Also count the servers that so many requests/s need."),
+    ] = None,
+    max_servers: Annotated[
+        int, typer.Option(metavar="N", help="At most so many servers, with --rate.")
+    ] = 64,
+    settings: Set = None,
+    json: Json = False,
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find the largest arrival rate that meets the SLOs, and the servers that a rate needs."""
+    with spoken(debug=debug):
+        from .cli_capacity import run_capacity
+
+        with progress_bar(quiet=quiet or json) as progress:
+            run = run_capacity(scenario, policy, rate, max_servers, settings, out, progress)
         run.show(json=json, quiet=quiet)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -23,14 +23,35 @@ from .terminal import difference_table, legend, lost_table, result_table, sweep_
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .capacities import Capacities
+
+
+class Written(Protocol):
+    """What a command finds: it can be written."""
+
+    def to_json(self) -> str:
+        """The text of ``result.json``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a kind of result is drawn and printed."""
+
+    draw: Callable[[Any, Path], list[str]]
+    speak: Callable[[Console, Any], None]
+
 
 @dataclass(frozen=True)
 class Finished:
     """A run that is on disk."""
 
     folder: Path
-    result: Result | Sweep
+    result: Written
     figures: tuple[str, ...]
+    speak: Callable[[Console, Any], None]
 
     def show(self, *, json: bool, quiet: bool) -> None:
         """Print the result, then stop with code 130 if the run was interrupted.
@@ -42,7 +63,7 @@ class Finished:
             found = {**self.result.to_dict(), "run": str(self.folder), "figures": self.figures}
             typer.echo(dumps(found), nl=False)
         else:
-            print_result(console(), self.result)
+            self.speak(console(), self.result)
             if not quiet:
                 names = dict.fromkeys(name.partition(".")[0] for name in self.figures)
                 say(f"\nrun:      {self.folder}")
@@ -132,15 +153,16 @@ def in_folder(
     scenario: Scenario,
     command: str,
     root: Path,
-    compute: Callable[[Path], Result | Sweep],
+    compute: Callable[[Path], Written],
     progress: Progress,
     extra: dict[str, Any] | None = None,
+    job: Job | None = None,
 ) -> Finished:
     """Run a job and write its folder: result, manifest, figures, then ``latest``.
 
     A folder in which nothing came to be is removed again.
     """
-    started = now()
+    started, job = now(), job or Job(write_figures, print_result)
     folder = create_run(scenario.name, command, root)
     try:
         result = compute(folder)
@@ -156,9 +178,9 @@ def in_folder(
         {"command": command, "status": status, "started": started, **about, **(extra or {})},
     )
     progress("drawing figures", 1, 1)
-    figures = write_figures(result, folder)
+    figures = job.draw(result, folder)
     name_latest(folder)
-    return Finished(folder, result, tuple(figures))
+    return Finished(folder, result, tuple(figures), job.speak)
 
 
 def print_result(screen: Console, result: Result | Sweep) -> None:
@@ -180,7 +202,7 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
         screen.print(f"\n{result.verdict}")
 
 
-def heading(result: Result | Sweep) -> str:
+def heading(result: Result | Sweep | Capacities) -> str:
     """One line on what was run."""
     about = result.scenario
     rate, load = about.get("offered_rate_per_s"), about.get("load")
