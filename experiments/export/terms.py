@@ -70,7 +70,7 @@ def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -
         NotExpressible: something had to be given up, and ``nearest`` was not asked for.
     """
     plan = wanted_plan(setting, terms.stack, nearest=nearest)
-    found = [*_shared_lanes(plan, terms), *_shared_queue(setting, terms), *others]
+    found = [*shared_lanes(plan, terms), *shared_queue(setting, terms), *others]
     longest_wait_ns = min((tier.slo_ns for tier in setting.tiers), default=NEVER)
     if longest_wait_ns < NEVER:
         terms = terms._replace(longest_wait_ns=longest_wait_ns)
@@ -79,9 +79,19 @@ def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -
         window, given_up = fitted(lane.window, terms)
         lanes.append(Lane(lane.low, lane.high, window))
         found += given_up
-    fits = Plan(tuple(lanes), (*plan.notes, *unique(each.difference for each in found)))
-    if found and not nearest:
-        refuse(terms.stack, found, fits)
+    return agreed_on(terms.stack, Plan(tuple(lanes), plan.notes), found, nearest=nearest)
+
+
+def agreed_on(stack: str, plan: Plan, found: Iterable[Concession], *, nearest: bool) -> Plan:
+    """The plan with what was given up for it among its notes.
+
+    Raises:
+        NotExpressible: something was given up, and ``nearest`` was not asked for.
+    """
+    given_up = tuple(found)
+    fits = plan._replace(notes=unique((*plan.notes, *(each.difference for each in given_up))))
+    if given_up and not nearest:
+        refuse(stack, given_up, fits)
     return fits
 
 
@@ -167,7 +177,8 @@ ADAPTIONS: tuple[Callable[[Window, Terms], Adapted], ...] = (
 """Each gives up one thing that a stack may not have, in this order."""
 
 
-def _shared_queue(setting: Setting, terms: Terms) -> list[Concession]:
+def shared_queue(setting: Setting, terms: Terms) -> list[Concession]:
+    """Several servers, given up where they have queues of their own."""
     if setting.servers == 1 or not terms.no_shared_queue:
         return []
     return [
@@ -179,7 +190,8 @@ def _shared_queue(setting: Setting, terms: Terms) -> list[Concession]:
     ]
 
 
-def _shared_lanes(plan: Plan, terms: Terms) -> list[Concession]:
+def shared_lanes(plan: Plan, terms: Terms) -> list[Concession]:
+    """Several lanes, given up for several models."""
     if len(plan.lanes) == 1:
         return []
     return [

@@ -1,0 +1,142 @@
+"""BentoML: a ``service.py`` with a batched API.
+
+BentoML has no wait to give: its dispatcher learns one from the last batches.  ``max_latency_ms`` is
+no wait either, but a bound above which it drops the oldest request, so that it is written far above
+the latency that was predicted.  No policy is exact.  Facts, from ``bentoml`` 1.4.39:
+``_internal/marshal/dispatcher.py`` (``CorkDispatcher``), ``_bentoml_sdk/method.py`` (``@api``).
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+
+from .comment import comment_of, commented
+from .contract import Exported, Nearest, NotExpressible
+from .lengths_routed import Route, route_notes, routes
+from .plan import Plan, plan_of
+from .rounding import in_ms
+from .setting import Setting
+from .terms import unique
+
+STACK = "bentoml"
+NAME = "service.py"
+
+LEAST_BOUND_MS = 1000
+"""Under 100 ms a server at its limit dropped three quarters of its requests; 1000 ms held."""
+UNKNOWN_BOUND_MS = 60_000
+"""BentoML's own default, where no p99 was predicted."""
+BOUND_OVER_P99 = 10
+
+REASON = (
+    "BentoML has no wait to set (its dispatcher learns one from the last batches), and "
+    "max_latency_ms only says when it drops requests"
+)
+
+
+def export(setting: Setting, *, nearest: bool) -> Exported:
+    """Write a ``service.py`` that is like greedy, with ``nearest``.
+
+    Raises:
+        NotExpressible: always without ``nearest``.
+    """
+    plan = plan_of(setting)
+    differences = unique((*plan.notes, *_differences(setting, plan)))
+    notes = _notes(setting, plan)
+    code = commented(comment_of(setting, differences, notes)) + _service(setting, plan)
+    found = Exported({NAME: code}, notes, exact=False)
+    if not nearest:
+        raise NotExpressible(STACK, REASON, Nearest(found, "; ".join(differences)))
+    return found
+
+
+def bound_ms(setting: Setting) -> int:
+    """``max_latency_ms``: so far above the predicted p99 that only a failure reaches it."""
+    figure = setting.evidence.latency_ms.get("p99")
+    if figure is None or figure.value is None:
+        return UNKNOWN_BOUND_MS
+    return max(LEAST_BOUND_MS, round(BOUND_OVER_P99 * figure.value))
+
+
+def _differences(setting: Setting, plan: Plan) -> list[str]:
+    found = [
+        (
+            "it serves what waits once a wait that it learns itself is over, which is near greedy "
+            "under light load and longer under load, and drops what is older than "
+            f"{bound_ms(setting)} ms"
+        )
+    ]
+    if any(lane.window.max_batch_size == 1 for lane in plan.lanes):
+        found.append("it serves an API with batches of 1 without a batcher, several at a time")
+    if setting.servers > 1:
+        found.append(
+            f"it asks for {setting.servers} workers, each with a queue of its own, so that some "
+            "idle while requests wait for another"
+        )
+    if len(plan.lanes) > 1:
+        found.append(
+            f"it becomes {len(plan.lanes)} APIs, one for each range of lengths, that run beside "
+            "each other instead of taking turns"
+        )
+    if setting.capacity is not None:
+        found.append(f"it does not limit the queue to {setting.capacity} requests")
+    if setting.timeout_ns is not None:
+        found.append(f"it serves requests that have waited {in_ms(setting.timeout_ns)} ms")
+    return found
+
+
+def _notes(setting: Setting, plan: Plan) -> tuple[str, ...]:
+    return (
+        "model.py holds your load(), which gives a function from a list of inputs to a list",
+        "max_latency_ms is no wait: lowering it makes BentoML drop requests, not serve them sooner",
+        (
+            "a worker spends about 4 ms of its event loop on each request, so that it takes no "
+            "more than some 200 per second"
+        ),
+        *route_notes(setting, plan),
+    )
+
+
+def _service(setting: Setting, plan: Plan) -> str:
+    apis = "".join(_api(setting, route) for route in routes(setting, plan))
+    return (
+        "\n"
+        "import bentoml\n"
+        "\n"
+        "from model import load  # yours\n"
+        "\n"
+        "\n"
+        f"@bentoml.service(workers={setting.servers})\n"
+        f"class {class_name(setting.model)}:\n"
+        "    def __init__(self) -> None:\n"
+        "        self.model = load()\n"
+        f"{apis}"
+    )
+
+
+def _api(setting: Setting, route: Route) -> str:
+    """One API; BentoML takes no batch size below 2."""
+    suffix = f"_{route.folder[len(setting.model) + 1 : -1]}" if route.folder else ""
+    name = f"predict{suffix.replace('-', '_')}"
+    size = route.window.max_batch_size
+    if size == 1:
+        return (
+            "\n"
+            "    @bentoml.api\n"
+            f"    def {name}(self, text: str) -> list[float]:\n"
+            "        return self.model([text])[0]\n"
+        )
+    return (
+        "\n"
+        f"    @bentoml.api(batchable=True, max_batch_size={size}, "
+        f"max_latency_ms={bound_ms(setting)})\n"
+        f"    def {name}(self, texts: list[str]) -> list[list[float]]:\n"
+        "        return self.model(texts)\n"
+    )
+
+
+def class_name(model: str) -> str:
+    """A class for a model: ``bert-base`` is ``BertBase``."""
+    words = re.findall(r"[A-Za-z0-9]+", model)
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"Model{name}"
