@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from policies import POLICIES
 from policies.contract import NEVER, Policy
-from sim.metrics import measure
+from sim.metrics import SHARES, measure
 from sim.service import Service
 from sim.stability import Driver, Stability, assess
 from sim.workload import Workload
@@ -110,6 +110,7 @@ def judge(
     stability: Stability | None = None,
     curves: bool = True,
     on_trace: OnTrace | None = None,
+    shares: Mapping[str, float] = SHARES,
 ) -> Outcome:
     """Run one policy on drawn workloads and measure it; the traces are dropped.
 
@@ -122,6 +123,7 @@ def judge(
         stability: where it is known; otherwise it is found out on a backlog.
         curves: also keep what the figures of a comparison need.
         on_trace: given each trace before it is dropped.
+        shares: the percentiles to measure, by name.
     """
     workload, service = draws[0]
     if stability is None:
@@ -133,7 +135,7 @@ def judge(
         traces.append(trace)
         if on_trace is not None:
             on_trace(entrant.name, replication, trace)
-    measures = measure(traces, service, load=load, stability=stability)
+    measures = measure(traces, service, load=load, stability=stability, shares=shares)
     urgent = next((tier for tier in scenario.tiers if tier.slo_ns != NEVER), None)
     return Outcome(
         policy=entrant.name,

@@ -83,8 +83,9 @@ class Scenario:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of everything that changes a result: not of name, description or path."""
+        """SHA-256 of everything that changes a run: not of name, description, path or tuning."""
         given = content(self.spec)
+        given.pop("tune", None)
         given.pop("name", None)
         given.pop("description", None)
         identity = None if self.profile is None else fingerprint(self.profile)

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from .schema_arrivals import Arrivals, Closed, TraceFile
 from .schema_lengths import Lengths
 from .schema_service import Model, Service, Timeout
+from .schema_tune import Tune
 from .sentences import broken_rule, missing_key, wrong, wrong_at
 from .tables import Table
 from .values import (
@@ -146,3 +147,4 @@ class Spec(Table):
     )
     run: Run = Run()
     seeds: Seeds = Seeds()
+    tune: Tune = Tune()

@@ -1,0 +1,76 @@
+"""Which of the judged settings is recommended.
+
+1. The order of the finalists comes from the halving, so that the winner's judged figures are not
+   those of a lucky best.  Another finalist takes its place only where the fresh runs show it to be
+   better, beyond the interval of the paired difference.
+2. What breaks a constraint on the fresh runs cannot win.
+3. Where ``greedy`` is feasible and not worse beyond the interval, it wins: it has nothing to tune.
+   So do the other baselines, where the scenario did not say which policies compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim.intervals import Difference
+
+from .goal import Goal
+from .judging import Judged
+
+GREEDY = "greedy"
+
+
+def is_better(found: Difference, goal: Goal) -> bool:
+    """Whether the first of two is better in the first objective, beyond the interval."""
+    return found.verdict == ("higher" if goal.objectives[0].sign < 0 else "lower")
+
+
+def winner_of(judged: Sequence[Judged], goal: Goal, *, baselines_compete: bool) -> Judged | None:
+    """The setting to recommend; None where none keeps the constraints."""
+    finalists = [one for one in judged if one.role == "tuned" and one.feasible]
+    simple = [
+        one
+        for one in judged
+        if one.role == "baseline" and one.feasible and (one.name == GREEDY or baselines_compete)
+    ]
+    best: Judged | None = None
+    for one in finalists:
+        if best is None or is_better(one.against(best), goal):
+            best = one
+    for one in simple:
+        if best is None or _takes_over(one, best, goal):
+            best = one
+    return best
+
+
+def _takes_over(simple: Judged, best: Judged, goal: Goal) -> bool:
+    """Whether a baseline replaces the best so far: where that is tuned, a tie is enough."""
+    if best.role == "tuned":
+        return not is_better(best.against(simple), goal)
+    return is_better(simple.against(best), goal)
+
+
+def regrets(judged: Sequence[Judged], goal: Goal) -> dict[str, list[float]]:
+    """How much worse each setting is than the best feasible one at each load, as a share.
+
+    Only settings that keep up at a load count there; the others have infinite regret.
+    """
+    found: dict[str, list[float]] = {one.name: [] for one in judged}
+    if goal.finds_load or not judged:
+        return {}
+    sign = goal.objectives[0].sign
+    for place in range(len(judged[0].loads)):
+        values = {
+            one.name: one.objectives[place][0].value
+            for one in judged
+            if one.outcomes[place].stable and one.objectives[place][0].value is not None
+        }
+        known = [value for value in values.values() if value is not None]
+        best = min((sign * value for value in known), default=0.0) * sign
+        for one in judged:
+            value = values.get(one.name)
+            if value is None or best == 0.0:
+                found[one.name].append(float("inf") if value is None else 0.0)
+            else:
+                found[one.name].append(sign * (value - best) / best)
+    return found

@@ -1,0 +1,112 @@
+"""Where the search looks next: everywhere evenly at first, then where it was good.
+
+1. A small space is gone through whole, place by place.
+2. A large one starts with a scrambled Sobol sequence; after that Optuna's TPE samples each axis by
+   itself (``multivariate=False``: the multivariate form settles too early on one corner).
+3. What the sampler draws depends on the seed, the place of the trial and the trials told before
+   it, and on nothing else: a search that was cut off goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from scipy.stats import qmc
+
+from policies.contract import FloatArray
+from sim.streams import stream
+
+from .contestants import Contestant
+
+START = 64
+"""Trials of a large space that are spread evenly; fewer where the budget is small."""
+
+
+class PlacedSampler(BaseSampler):
+    """Samples the trial at a place of a contestant's search."""
+
+    def __init__(self, contestant: Contestant, seed: int, order: int, start: int = START) -> None:
+        self.contestant = contestant
+        self.seed = seed
+        self.order = order
+        self.start = start
+        self.place = 0
+        """Of the trial that is asked next."""
+        self.known: Mapping[str, Any] = {}
+        """Its parameters, where it was asked before."""
+        self._tpe: TPESampler | None = None
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether the whole space is gone through."""
+        return self.contestant.points <= self.start
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Places of the axes, from 1 where an axis is logarithmic."""
+        return {
+            axis.name: IntDistribution(1, len(axis.values), log=axis.log)
+            for axis in self.contestant.axes
+        }
+
+    def at(self, place: int, known: Mapping[str, Any] | None = None) -> None:
+        """The next trial is the one at ``place``."""
+        self.place, self.known, self._tpe = place, known or {}, None
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing is sampled jointly."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing is sampled jointly."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The place on one axis, from 1."""
+        if param_name in self.known:
+            return self.known[param_name]
+        axis = [one.name for one in self.contestant.axes].index(param_name)
+        if self.exhaustive:
+            sizes = tuple(len(one.values) for one in self.contestant.axes)
+            return int(np.unravel_index(self.place % self.contestant.points, sizes)[axis]) + 1
+        if self.place < self.start:
+            uniform = float(self._sobol[self.place, axis])
+            return self.contestant.axes[axis].place(uniform) + 1
+        return self._from_tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    @cached_property
+    def _sobol(self) -> FloatArray:
+        """float64 (start, axes), scrambled by the seed."""
+        rng = stream(self.seed, "tuner", self.order)
+        power = max(0, int(self.start - 1).bit_length())
+        drawn = qmc.Sobol(len(self.contestant.axes), rng=rng).random_base2(power)
+        points: FloatArray = drawn[: self.start]
+        return points
+
+    @property
+    def _from_tpe(self) -> TPESampler:
+        """TPE with randomness of its own for this place."""
+        if self._tpe is None:
+            seed = int(stream(self.seed, "tuner", self.order, self.place + 1).integers(2**31))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # options that Optuna calls experimental
+                self._tpe = TPESampler(multivariate=False, n_startup_trials=0, seed=seed)
+        return self._tpe

@@ -1,0 +1,194 @@
+"""Tuning from end to end: search, halve, judge, and say what it means."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from experiments.contest import Entrant, about, as_scenario, driver
+from experiments.load_curve import load_curve_of
+from experiments.parallel import Interrupted, Progress, nothing
+from experiments.results import Sweep
+from experiments.scenario import Scenario
+from experiments.sentences import ScenarioError
+from experiments.wording import whole_run
+from sim.intervals import percentile_needs
+from sim.stability import Driver
+
+from .choice import regrets, winner_of
+from .contestants import contestants_of
+from .course import JUDGING, SEARCH, course_of, loads_of
+from .entries import entries_of, floors_of
+from .finals import field_of, halved
+from .goal import Goal, goal_of
+from .judging import Judged, judged
+from .result import Tuning
+from .scores import Scorer, TooShort
+from .search import Search, Tried
+from .store import database_errors, sqlite_url, storage_at
+from .verdict import verdict_of
+
+TRACE_REPEATS = (
+    "The arrivals are a recorded trace: the fresh runs repeat them, with new luck of the servers "
+    "only."
+)
+
+
+def tune(
+    scenario: Scenario | str | Path,
+    *,
+    storage: str | None = None,
+    study: str | None = None,
+    present: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Find the best setting of a scenario, as its ``[tune]`` table asks for it.
+
+    The search runs on one drawn workload that all settings share; its best settings are halved on
+    fresh ones, and the finalists judged on more, beside ``greedy``, ``snap``, ``balanced_cap``, the
+    scenario's own settings and, where it is known, the optimum.
+
+    Args:
+        scenario: loaded, or the name or path to load.
+        storage: address of a database that keeps the study, as ``postgresql://user@host/name`` or
+            ``sqlite:///study.db``; by default a temporary file.
+        study: its name there; machines that give the same address and name work on one study.
+        present: settings to judge beside the others, tables as a scenario file has them, by name.
+        progress: told what is being done.
+
+    Raises:
+        ScenarioError: the scenario, its goal, a policy or the storage is wrong, or the run is too
+            short for the percentile.
+        Interrupted: Ctrl-C before anything could be judged.
+    """
+    loaded = as_scenario(scenario)
+    if storage is not None:
+        return _tuned(loaded, storage, study, present or {}, progress or nothing)
+    with tempfile.TemporaryDirectory() as folder:
+        url = sqlite_url(Path(folder) / "study.db")
+        return _tuned(loaded, url, study, present or {}, progress or nothing)
+
+
+def _tuned(
+    scenario: Scenario,
+    storage: str,
+    study: str | None,
+    present: Mapping[str, Mapping[str, Any]],
+    tell: Progress,
+) -> Tuning:
+    started = time.perf_counter()
+    goal, contestants, loads = goal_of(scenario), contestants_of(scenario), loads_of(scenario)
+    _check(scenario, goal, loads)
+    run = driver("kernel")
+    tell("drawing the workload", 0, scenario.spec.tune.trials)
+    course = course_of(scenario, loads, [SEARCH])
+    scorer = Scorer(scenario, goal, course, run)
+    interrupted = False
+    with database_errors(storage):
+        name = study or f"{scenario.name}-{scenario.hash[:8]}"
+        shared = not storage.startswith("sqlite")
+        search = Search(
+            scenario, goal, scorer, contestants, storage_at(storage, shared=shared), name,
+            shared=shared, progress=tell,
+        )  # fmt: skip
+        try:
+            tried = search.go()
+        except Interrupted:
+            tell("interrupted: judging what is known", 0, 1)
+            tried, interrupted = search.tried(), True
+    if not any(one.score.values is not None for one in tried) and interrupted:
+        raise KeyboardInterrupt
+    found = _judged(scenario, goal, tried, loads, run, present, tell)
+    winner = winner_of(found, goal, baselines_compete=scenario.spec.tune.policies is None)
+    curve = _load_curve(scenario, found, winner, run, tell)
+    result = Tuning(
+        scenario=about(scenario, list(course[0].draws)) | {"study": name},
+        goal=goal,
+        tried=tuple(tried),
+        judged=tuple(found),
+        winner=winner,
+        regret=regrets(found, goal),
+        floors=floors_of(scenario, goal, loads, winner.setting.servers if winner else None),
+        verdict="",
+        seconds=time.perf_counter() - started,
+        load_curve=curve,
+        notes=_notes(scenario),
+        interrupted=interrupted,
+    )
+    return replace(result, verdict=verdict_of(result), seconds=time.perf_counter() - started)
+
+
+def _check(scenario: Scenario, goal: Goal, loads: Sequence[float | None]) -> None:
+    """What cannot be tuned is refused before anything runs.
+
+    Raises:
+        ScenarioError: with what would be right.
+    """
+    if scenario.offered_rate_per_s is None and (goal.finds_load or loads != (None,)):
+        raise ScenarioError(
+            f"{scenario.name}: a closed loop has no arrival rate, so tune.loads and the objective "
+            'capacity have no meaning; give open arrivals, as { process = "poisson", load = 0.6 }'
+        )
+    requests = scenario.spec.workload.requests
+    needs = max((percentile_needs(share) for share in goal.shares.values()), default=0)
+    if requests is not None and requests * 0.9 < needs:
+        raise _too_short(scenario, needs)
+
+
+def _too_short(scenario: Scenario, needs: int) -> ScenarioError:
+    total = whole_run(needs)
+    return ScenarioError(
+        f"{scenario.name}: workload.requests = {scenario.spec.workload.requests} is too few for "
+        f"the percentiles of the goal: give at least {total}, as --set workload.requests={total}"
+    )
+
+
+def _judged(
+    scenario: Scenario,
+    goal: Goal,
+    tried: Sequence[Tried],
+    loads: Sequence[float | None],
+    run: Driver,
+    present: Mapping[str, Mapping[str, Any]],
+    tell: Progress,
+) -> list[Judged]:
+    """Halve what was found, then judge it beside baselines, present settings and the optimum."""
+    try:
+        finalists = halved(scenario, goal, field_of(tried, goal), loads, run, tell)
+        entries = entries_of(scenario, goal, finalists, tried, loads, present)
+        return judged(scenario, goal, entries, loads, run, tell)
+    except TooShort as error:
+        raise _too_short(scenario, error.needs) from error
+
+
+def _load_curve(
+    scenario: Scenario,
+    found: Sequence[Judged],
+    winner: Judged | None,
+    run: Driver,
+    tell: Progress,
+) -> Sweep | None:
+    """Latency against load, of the winner and the baselines."""
+    if winner is None or not scenario.load:
+        return None
+    shown = [one for one in found if one is winner or one.role == "baseline"]
+    (leg,) = course_of(scenario, [None], [JUDGING])
+    contest = [
+        (Entrant(one.name, one.setting.policy, dict(one.setting.table)), one.outcomes[0])
+        for one in shown
+    ]
+    draw = leg.on(winner.setting.servers)[0]
+    return load_curve_of(scenario, contest, draw, run, tell)
+
+
+def _notes(scenario: Scenario) -> tuple[str, ...]:
+    """What a reader should know of the fresh runs."""
+    from sim.replay import Replay
+
+    if isinstance(scenario.workload.arrivals, Replay):
+        return (TRACE_REPEATS,)
+    return ()

@@ -1,0 +1,266 @@
+"""What tuning says, in plain words: the setting, what it is worth, and how far it is from the best.
+
+1. Every figure is judged, on runs that the search has not seen.
+2. A difference inside its interval is called a tie; a limit that is not exact is named.
+3. Where waiting cannot help, that is said in one sentence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from experiments.wording import amount, joined, with_interval
+
+from .choice import GREEDY, is_better
+from .judging import Judged
+
+if TYPE_CHECKING:
+    from .goal import Measure
+    from .result import Tuning
+
+NEAR = 0.01
+"""A rule within one per cent of the optimum leaves nothing to tune."""
+
+
+def verdict_of(found: Tuning) -> str:
+    """The sentences, most important first."""
+    sentences = [
+        _winner(found),
+        *_against_baselines(found),
+        *_waiting(found),
+        *_present(found),
+        *_least(found),
+        *_stability(found),
+        *_over_loads(found),
+        _search(found),
+        *found.notes,
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _winner(found: Tuning) -> str:
+    """The setting and its judged figures."""
+    best = found.winner
+    if best is None:
+        return _nobody(found)
+    objective = found.goal.objectives[0]
+    if len(found.goal.objectives) > 1:
+        return (
+            f"{len(found.front)} settings are on the front of {_titles(found)}: none of them is "
+            f"beaten in everything. The one with the "
+            f"{'most' if objective.sign < 0 else 'least'} {objective.title} is {said(best)}, with "
+            f"{figures(best, found.goal.objectives)}."
+        )
+    held = ""
+    if found.goal.constraints and not found.goal.finds_load:
+        limits = joined([one.title for one in found.goal.constraints])
+        held = f"; {limits} holds with 95 % confidence"
+    return f"Use {said(best)}: {figures(best, found.goal.objectives)}{held}."
+
+
+def _nobody(found: Tuning) -> str:
+    """No setting keeps the constraints: the nearest one."""
+    if not found.judged:
+        return "No setting can serve what arrives: add servers, or lower the rate."
+    nearest = min(
+        (one for one in found.judged if one.role != "optimal"),
+        key=lambda one: (not one.stable, max(one.violations.values(), default=math.inf)),
+    )
+    broken = joined(nearest.broken) or "stability"
+    if not nearest.stable:
+        return (
+            f"No setting that was tried can serve what arrives; the nearest, {said(nearest)}, "
+            f"keeps up to a load of {nearest.unstable_above or 0:.2f}. Add servers, or lower the "
+            "rate."
+        )
+    return (
+        f"No setting that was tried keeps {broken} with 95 % confidence; the nearest is "
+        f"{said(nearest)} with {figures(nearest, found.goal.objectives)}. Add servers, lower the "
+        "rate, or loosen the limit."
+    )
+
+
+def said(one: Judged) -> str:
+    """``size_or_timeout with max_batch_size 12, max_wait 0.5 ms``."""
+    table = one.setting.table
+    parts = [f"{name(key)} {value(key, v)}" for key, v in table.items() if key != "kind"]
+    if str(table["kind"]) == "optimal":
+        parts = ["the table of the semi-Markov optimum"]
+    servers = one.setting.servers
+    if servers > 1:
+        parts.append(f"{servers} servers")
+    return str(table["kind"]) + (f" with {', '.join(parts)}" if parts else "")
+
+
+def name(key: str) -> str:
+    """A key without its unit, which stands behind the value."""
+    return key.removesuffix("_ms")
+
+
+def value(key: str, given: object) -> str:
+    """A parameter's value with its unit."""
+    unit = " ms" if key.endswith("_ms") else ""
+    if isinstance(given, list | tuple):
+        return f"[{', '.join(f'{item:g}' for item in given)}]{unit}"
+    return f"{given:g}{unit}" if isinstance(given, int | float) else f"{given}{unit}"
+
+
+def figures(one: Judged, objectives: Sequence[Measure]) -> str:
+    """``p99 8.87 ± 0.05 ms and busy share 0.91 ± 0.01``."""
+    parts = []
+    for measure, estimate in zip(objectives, one.worth, strict=True):
+        unit = f" {measure.word.unit}" if measure.word.unit else ""
+        parts.append(f"{measure.title} {with_interval(estimate)}{unit}")
+    return joined(parts)
+
+
+def _titles(found: Tuning) -> str:
+    return joined([one.title for one in found.goal.objectives])
+
+
+def _against_baselines(found: Tuning) -> Iterator[str]:
+    """What the winner is worth against the rules that need no tuning."""
+    best = found.winner
+    if best is None:
+        return
+    others = [one for one in found.judged if one.role == "baseline" and one is not best]
+    steady = [one for one in others if one.stable]
+    gaps = {one.name: best.against(one) for one in steady}
+    better = [one for one in steady if is_better(gaps[one.name], found.goal)]
+    worse = [one for one in steady if is_better(one.against(best), found.goal)]
+    ties = [one.name for one in steady if one not in better and one not in worse]
+    unstable = [one.name for one in others if not one.stable]
+    if better:
+        yield f"It is {joined([f'{_share(best, one)} {one.name}' for one in better])}."
+    if ties:
+        need = "needs" if len(ties) == 1 else "need"
+        yield f"It ties with {joined(ties)}, which {need} no tuning."
+    if worse:
+        said_of = [f"{one.name} ({_share(one, best)} it)" for one in worse]
+        yield f"Better still, where your stack can run it: {joined(said_of)}."
+    if unstable:
+        yield f"{joined(unstable)} {'is' if len(unstable) == 1 else 'are'} unstable here."
+
+
+def _share(first: Judged, second: Judged) -> str:
+    """``13 % below``: the first against the second, in the first objective."""
+    a, b = first.worth[0].value, second.worth[0].value
+    if not a or not b:
+        return "better than"
+    share = abs(a / b - 1.0)
+    return f"{100 * share:.2g} % {'below' if a < b else 'above'}"
+
+
+def _waiting(found: Tuning) -> Iterator[str]:
+    """Whether there is anything to tune at all: the distance of greedy from the optimum."""
+    floor = found.floors[0] if found.floors else None
+    greedy = next((one for one in found.judged if one.name == GREEDY), None)
+    if floor is None or not floor.exact or greedy is None or not greedy.stable:
+        return
+    mean = _worth(greedy)
+    if mean is None or floor.value_ms is None:
+        return
+    above = mean / floor.value_ms - 1.0
+    if above <= NEAR:
+        near = _percent(max(above, 0.0))
+        yield f"Waiting cannot help here: greedy is within {near} of the optimum."
+
+
+def _present(found: Tuning) -> Iterator[str]:
+    """What the settings of the scenario cost against the winner."""
+    best = found.winner
+    if best is None:
+        return
+    objective, parts, broken = found.goal.objectives[0], [], []
+    for one in found.judged:
+        if one.role != "present" or one is best:
+            continue
+        gap = one.against(best)
+        if not one.feasible:
+            broken.append(one.name)
+        elif gap.value is not None and is_better(best.against(one), found.goal):
+            unit = f" {objective.word.unit}" if objective.word.unit else ""
+            parts.append(f"{_subject(one)} {amount(abs(gap.value))}{unit}")
+    if parts:
+        verb = "costs" if len(parts) == 1 else "cost"
+        yield f"Against it, present settings {verb} {objective.title}: {joined(parts)}."
+    if broken:
+        verb = "does" if len(broken) == 1 else "do"
+        yield f"{joined(broken)} {verb} not keep the constraints."
+
+
+def _subject(one: Judged) -> str:
+    wait = one.setting.table.get("max_wait_ms")
+    if isinstance(wait, int | float) and wait > 0:
+        return f"the {wait:g} ms wait of {one.name}"
+    return one.name
+
+
+def _least(found: Tuning) -> Iterator[str]:
+    """How far the winner is from the least that is possible."""
+    floor = found.floors[0] if found.floors else None
+    if found.winner is None or floor is None or floor.value_ms is None:
+        return
+    reached = _worth(found.winner)
+    if reached is None:
+        return
+    above = reached / floor.value_ms - 1.0
+    if floor.exact:
+        near = _percent(max(above, 0.0))
+        yield f"The setting is within {near} of the exact optimum ({floor.name})."
+    else:
+        yield (
+            f"No rule at all can get below {floor.value_ms:.3g} ms ({floor.name}); the optimum is "
+            f"not known: {floor.why}."
+        )
+
+
+def _worth(one: Judged) -> float | None:
+    """The objective at the first load."""
+    return one.objectives[0][0].value if one.objectives else None
+
+
+def _percent(share: float) -> str:
+    return f"{max(100 * share, 0.1):.2g} %"
+
+
+def _stability(found: Tuning) -> Iterator[str]:
+    """Where the winner stops keeping up."""
+    best = found.winner
+    if best is not None and best.unstable_above is not None and best.saturation_per_s:
+        yield (
+            f"It becomes unstable at a load of {best.unstable_above:.2f} "
+            f"({best.saturation_per_s:,.0f}/s)."
+        )
+
+
+def _over_loads(found: Tuning) -> Iterator[str]:
+    """The worst regret over several loads."""
+    best = found.winner
+    if best is None or len(best.loads) < 2 or best.name not in found.regret:
+        return
+    each = found.regret[best.name]
+    worst = max(range(len(each)), key=lambda place: each[place])
+    first, last = best.loads[0], best.loads[-1]
+    yield (
+        f"Over loads {first:g} to {last:g} it is at most {100 * each[worst]:.2g} % worse than the "
+        f"best setting for one load alone (at {best.loads[worst]:g})."
+    )
+
+
+def _search(found: Tuning) -> str:
+    """How much was tried, and what fell out."""
+    tried = found.tried
+    policies = len({one.setting.name for one in tried})
+    unstable = sum(one.score.values is None for one in tried)
+    missed = sum(one.score.values is not None and not one.score.feasible for one in tried)
+    parts = []
+    if unstable:
+        parts.append(f"{unstable} could not keep up")
+    if missed:
+        parts.append(f"{missed} broke a constraint")
+    rest = f", of which {joined(parts)}" if parts else ""
+    kinds = "1 policy" if policies == 1 else f"{policies} policies"
+    return f"{len(tried)} settings of {kinds} were tried{rest}."
