@@ -214,6 +214,12 @@ def _servers(name: str, model: Message) -> int | None:
 def _left_out(name: str, batching: Message) -> Iterator[str]:
     """What the file says beside sizes and the delay."""
     levels = whole(name, batching, "priority_levels")
+    if "preferred_batch_size" in batching and not levels and not _keeps_sizes(batching):
+        yield (
+            "Triton forms batches ahead while every instance is busy, which do not keep to the "
+            "preferred sizes; the simulated policy does (as Triton with allow_timeout_override: "
+            "true in default_queue_policy)"
+        )
     if levels > 1:
         yield f"the {levels} priority_levels are left out: the policy serves in order of arrival"
     policies: list[Any] = list(batching.get("default_queue_policy", []))
@@ -246,3 +252,14 @@ def _left_out(name: str, batching: Message) -> Iterator[str]:
                 f"max_queue_delay_microseconds = {delay_us}, so that an idle Triton rejects every "
                 "request that waits for others"
             )
+
+
+def _keeps_sizes(batching: Message) -> bool:
+    """Whether the queue policy turns forming ahead off."""
+    fields = ("default_timeout_microseconds", "max_queue_size", "allow_timeout_override")
+    return any(
+        policy.get(field, [0])[-1] not in (0, "false", "False", "f")
+        for policy in batching.get("default_queue_policy", [])
+        if isinstance(policy, dict)
+        for field in fields
+    )
