@@ -33,7 +33,7 @@ TERMS = Terms(
     stack="kserve",
     title="KServe",
     timer="pick",
-    timer_starts="when its batcher takes the first request, not when that one arrived (from_idle)",
+    timer_starts="when its batcher takes the first request, as with from_idle",
     other_timer="waits from the instant that its batcher is free, so that a backlog waits again",
     no_zero=f"a maxLatency of 0 becomes {DEFAULT_LATENCY_MS} ms",
     shortest_wait_ns=10**6,
@@ -50,7 +50,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     limits = (*no_capacity(setting, "KServe"), *no_timeout(setting, "KServe"))
     plan = agreed(setting, TERMS, *limits, nearest=nearest)
     notes = (
-        f"merge it into your InferenceService: kubectl patch --type merge --patch-file {NAME} ...",
+        f"merge it into your InferenceService: kubectl patch --type merge --patch-file {NAME}",
         (
             "maxBatchSize counts instances and a request is never split: it is a limit of requests "
             "only where each has one instance, and a batch exceeds it otherwise"
@@ -62,7 +62,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     comment = commented(comment_of(setting, plan.notes, notes))
 
     def text(route: Route) -> str:
-        return comment + _service(setting, route)
+        return f"{comment}\n{_service(setting, route)}"
 
     return Exported(file_of_each(setting, plan, NAME, text), notes, exact=plan.exact)
 

@@ -70,12 +70,13 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     threads = f"num_batch_threads {{ value: {setting.servers} }}\n"
     if plan.only is not None:
         (route,) = routes(setting, plan)
-        return Exported({NAME: comment + _of_queue(setting, route) + threads}, notes, plan.exact)
+        text = f"{comment}\n{_of_queue(setting, route)}{threads}"
+        return Exported({NAME: text}, notes, plan.exact)
     files = {
-        f"{route.folder}{NAME_OF_MODEL}": comment + _of_queue(setting, route)
+        f"{route.folder}{NAME_OF_MODEL}": f"{comment}\n{_of_queue(setting, route)}"
         for route in routes(setting, plan)
     }
-    return Exported({NAME: comment + threads, **files}, notes, exact=False)
+    return Exported({NAME: f"{comment}\n{threads}", **files}, notes, exact=False)
 
 
 def _of_queue(setting: Setting, route: Route) -> str:

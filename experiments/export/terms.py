@@ -38,6 +38,8 @@ class Terms(NamedTuple):
     shortest_wait_ns: int = 0
     no_shared_queue: str = ""
     """Why several servers are not what was simulated; empty where they share one queue."""
+    most_wait_ns: int = NEVER - 1
+    """Waits above are not taken."""
     longest_wait_ns: int = 3600 * 10**9
     """Stands for a wait without an end: an hour, longer than clients and proxies stay; where tiers
     have SLOs, the shortest of them."""
@@ -137,11 +139,11 @@ def _smallest(window: Window, terms: Terms) -> Adapted:
 
 
 def _endless(window: Window, terms: Terms) -> Adapted:
-    if not window.endless:
+    if window.max_wait_ns <= terms.most_wait_ns:
         return window, None
     timer = terms.timer or window.timer
     return window._replace(max_wait_ns=terms.longest_wait_ns, timer=timer), Concession(
-        f"{terms.title} cannot wait without an end",
+        f"{terms.title} cannot wait without an end, nor for weeks",
         f"it waits up to {in_ms(terms.longest_wait_ns)} ms for a full batch, and then serves what "
         "is there",
     )
@@ -216,8 +218,8 @@ def no_capacity(setting: Setting, title: str) -> list[Concession]:
         return []
     return [
         Concession(
-            f"{title} has no limit on its queue, and the run rejects what finds {setting.capacity} "
-            "requests there",
+            f"{title} has no limit on its queue, where the run rejects what finds "
+            f"{setting.capacity} requests there",
             "it does not limit the queue: limit it at the client or the gateway",
         )
     ]
@@ -229,7 +231,7 @@ def no_timeout(setting: Setting, title: str) -> list[Concession]:
         return []
     return [
         Concession(
-            f"{title} has no time-out of its queue, and in the run requests leave after "
+            f"{title} has no time-out of its queue, where in the run requests leave after "
             f"{in_ms(setting.timeout_ns)} ms",
             "it serves requests however long they have waited",
         )

@@ -9,6 +9,8 @@ defaults), ``router/src/lib.rs`` (inputs above the budget are cut).
 
 from __future__ import annotations
 
+import re
+
 from .comment import comment_of, commented
 from .contract import Exported
 from .lengths_routed import Route, route_notes, routes
@@ -43,10 +45,10 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     notes = (*_notes(setting), *route_notes(setting, found.plan))
     comment = commented(comment_of(setting, found.plan.notes, notes))
     files = {
-        f"{route.folder}{SCRIPT}": f"#!/bin/sh\n{comment}{_script(setting, found, route)}"
+        f"{route.folder}{SCRIPT}": f"#!/bin/sh\n{comment}\n{_script(setting, found, route)}"
         for route in routes(setting, found.plan)
     }
-    files[COMPOSE] = comment + _compose(setting, found)
+    files[COMPOSE] = f"{comment}\n{_compose(setting, found)}"
     return Exported(files, notes, exact=found.plan.exact)
 
 
@@ -127,7 +129,7 @@ def _compose(setting: Setting, found: TokenBatches) -> str:
     lines = ["services:"]
     for route in routes(setting, found.plan):
         lines += [
-            f"  {route.model}:",
+            f"  {re.sub('[^A-Za-z0-9._-]', '-', route.model)}:",
             "    image: ${TEI_IMAGE:?an image of text-embeddings-inference}",
             "    command:",
             "      - --model-id=${MODEL_ID:?the model to serve}",

@@ -28,6 +28,8 @@ PROPERTIES = "config.properties"
 DEFAULT_BATCH_SIZE = 1
 DEFAULT_DELAY_MS = 100
 DEFAULT_QUEUE_SIZE = 100
+MOST = 2**31 - 1
+"""Numbers above are ignored: the keys are read as 32-bit integers."""
 UNBOUNDED_QUEUE = 10**6
 """Stands for no limit: the queue is a linked list, which costs nothing while it is short."""
 
@@ -35,10 +37,11 @@ TERMS = Terms(
     stack="torchserve",
     title="TorchServe",
     timer="pick",
-    timer_starts="when a worker takes the first request, not when that one arrived (from_idle)",
+    timer_starts="when a worker takes the first request, as with from_idle",
     other_timer="waits from the instant that a worker is free, so that a backlog waits again",
     no_zero="a maxBatchDelay of 0 becomes 100 ms",
     shortest_wait_ns=10**6,
+    most_wait_ns=MOST * 10**6,
 )
 
 
@@ -53,7 +56,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     comment = commented(comment_of(setting, plan.notes, notes))
 
     def text(route: Route) -> str:
-        return comment + _settings(setting, route)
+        return f"{comment}\n{_settings(setting, route)}"
 
     return Exported(file_of_each(setting, plan, NAME, text), tuple(notes), exact=plan.exact)
 
@@ -69,13 +72,16 @@ def _settings(setting: Setting, route: Route) -> str:
         f"jobQueueSize: {_queue_size(setting)}",
     ]
     if setting.timeout_ns is not None:
-        timeout = in_whole(setting.timeout_ns, "ms", "the time-out").value
+        timeout = min(in_whole(setting.timeout_ns, "ms", "the time-out").value, MOST)
         lines.append(f"clientTimeoutInMills: {timeout}")
     return "".join(f"{line}\n" for line in lines)
 
 
 def _queue_size(setting: Setting) -> int:
-    return UNBOUNDED_QUEUE if setting.capacity is None else max(1, setting.capacity)
+    """TorchServe takes 0 for its default, and what is no 32-bit number not at all."""
+    if setting.capacity is None:
+        return UNBOUNDED_QUEUE
+    return min(max(1, setting.capacity), MOST)
 
 
 def _limits(setting: Setting) -> list[Concession]:
@@ -103,7 +109,7 @@ def _limits(setting: Setting) -> list[Concession]:
 
 def _notes(setting: Setting, plan: Plan) -> list[str]:
     """Traps, roundings, and what is left to do."""
-    notes = [f"pack {NAME} into the archive: torch-model-archiver --config-file {NAME} ..."]
+    notes = [f"torch-model-archiver packs it with --config-file {NAME}"]
     if setting.capacity is None:
         notes.append(
             f"jobQueueSize is {UNBOUNDED_QUEUE}, for no limit; without it TorchServe rejects what "

@@ -3,7 +3,8 @@
 One step of the engine is one batch, and there is no timer.  A pooling model answers a request in
 one step, so that its engine is greedy; a model that generates keeps requests over many steps,
 which is not simulated here.  Facts, from ``vllm`` 0.33.0: ``v1/core/sched/scheduler.py`` (how a
-step is filled), ``config/scheduler.py`` (fields and limits), ``utils/argparse_utils.py`` (the file).
+step is filled), ``config/scheduler.py`` (fields and limits), ``utils/argparse_utils.py`` (the
+file).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     comment = commented(comment_of(setting, found.plan.notes, notes))
 
     def text(route: Route) -> str:
-        return comment + _file(setting, found, route)
+        return f"{comment}\n{_file(setting, found, route)}"
 
     files = file_of_each(setting, found.plan, NAME, text)
     return Exported(files, notes, exact=found.plan.exact)
