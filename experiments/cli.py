@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_export import register as register_export
 from .cli_profile import app as profile_app
 from .cli_speech import progress_bar, spoken
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(profile_app, name="profile")
+register_export(app)
 
 Scenario = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A shipped scenario's name, or a TOML file.")
@@ -47,6 +49,10 @@ Over = Annotated[
 Policies = Annotated[
     list[str] | None,
     typer.Option("--policy", metavar="NAME", help="Only this policy of the scenario; repeatable."),
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="FILE", help="Also the policy of a stack's file; repeatable."),
 ]
 EngineChoice = Annotated[Engine, typer.Option(help="The compiled kernel, or the SimPy model.")]
 Records = Annotated[
@@ -102,6 +108,7 @@ def simulate(
 def compare(
     scenario: Scenario,
     policy: Policies = None,
+    present: With = None,
     engine: EngineChoice = Engine.kernel,
     settings: Set = None,
     load_curve: Annotated[
@@ -119,8 +126,9 @@ def compare(
 
         with progress_bar(quiet=quiet or json) as progress:
             run = run_compare(
-                scenario, policy, engine.value, settings, out, records, load_curve, progress
-            )
+                scenario, policy, engine.value, settings, out, records, load_curve, progress,
+                present or (),
+            )  # fmt: skip
         run.show(json=json, quiet=quiet)
 
 

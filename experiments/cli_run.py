@@ -101,9 +101,15 @@ def run_compare(
     records: bool,
     load_curve: bool,
     progress: Progress,
+    present: Sequence[str] = (),
 ) -> Finished:
-    """``batchwright compare``."""
+    """``batchwright compare``; ``present`` are files of stacks, whose policies take part."""
     scenario = load_scenario(source, settings or ())
+    if present:
+        from .export.contestants import with_files
+
+        scenario, added = with_files(scenario, present, say)
+        policies = [*policies, *added] if policies else None
 
     def compute(folder: Path) -> Result:
         return jobs.compare(

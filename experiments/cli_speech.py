@@ -44,9 +44,10 @@ def input_errors() -> tuple[type[ValueError], ...]:
     from profiles.latency import ProfileError
     from sim.workload import WorkloadError
 
+    from .export.contract import ExportError
     from .runs import RunError
 
-    return (ScenarioError, ProfileError, WorkloadError, PolicyError, RunError)
+    return (ScenarioError, ProfileError, WorkloadError, PolicyError, RunError, ExportError)
 
 
 @contextmanager

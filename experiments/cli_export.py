@@ -1,0 +1,195 @@
+"""``batchwright export``, ``import`` and ``stacks``: settings as files of serving stacks, and back.
+
+A stack that cannot do what the policy does gets one sentence and no file; the others are written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .cli_speech import WRONG_INPUT, console, say, spoken
+from .plain import dumps
+
+if TYPE_CHECKING:
+    from .export.contract import Exported
+    from .export.setting import Setting
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
+
+EXPORTS = "export"
+"""The folder of a run that holds its exports, a folder for each stack."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command("export")(export)
+    app.command("import")(import_)
+    app.command("stacks")(stacks)
+
+
+def export(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's folder, a scenario's name, or `latest`.")
+    ] = "latest",
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="STACK", help="As `stacks` lists them; repeatable."),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: the winner, or the best.")
+    ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Write the nearest where a stack cannot do it.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Of the model; default: the scenario's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Default: the folder `export` of the run.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the setting that a run recommends as files of a serving stack."""
+    with spoken(debug=debug):
+        from .export.contract import ExportError, NotExpressible
+        from .export.reading import module_of, stack_called
+        from .export.run import setting_of_run
+        from .runs import folder_name, resolve_run
+
+        if not to:
+            raise ExportError("--to is missing; `batchwright stacks` lists the stacks")
+        rows = [stack_called(each) for each in dict.fromkeys(to)]
+        if name is not None and name != folder_name(name):
+            raise ExportError(
+                f"--name {name}: must be letters, digits, dots, dashes and underscores"
+            )
+        folder = resolve_run(run)
+        setting = setting_of_run(folder, policy, name)
+        told: dict[str, Any] = {}
+        for row in rows:
+            place = (folder / EXPORTS if out is None else out) / row.name
+            try:
+                found = module_of(row).export(setting, nearest=nearest)
+            except NotExpressible as refusal:
+                told[row.name] = refused(refusal)
+                continue
+            write(place, found, owned=out is None)
+            told[row.name] = {
+                "files": [str(place / each) for each in found.files],
+                "exact": found.exact,
+                "notes": list(found.notes),
+            }
+        show(folder, setting, told, json=json)
+
+
+def refused(refusal: Any) -> dict[str, Any]:
+    """What is told of a stack that got no file."""
+    nearest = None if refusal.nearest is None else refusal.nearest.difference
+    return {"refused": refusal.reason, "nearest": nearest, "sentence": str(refusal)}
+
+
+def write(place: Path, found: Exported, *, owned: bool) -> None:
+    """Write the files of one stack, each whole or not at all.
+
+    Args:
+        place: the folder for them.
+        found: the files.
+        owned: whether the folder holds nothing but exports, so that those of before are removed.
+    """
+    from .runs import write_atomic
+
+    if owned and place.exists():
+        shutil.rmtree(place)
+    for name, text in found.files.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+
+
+def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) -> None:
+    """Print what was written and what was refused.
+
+    Raises:
+        typer.Exit: a stack was refused.
+    """
+    if json:
+        stacks = {
+            stack: {key: value for key, value in about.items() if key != "sentence"}
+            for stack, about in told.items()
+        }
+        found = {"run": str(folder), "policy": setting.name, "model": setting.model}
+        typer.echo(dumps({**found, "stacks": stacks}), nl=False)
+    for stack, about in told.items():
+        if "refused" in about:
+            say(f"error: {about['sentence']}")
+        elif not json:
+            how = "" if about["exact"] else ", NOT the policy that was simulated: see the file"
+            typer.echo(f"{stack}: {setting.name} of {folder}{how}")
+            for path in about["files"]:
+                typer.echo(f"  {path}")
+            for note in about["notes"]:
+                typer.echo(f"  note: {note}")
+    if any("refused" in about for about in told.values()):
+        raise typer.Exit(WRONG_INPUT)
+
+
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A stack's file, or the folder of an export.")
+    ],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="STACK", help="Default: found out.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the policy; default: the file's.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Print the policy that a stack's file asks for, as a table of a scenario file."""
+    with spoken(debug=debug):
+        from .export.plain import with_infinity
+        from .export.reading import read_file
+        from .export.toml_text import policy_toml
+
+        found = read_file(file, source)
+        table, notes = found.imported.table, found.imported.notes
+        if json:
+            about = {
+                "stack": found.stack.name,
+                "name": name or found.name,
+                "policy": with_infinity(table),
+                "servers": found.imported.servers,
+                "notes": list(notes),
+            }
+            typer.echo(dumps(about), nl=False)
+            return
+        typer.echo(policy_toml(name or found.name, table), nl=False)
+        servers = found.imported.servers
+        if servers is not None:
+            say(f"note: the file asks for {servers} server{'' if servers == 1 else 's'}")
+        for note in notes:
+            say(f"note: {note}")
+
+
+def stacks(json: Json = False, debug: Debug = False) -> None:
+    """List the serving stacks, with what each can express."""
+    with spoken(debug=debug):
+        from .export import STACKS
+        from .terminal import rows_table
+
+        if json:
+            found = [{**row._asdict(), "reads": bool(row.files)} for row in STACKS.values()]
+            typer.echo(dumps({"stacks": found}), nl=False)
+            return
+        rows = (
+            (row.name, row.title, "yes" if row.files else "no", row.expresses)
+            for row in STACKS.values()
+        )
+        console().print(rows_table(rows, "stack", "title", "read", "exactly", left=4))
