@@ -4,7 +4,9 @@
    those of a lucky best.  Another finalist takes its place only where the fresh runs show it to be
    better, beyond the interval of the paired difference.
 2. What breaks a constraint on the fresh runs cannot win.
-3. Where ``greedy`` is feasible and not worse beyond the interval, it wins: it has nothing to tune.
+3. Of finalists that tie with the best, and are within half a per cent of it, the one with the
+   fewest numbers is taken: what does not help is left out.
+4. Where ``greedy`` is feasible and not worse beyond the interval, it wins: it has nothing to tune.
    So do the other baselines, where the scenario did not say which policies compete.
 """
 
@@ -18,6 +20,9 @@ from .goal import Goal
 from .judging import Judged
 
 GREEDY = "greedy"
+
+NEARLY_EQUAL = 0.005
+"""What simplicity may cost, as a share of the objective."""
 
 
 def is_better(found: Difference, goal: Goal) -> bool:
@@ -37,10 +42,25 @@ def winner_of(judged: Sequence[Judged], goal: Goal, *, baselines_compete: bool) 
     for one in finalists:
         if best is None or is_better(one.against(best), goal):
             best = one
+    if best is not None:
+        best = _simplest(best, finalists, goal)
     for one in simple:
         if best is None or _takes_over(one, best, goal):
             best = one
     return best
+
+
+def _simplest(best: Judged, finalists: Sequence[Judged], goal: Goal) -> Judged:
+    """The finalist with the fewest numbers among those that tie with the best."""
+    ties = [one for one in finalists if one is best or _ties(one, best, goal)]
+    return min(ties, key=lambda one: (len(one.setting.table), one is not best))
+
+
+def _ties(one: Judged, best: Judged, goal: Goal) -> bool:
+    """Not worse beyond the interval, and within half a per cent."""
+    a, b = one.worth[0].value, best.worth[0].value
+    near = bool(a) and bool(b) and abs(a / b - 1.0) <= NEARLY_EQUAL  # type: ignore[operator]
+    return near and not is_better(best.against(one), goal)
 
 
 def _takes_over(simple: Judged, best: Judged, goal: Goal) -> bool:

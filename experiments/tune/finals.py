@@ -96,7 +96,7 @@ def halved(
         ):
             known[setting.key].append(score)
         left.sort(key=lambda one: rank(pooled(known[one.key]), goal))
-        keep = max(3, len(left) // 2)
+        keep = FIELD // 2 ** (number + 1)
         best = {setting.name: setting.key for setting in reversed(left)}
         left = [s for place, s in enumerate(left) if place < keep or best[s.name] == s.key]
     return left

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial
 
 from experiments.parallel import Progress, in_threads
@@ -52,7 +52,7 @@ class Search:
     goal: Goal
     scorer: Scorer
     contestants: tuple[Contestant, ...]
-    storage: RDBStorage
+    storage: BaseStorage
     name: str
     shared: bool
     progress: Progress

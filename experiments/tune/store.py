@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -38,8 +38,8 @@ HEARTBEAT_S, LEFT_AFTER_S = 30, 120
 """How often a machine is heard of, and when its trials count as left."""
 
 
-def storage_at(url: str, *, shared: bool) -> RDBStorage:
-    """Open a database, and create its tables if there are none.
+def storage_at(url: str | None, *, shared: bool) -> BaseStorage:
+    """Open a database, and create its tables if there are none; without one, keep to memory.
 
     Raises:
         ScenarioError: it cannot be reached; the sentence does not show a password.
@@ -49,6 +49,8 @@ def storage_at(url: str, *, shared: bool) -> RDBStorage:
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if url is None:
+        return InMemoryStorage()
     try:
         shown = make_url(url).render_as_string(hide_password=True)
         with warnings.catch_warnings():
@@ -96,13 +98,13 @@ class Shelf:
 
     study: Study
     sampler: PlacedSampler
-    storage: RDBStorage
+    storage: BaseStorage
     shared: bool
 
     @classmethod
     def open(
         cls,
-        storage: RDBStorage,
+        storage: BaseStorage,
         name: str,
         sampler: PlacedSampler,
         directions: Sequence[Direction],
@@ -180,6 +182,7 @@ class Shelf:
         if self.shared:
             study = self.storage.get_study_id_from_name(self.study.study_name)
             ident = self.storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+            assert isinstance(self.storage, RDBStorage), "only a database is shared"
             self.storage.record_heartbeat(ident)
 
     def tell(self, trial: Trial, score: Score, setting: dict[str, Any]) -> None:
@@ -195,7 +198,7 @@ class Shelf:
 
 
 @contextmanager
-def database_errors(url: str) -> Iterator[None]:
+def database_errors(url: str | None) -> Iterator[None]:
     """Failures of the database in the middle of a search, in one sentence."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -204,6 +207,6 @@ def database_errors(url: str) -> Iterator[None]:
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         from sqlalchemy.engine import make_url
 
-        shown = make_url(url).render_as_string(hide_password=True)
+        shown = make_url(url or "sqlite://").render_as_string(hide_password=True)
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise OSError(5, f"{reason} (what was told is kept: --resume goes on)", shown) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +28,7 @@ from .judging import Judged, judged
 from .result import Tuning
 from .scores import Scorer, TooShort
 from .search import Search, Tried
-from .store import database_errors, sqlite_url, storage_at
+from .store import database_errors, storage_at
 from .verdict import verdict_of
 
 TRACE_REPEATS = (
@@ -44,6 +43,7 @@ def tune(
     storage: str | None = None,
     study: str | None = None,
     present: Mapping[str, Mapping[str, Any]] | None = None,
+    load_curve: bool = True,
     progress: Progress | None = None,
 ) -> Tuning:
     """Find the best setting of a scenario, as its ``[tune]`` table asks for it.
@@ -55,9 +55,10 @@ def tune(
     Args:
         scenario: loaded, or the name or path to load.
         storage: address of a database that keeps the study, as ``postgresql://user@host/name`` or
-            ``sqlite:///study.db``; by default a temporary file.
+            ``sqlite:///study.db``; by default it is kept in memory.
         study: its name there; machines that give the same address and name work on one study.
         present: settings to judge beside the others, tables as a scenario file has them, by name.
+        load_curve: also run the winner and the baselines at a few loads, for a figure.
         progress: told what is being done.
 
     Raises:
@@ -65,21 +66,7 @@ def tune(
             short for the percentile.
         Interrupted: Ctrl-C before anything could be judged.
     """
-    loaded = as_scenario(scenario)
-    if storage is not None:
-        return _tuned(loaded, storage, study, present or {}, progress or nothing)
-    with tempfile.TemporaryDirectory() as folder:
-        url = sqlite_url(Path(folder) / "study.db")
-        return _tuned(loaded, url, study, present or {}, progress or nothing)
-
-
-def _tuned(
-    scenario: Scenario,
-    storage: str,
-    study: str | None,
-    present: Mapping[str, Mapping[str, Any]],
-    tell: Progress,
-) -> Tuning:
+    scenario, tell, present = as_scenario(scenario), progress or nothing, present or {}
     started = time.perf_counter()
     goal, contestants, loads = goal_of(scenario), contestants_of(scenario), loads_of(scenario)
     _check(scenario, goal, loads)
@@ -90,7 +77,7 @@ def _tuned(
     interrupted = False
     with database_errors(storage):
         name = study or f"{scenario.name}-{scenario.hash[:8]}"
-        shared = not storage.startswith("sqlite")
+        shared = storage is not None and not storage.startswith("sqlite")
         search = Search(
             scenario, goal, scorer, contestants, storage_at(storage, shared=shared), name,
             shared=shared, progress=tell,
@@ -104,7 +91,7 @@ def _tuned(
         raise KeyboardInterrupt
     found = _judged(scenario, goal, tried, loads, run, present, tell)
     winner = winner_of(found, goal, baselines_compete=scenario.spec.tune.policies is None)
-    curve = _load_curve(scenario, found, winner, run, tell)
+    curve = _load_curve(scenario, found, winner, run, tell) if load_curve else None
     result = Tuning(
         scenario=about(scenario, list(course[0].draws)) | {"study": name},
         goal=goal,
