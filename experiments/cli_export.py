@@ -172,8 +172,8 @@ def import_(
             return
         typer.echo(policy_toml(name or found.name, table), nl=False)
         servers = found.imported.servers
-        if servers is not None:
-            say(f"note: the file asks for {servers} server{'' if servers == 1 else 's'}")
+        if servers is not None and servers > 1:
+            say(f"note: the file asks for {servers} servers: give service.servers in the scenario")
         for note in notes:
             say(f"note: {note}")
 

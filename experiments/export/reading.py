@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.rules import ParameterError, build_policy
 from experiments.sentences import suggestion
+from experiments.wording import joined
 
 from . import STACKS, Stack
 from .contract import ExportError, ForeignFileError, Imported
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 MOST_FILES = 200
 """Of a folder: an export has a few, and a whole disk is a mistake."""
+
+
+ROUTED = frozenset({"triton"})
+"""Modules that read several files of one name as ranges of length."""
 
 
 class Found(NamedTuple):
@@ -65,6 +70,7 @@ def read_file(path: str | Path, stack: str | None = None) -> Found:
     where = Path(path).expanduser()
     files = _texts(where)
     row = _recognised(where, files) if stack is None else stack_called(stack)
+    _one_model(where, row, files)
     read = getattr(module_of(row), "read", None)
     if read is None:
         raise ExportError(
@@ -118,6 +124,15 @@ def imported(files: Iterable[str | Path], taken: Iterable[str] = ()) -> dict[str
     return found
 
 
+def _one_model(where: Path, row: Stack, files: Mapping[str, str]) -> None:
+    """Refuse a folder of several models where a stack has no rule of a router to read."""
+    same = [name for name in files if row.files and Path(name).name == row.files[0]]
+    if len(same) > 1 and row.module not in ROUTED:
+        raise ForeignFileError(
+            f"{where} holds {len(same)} files {row.files[0]}; give one of them: {joined(same)}"
+        )
+
+
 def _texts(where: Path) -> dict[str, str]:
     """The texts of a file or of a folder's files, by name."""
     if not where.exists():
@@ -156,7 +171,7 @@ def _recognised(where: Path, files: Mapping[str, str]) -> Stack:
     for is_of in (_by_both, _by_content, _by_name):
         found = [row for row in rows if any(is_of(row, *each) for each in files.items())]
         if len(found) > 1 and where.is_dir():
-            names = " and ".join(row.name for row in found)
+            names = joined([row.name for row in found])
             raise ForeignFileError(
                 f"{where} holds files of {names}; give the folder or the file of one of them"
             )
