@@ -1,4 +1,4 @@
-"""The command line: ``batchwright simulate | compare | sweep | capacity | profile | ...``.
+"""The command line: ``batchwright simulate | compare | tune | sweep | capacity | profile | ...``.
 
 Nothing heavy is imported before a command runs, so that ``batchwright --help`` is quick.
 """
@@ -129,6 +129,62 @@ def compare(
                 scenario, policy, engine.value, settings, out, records, load_curve, progress,
                 present or (),
             )  # fmt: skip
+        run.show(json=json, quiet=quiet)
+
+
+@app.command()
+def tune(
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="A shipped scenario's name, or a TOML file; a run with --resume.",
+        ),
+    ],
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            metavar="MEASURE",
+            help="p99, mean, busy, energy, cost, capacity, ...; repeat for a Pareto front.",
+        ),
+    ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="NAME", help="Only this policy or kind; repeatable."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Settings to try. [default: 500]")] = None,
+    present: With = None,
+    settings: Set = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            metavar="URL",
+            help="A database that several machines share, as postgresql://user@host/name.",
+        ),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="NAME", help="The study's name there.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the tuning that was cut off.")
+    ] = False,
+    json: Json = False,
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Search the best setting under the SLOs, judge it on fresh runs, and say what it is worth."""
+    with spoken(debug=debug):
+        from .cli_tune import Asked, run_tune
+
+        asked = Asked(
+            scenario, settings or (), objective or (), policy or (), trials, present or (),
+            storage, study, resume,
+        )  # fmt: skip
+        with progress_bar(quiet=quiet or json) as progress:
+            run = run_tune(asked, out, progress)
         run.show(json=json, quiet=quiet)
 
 

@@ -168,7 +168,7 @@ def in_folder(
 
     A folder in which nothing came to be is removed again.
     """
-    started, job = now(), job or Job(write_figures, print_result)
+    started = now()
     folder = create_run(scenario.name, command, root)
     try:
         result = compute(folder)
@@ -176,17 +176,34 @@ def in_folder(
         if not any(folder.iterdir()):
             folder.rmdir()
         raise
+    return finish(folder, scenario, command, started, result, progress, extra, job)
+
+
+def finish(
+    folder: Path,
+    scenario: Scenario,
+    command: str,
+    started: str,
+    result: Written,
+    progress: Progress,
+    extra: dict[str, Any] | None = None,
+    job: Job | None = None,
+) -> Finished:
+    """Write what a run found into its folder: result, manifest, figures, then ``latest``."""
+    job = job or Job(write_figures, print_result)
     write_atomic(folder / RESULT, result.to_json())
     status = "interrupted" if getattr(result, "interrupted", False) else "complete"
-    about = {"seeds": asdict(scenario.seeds), **scenario.to_dict()}
-    write_manifest(
-        folder,
-        {"command": command, "status": status, "started": started, **about, **(extra or {})},
-    )
+    write_manifest(folder, about_run(scenario, command, status, started) | (extra or {}))
     progress("drawing figures", 1, 1)
     figures = job.draw(result, folder)
     name_latest(folder)
     return Finished(folder, result, tuple(figures), job.speak)
+
+
+def about_run(scenario: Scenario, command: str, status: str, started: str) -> dict[str, Any]:
+    """What a manifest says of a run."""
+    facts = {"command": command, "status": status, "started": started}
+    return {**facts, "seeds": asdict(scenario.seeds), **scenario.to_dict()}
 
 
 def print_result(screen: Console, result: Result | Sweep) -> None:

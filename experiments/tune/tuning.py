@@ -19,7 +19,7 @@ from sim.intervals import percentile_needs
 from sim.stability import Driver
 
 from .choice import regrets, winner_of
-from .contestants import contestants_of
+from .contestants import Contestant, contestants_of
 from .course import JUDGING, SEARCH, course_of, loads_of
 from .entries import entries_of, floors_of
 from .finals import field_of, halved
@@ -68,8 +68,8 @@ def tune(
     """
     scenario, tell, present = as_scenario(scenario), progress or nothing, present or {}
     started = time.perf_counter()
-    goal, contestants, loads = goal_of(scenario), contestants_of(scenario), loads_of(scenario)
-    _check(scenario, goal, loads)
+    goal, contestants = check_tuning(scenario)
+    loads = loads_of(scenario)
     run = driver("kernel")
     tell("drawing the workload", 0, scenario.spec.tune.trials)
     course = course_of(scenario, loads, [SEARCH])
@@ -109,12 +109,13 @@ def tune(
     return replace(result, verdict=verdict_of(result), seconds=time.perf_counter() - started)
 
 
-def _check(scenario: Scenario, goal: Goal, loads: Sequence[float | None]) -> None:
-    """What cannot be tuned is refused before anything runs.
+def check_tuning(scenario: Scenario) -> tuple[Goal, tuple[Contestant, ...]]:
+    """Goal and contestants of a scenario; what cannot be tuned is refused before anything runs.
 
     Raises:
         ScenarioError: with what would be right.
     """
+    goal, contestants, loads = goal_of(scenario), contestants_of(scenario), loads_of(scenario)
     if scenario.offered_rate_per_s is None and (goal.finds_load or loads != (None,)):
         raise ScenarioError(
             f"{scenario.name}: a closed loop has no arrival rate, so tune.loads and the objective "
@@ -124,6 +125,7 @@ def _check(scenario: Scenario, goal: Goal, loads: Sequence[float | None]) -> Non
     needs = max((percentile_needs(share) for share in goal.shares.values()), default=0)
     if requests is not None and requests * 0.9 < needs:
         raise _too_short(scenario, needs)
+    return goal, contestants
 
 
 def _too_short(scenario: Scenario, needs: int) -> ScenarioError:

@@ -1,0 +1,160 @@
+"""What ``batchwright tune`` does: search into the run's folder, judge, write, show; or go on.
+
+1. The folder and its manifest (status ``running``) are there before the first trial, and the study
+   grows in ``study.db`` beside them: a search that is cut off loses nothing that was told.
+2. ``--resume`` takes the scenario from the manifest, so nothing has to be typed again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cli_run import Finished, Job, about_run, finish, heading
+from .cli_speech import say
+from .config import Scenario, ScenarioError, load_scenario
+from .export.toml_text import policy_toml
+from .figures import write_figures
+from .parallel import Progress
+from .rerun import read_manifest, run_name, scenario_of_run
+from .runs import MANIFEST, RunError, create_run, folder_name, now, write_atomic, write_manifest
+from .sentences import shown
+from .tune.result import Tuning
+from .tune.shown import judged_table, loads_table, settings_table
+from .tune.store import sqlite_url
+from .tune.tuning import check_tuning, tune
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STUDY = "study.db"
+WINNER = "winner.toml"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed behind ``batchwright tune``."""
+
+    source: str
+    settings: Sequence[str] = ()
+    objectives: Sequence[str] = ()
+    policies: Sequence[str] = ()
+    trials: int | None = None
+    present: Sequence[str] = ()
+    storage: str | None = None
+    study: str | None = None
+    resume: bool = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """Everything as ``KEY=VALUE``."""
+        lists = {"tune.objective": self.objectives, "tune.policies": self.policies}
+        found = [*self.settings]
+        found += [f"{key}={shown(list(names))}" for key, names in lists.items() if names]
+        return found + ([] if self.trials is None else [f"tune.trials={self.trials}"])
+
+
+def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
+    """``batchwright tune``."""
+    if asked.resume:
+        folder = unfinished(asked, root)
+        scenario, started = scenario_of_run(folder), str(read_manifest(folder)["started"])
+        check_tuning(scenario)
+    else:
+        scenario = _scenario(asked)
+        check_tuning(scenario)
+        folder, started = create_run(scenario.name, "tune", root), now()
+        write_manifest(folder, about_run(scenario, "tune", "running", started))
+    storage = asked.storage or sqlite_url(folder / STUDY)
+    try:
+        found = tune(scenario, storage=storage, study=asked.study, progress=progress)
+    except KeyboardInterrupt:
+        say(f"nothing is judged yet; go on with: batchwright tune {folder} --resume")
+        raise
+    winner = winner_toml(found, folder)
+    if winner is not None:
+        write_atomic(folder / WINNER, winner)
+    job = Job(write_figures, print_tuning)
+    done = finish(folder, scenario, "tune", started, found, progress, job=job)
+    if found.interrupted:
+        say(f"go on with: batchwright tune {folder} --resume")
+    return done
+
+
+def _scenario(asked: Asked) -> Scenario:
+    scenario = load_scenario(asked.source, asked.overrides)
+    if not asked.present:
+        return scenario
+    from .export.contestants import with_files
+
+    return with_files(scenario, asked.present, say)[0]
+
+
+def unfinished(asked: Asked, root: Path) -> Path:
+    """The folder of a tuning to go on with: as given, or the newest of the scenario.
+
+    Raises:
+        RunError: there is none, or it is complete.
+        ScenarioError: settings were typed, which those of the run would contradict.
+    """
+    if asked.overrides or asked.present:
+        raise ScenarioError(
+            "--resume takes everything from the run that it goes on with: leave out the other "
+            "options, or start a new run"
+        )
+    given = Path(asked.source)
+    if (given / MANIFEST).is_file():
+        folders = [given]
+    else:
+        parent = root / folder_name(load_scenario(asked.source).name)
+        numbered = [
+            (int(match[1]), entry)
+            for entry in (parent.iterdir() if parent.is_dir() else ())
+            if (match := re.fullmatch(r"tune-(\d+)", entry.name)) and (entry / MANIFEST).is_file()
+        ]
+        folders = [entry for _, entry in sorted(numbered, reverse=True)]
+    for folder in folders:
+        manifest = read_manifest(folder)
+        if manifest.get("command") == "tune" and manifest.get("status") != "complete":
+            return folder
+    if given in folders:
+        raise RunError(f"run {run_name(given)} is no tuning that was cut off")
+    raise RunError(f"there is no tuning of {asked.source} in {root} that was cut off")
+
+
+def winner_toml(found: Tuning, folder: Path) -> str | None:
+    """The winner as a table to paste into a scenario, with its evidence; None without a winner."""
+    best = found.winner
+    if best is None:
+        return None
+    lines = [
+        f"Found by batchwright tune, run {run_name(folder)}: {found.goal.title}.",
+        *_wrapped(found.verdict),
+    ]
+    servers = best.setting.servers
+    text = "".join(f"# {line}\n" for line in lines)
+    text += policy_toml(best.name, best.setting.table)
+    return text + (f"\n[service]\nservers = {servers}\n" if servers != 1 else "")
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, 97)
+
+
+def print_tuning(screen: Console, found: Tuning) -> None:
+    """The tables and the verdict."""
+    screen.print(heading(found))
+    screen.print(f"goal: {found.goal.title}")
+    screen.print(judged_table(found))
+    for more in (loads_table(found), settings_table(found)):
+        if more is not None:
+            screen.print(more)
+    screen.print(f"\n{found.verdict}")
+
+
+__all__ = ["Asked", "print_tuning", "run_tune", "winner_toml"]
