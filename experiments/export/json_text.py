@@ -79,4 +79,4 @@ def seconds_in_ns(name: str, table: Mapping[str, Any], key: str) -> int:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, default=str)
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, default=str)

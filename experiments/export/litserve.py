@@ -44,6 +44,8 @@ TERMS = Terms(
 
 SHARED_QUEUE = "idle workers of LitServe take requests one by one, so that they split a burst"
 
+SPLIT = "it may share among idle workers what one of them would have taken together"
+
 LAUNCHER_CODE = f'''\
 """Starts the server with the arguments of {NAME}."""
 
@@ -70,7 +72,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     """
     terms = TERMS
     if _largest(setting) > 1:
-        terms = TERMS._replace(no_shared_queue=SHARED_QUEUE)
+        terms = TERMS._replace(no_shared_queue=SHARED_QUEUE, several_queues=SPLIT)
     plan = agreed(setting, terms, *no_capacity(setting, "LitServe"), nearest=nearest)
     _check_timeout(setting, plan)
     notes = (*_notes(setting, plan), *route_notes(setting, plan))

@@ -38,6 +38,11 @@ class Terms(NamedTuple):
     shortest_wait_ns: int = 0
     no_shared_queue: str = ""
     """Why several servers are not what was simulated; empty where they share one queue."""
+    several_queues: str = (
+        "it asks for {servers} servers that do not share one queue, so that some idle while "
+        "requests wait for another"
+    )
+    """What several servers are instead."""
     most_wait_ns: int = NEVER - 1
     """Waits above are not taken."""
     longest_wait_ns: int = 3600 * 10**9
@@ -186,8 +191,7 @@ def shared_queue(setting: Setting, terms: Terms) -> list[Concession]:
     return [
         Concession(
             terms.no_shared_queue,
-            f"it asks for {setting.servers} servers that do not share one queue, so that some "
-            "idle while requests wait for another",
+            terms.several_queues.format(servers=setting.servers),
         )
     ]
 

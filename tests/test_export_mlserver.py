@@ -1,0 +1,159 @@
+"""MLServer: its settings say what was simulated as nearly as they can; they are read as it does."""
+
+import json
+
+import pytest
+from export_settings import (
+    SIZES,
+    WAITS_MS,
+    from_arrival,
+    from_idle,
+    means,
+    refusal,
+    setting,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.export import mlserver
+from experiments.export.contract import ForeignFileError
+
+NAME = "model-settings.json"
+ABSENT = "MLServer is not installed"
+
+
+def read(**settings):
+    return mlserver.read({NAME: json.dumps({"implementation": "model.Model", **settings})})
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ForeignFileError) as caught:
+        mlserver.read({NAME: text})
+    return str(caught.value)
+
+
+@given(st.integers(2, 64), st.integers(1, 10**11))
+def test_a_wait_from_idle_comes_back_as_it_went(size, wait_ns):
+    wanted = from_idle(size, wait_ns / 10**6 if wait_ns % 1000 else wait_ns // 1000 / 1000)
+    exported = mlserver.export(wanted, nearest=True)
+    found = mlserver.read(
+        {name: exported.files[name] for name in exported.files if name.endswith(".json")}
+    )
+    assert means(found.table, wanted)
+    assert found.servers == 1
+
+
+@given(SIZES, WAITS_MS)
+def test_the_settings_class_of_mlserver_finds_the_same_numbers(size, wait_ms):
+    settings = pytest.importorskip("mlserver.settings", reason=ABSENT)
+    exported = mlserver.export(from_idle(size, wait_ms), nearest=True)
+    table = json.loads(exported.files[NAME])
+    assert set(table) <= set(settings.ModelSettings.model_fields) | {"implementation"}
+    table["implementation"] = "mlserver.model.MLModel"
+    found = settings.ModelSettings.model_validate(table)
+    assert found.max_batch_size == (size if size > 1 else 0)
+    assert found.max_batch_time == (wait_ms / 1000 if size > 1 else 0)
+    server = json.loads(exported.files["settings.json"])
+    assert set(server) <= set(settings.Settings.model_fields)
+    assert settings.Settings(**server).parallel_workers == 0
+
+
+def test_the_keys_of_a_model_are_those_of_mlserver():
+    settings = pytest.importorskip("mlserver.settings", reason=ABSENT)
+    known = {field.alias or name for name, field in settings.ModelSettings.model_fields.items()}
+    known = {"implementation" if name.startswith("implementation") else name for name in known}
+    assert known == mlserver.KNOWN_KEYS
+
+
+def test_batches_of_one_on_one_server_are_exact_without_batching():
+    exported = mlserver.export(setting("greedy", max_batch_size=1), nearest=False)
+    assert exported.exact
+    assert json.loads(exported.files[NAME]) == {"name": "bert", "implementation": "model.Model"}
+    assert json.loads(exported.files["settings.json"]) == {"parallel_workers": 0}
+
+
+def test_no_wait_is_refused_as_zero_switches_batching_off():
+    wanted = setting("greedy", max_batch_size=8)
+    assert refusal(mlserver, wanted) == (
+        "mlserver: MLServer cannot serve at once: a max_batch_time of 0 switches batching off; "
+        "with --nearest it waits up to 1 ms for a full batch, where it would not wait"
+    )
+    table = json.loads(mlserver.export(wanted, nearest=True).files[NAME])
+    assert table["max_batch_time"] == 0.001
+
+
+def test_a_wait_is_refused_as_it_may_begin_beside_a_busy_model():
+    assert refusal(mlserver, from_idle(8, 10)) == (
+        "mlserver: the wait of MLServer begins when its batcher begins to collect, which is while "
+        "the model is still busy where a full batch left requests behind; with --nearest it waits "
+        "from the instant that the batcher begins to collect: like from_idle, but shorter behind a "
+        "full batch"
+    )
+
+
+def test_several_servers_are_refused_as_workers_take_turns():
+    wanted = setting("greedy", max_batch_size=1, servers=2)
+    assert refusal(mlserver, wanted) == (
+        "mlserver: MLServer hands batches to its workers in turn, busy or not; with --nearest it "
+        "asks for 2 servers that do not share one queue, so that some idle while requests wait for "
+        "another"
+    )
+    exported = mlserver.export(wanted, nearest=True)
+    assert json.loads(exported.files["settings.json"]) == {"parallel_workers": 2}
+    assert "parallel workers of mlserver 1.7.1 need uvloop below 0.22" in exported.notes
+
+
+def test_the_readme_says_what_json_cannot():
+    text = mlserver.export(from_arrival(8, 10), nearest=True).files["README.md"]
+    assert text.startswith("# bert for MLServer\n\nPolicy winner: ")
+    assert "This is NOT the policy that was simulated" in text
+    assert "p99 12.5 (12 to 13)" in text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"max_batch_size": 8},
+        {"max_batch_time": 0.01},
+        {"max_batch_size": 8, "max_batch_time": 0},
+        {"max_batch_size": -8, "max_batch_time": 0.01},
+        {"max_batch_size": 1, "max_batch_time": 0.01},
+    ],
+)
+def test_one_knob_of_two_leaves_batching_off(settings):
+    found = read(**settings)
+    assert found.table == {"kind": "greedy", "max_batch_size": 1}
+    assert any(note.startswith("batching is off, as max_batch_size = ") for note in found.notes)
+
+
+def test_a_misspelt_key_is_noted_as_mlserver_drops_it():
+    found = read(max_batchsize=8, max_batch_time=0.01)
+    assert found.table["max_batch_size"] == 1
+    assert "MLServer ignores the key max_batchsize; did you mean max_batch_size?" in found.notes
+
+
+def test_workers_are_read_from_the_settings_of_the_server():
+    files = {
+        NAME: '{"implementation": "m.M", "max_batch_size": 8, "max_batch_time": 0.01}',
+        "settings.json": '{"parallel_workers": 3}',
+    }
+    found = mlserver.read(files)
+    assert found.servers == 3
+    assert found.table["from_idle"] is True
+    assert (
+        "parallel_workers is 3: MLServer forms batches while the workers are busy and hands them "
+        "out in turn, which is not simulated"
+    ) in found.notes
+
+
+def test_what_is_no_file_of_mlserver_is_refused_in_a_sentence():
+    assert refused("{") == f"{NAME}, line 1: it is not JSON"
+    assert refused("[]") == f"{NAME}: it must hold an object of keys and values"
+    assert refused("{}") == f"{NAME}: implementation is missing; it is no model-settings.json"
+    assert refused('{"max_batch_size": 8.5}') == (
+        f"{NAME}: max_batch_size = 8.5 must be a whole number"
+    )
+    assert refused('{"max_batch_size": 8, "max_batch_time": "1"}') == (
+        f'{NAME}: max_batch_time = "1" must be a number of seconds'
+    )
