@@ -157,3 +157,10 @@ def test_what_is_no_file_of_mlserver_is_refused_in_a_sentence():
     assert refused('{"max_batch_size": 8, "max_batch_time": "1"}') == (
         f'{NAME}: max_batch_time = "1" must be a number of seconds'
     )
+
+
+def test_settings_of_a_model_are_recognised_among_other_json():
+    exported = mlserver.export(from_idle(8, 10), nearest=True)
+    assert mlserver.recognises(exported.files[NAME])
+    assert not mlserver.recognises(exported.files["settings.json"])
+    assert not mlserver.recognises("{")

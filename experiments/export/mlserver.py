@@ -10,6 +10,7 @@ request.  Facts, from ``mlserver`` 1.7.1: ``batching/adaptive.py`` (when a batch
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,6 +101,15 @@ def _settings(route: Route) -> dict[str, Any]:
         table["max_batch_size"] = found.max_batch_size
         table["max_batch_time"] = float(in_seconds(found.max_wait_ns))
     return table
+
+
+def recognises(text: str) -> bool:
+    """Whether a JSON file holds the settings of a model of MLServer."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "implementation" in found
 
 
 def read(files: Mapping[str, str]) -> Imported:

@@ -185,8 +185,9 @@ def read(files: Mapping[str, str]) -> Imported:
     size = _executed(name, message, size)
     micros = _wrapped(name, message, "batch_timeout_micros") or 0
     batches = _wrapped(name, message, "max_enqueued_batches")
-    limit = (DEFAULT_QUEUED_BATCHES if batches is None else batches) * size
-    notes.append(f"what finds {limit} requests waiting is rejected: service.capacity")
+    batches = DEFAULT_QUEUED_BATCHES if batches is None else batches
+    if batches < UNBOUNDED_BATCHES:
+        notes.append(f"what finds {batches * size} requests waiting is rejected: service.capacity")
     notes += _padding(name, message, size)
     threads = _wrapped(name, message, "num_batch_threads")
     if threads is None:

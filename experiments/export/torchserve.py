@@ -145,7 +145,8 @@ def read(files: Mapping[str, str]) -> Imported:
     if "batchSize" not in found:
         notes.append("batchSize is absent, which TorchServe takes as 1: no batching")
     queue = found.get("jobQueueSize", DEFAULT_QUEUE_SIZE)
-    notes.append(f"TorchServe rejects what finds {queue} requests waiting: service.capacity")
+    if queue < UNBOUNDED_QUEUE:
+        notes.append(f"TorchServe rejects what finds {queue} requests waiting: service.capacity")
     table = window_table(window(size, delay * NS_PER_UNIT["ms"], timer="pick"))
     return Imported(table, _workers(found), tuple(notes))
 
