@@ -12,6 +12,7 @@ from .deadline_aware import DeadlineAware
 from .greedy import Greedy
 from .length_bucketed import LengthBucketed
 from .nearest_lengths import NearestLengths
+from .optimal import Optimal
 from .preferred_sizes import PreferredSizes
 from .queue_depth_wait import QueueDepthWait
 from .rate_aware import RateAware
@@ -34,6 +35,7 @@ POLICIES: dict[str, type] = {
     "token_budget": TokenBudget,
     "snap": Snap,
     "balanced_cap": BalancedCap,
+    "optimal": Optimal,
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "Greedy",
     "LengthBucketed",
     "NearestLengths",
+    "Optimal",
     "PreferredSizes",
     "QueueDepthWait",
     "RateAware",

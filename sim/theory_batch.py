@@ -24,6 +24,7 @@ from policies.contract import FloatArray, IntArray
 
 from .errors import require
 from .theory_chain import require_positive, require_stable, stationary
+from .theory_noise import CONSTANT, Constant, Gamma, ServiceNoise
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def solve_batches(
     take: Sequence[int] | IntArray | None = None,
     *,
     cv: float = 0.0,
+    noise: ServiceNoise = CONSTANT,
     room: int | None = None,
 ) -> BatchQueue:
     """Solve Poisson arrivals, one server, and a rule that is a table.
@@ -65,6 +67,7 @@ def solve_batches(
         service: mean time of batches of 1, 2, ...
         take: how many of ``n`` that wait to serve, by ``n``; by default all that fit (greedy).
         cv: coefficient of variation of the service time, a gamma variable; 1 is exponential.
+        noise: any other law of the factor on the service time; give this or ``cv``.
         room: arrivals that find so many waiting are rejected; only with constant times.
 
     Raises:
@@ -73,22 +76,26 @@ def solve_batches(
     time = service_times(service)
     table = _checked(greedy_table(len(time)) if take is None else np.asarray(take), len(time))
     require_positive(rate=rate)
-    require(room is None or cv == 0.0, "cv = 0 where room is given", cv=cv, room=room)
-    states = _states(rate, time, table, cv) if room is None else room + 1
+    require(cv == 0.0 or noise == CONSTANT, "cv or noise, not both", cv=cv, noise=noise)
+    noise = noise if cv == 0.0 else Gamma(cv)
+    constant = isinstance(noise, Constant)
+    require(room is None or constant, "cv = 0 where room is given", cv=cv, room=room)
+    mean, second = time * noise.mean(len(time)), time**2 * noise.square(len(time))
+    states = _states(rate, mean, second, table) if room is None else room + 1
     begin = _begins(table, states)
     size = table[np.minimum(begin, len(table) - 1)]
-    busy, rest = time[size - 1], begin - size
+    busy, rest = mean[size - 1], begin - size
     moves = np.zeros((states, states))
-    arrivals = {k: _arrivals(rate * time[k - 1], cv, states) for k in np.unique(size)}
+    arrivals = noise.arrivals(rate, time, states)
     for n in range(states):
-        moves[n, rest[n] :] = arrivals[size[n]][: states - rest[n]]
+        moves[n, rest[n] :] = arrivals[size[n] - 1, : states - rest[n]]
     left = stationary(moves)
 
     queue = np.arange(states)
     cycle = float(left @ ((begin - queue) / rate + busy))
     waited = (begin * (begin - 1) - queue * (queue - 1)) / 2.0 / rate
     if room is None:
-        served = begin * busy + rate * busy**2 * (1.0 + cv * cv) / 2.0
+        served = begin * busy + rate * second[size - 1] / 2.0
     else:
         served = size * busy + _bounded(rate, busy, rest, room)
     number = float(left @ (waited + served)) / cycle
@@ -247,13 +254,13 @@ def _checked(take: NDArray[np.generic], largest: int) -> IntArray:
     return table
 
 
-def _states(rate: float, time: FloatArray, table: IntArray, cv: float) -> int:
+def _states(rate: float, mean: FloatArray, second: FloatArray, table: IntArray) -> int:
     """Queue lengths to keep: beyond them less than 1e-15 of the probability is left."""
     last = int(table[-1])
-    load = rate * float(time[last - 1]) / last
+    load = rate * float(mean[last - 1]) / last
     require_stable(load)
-    width = 1.0 + last * cv * cv
-    return len(table) + 5 * len(time) + math.ceil(25.0 * width / (1.0 - load))
+    width = 1.0 + last * float(second[last - 1] / mean[last - 1] ** 2 - 1.0)
+    return len(table) + 5 * len(mean) + math.ceil(25.0 * width / (1.0 - load))
 
 
 def _begins(table: IntArray, states: int) -> IntArray:
@@ -264,17 +271,6 @@ def _begins(table: IntArray, states: int) -> IntArray:
             require(n + 1 < states, "some table entry within the room serves", take=table.tolist())
             begin[n] = begin[n + 1]
     return begin
-
-
-def _arrivals(mean: float, cv: float, states: int) -> FloatArray:
-    """Probabilities of the arrivals during a gamma service: Poisson, or negative binomial."""
-    from scipy.stats import nbinom, poisson
-
-    counts = np.arange(states)
-    if cv == 0.0:
-        return np.asarray(poisson.pmf(counts, mean))
-    shape = 1.0 / (cv * cv)
-    return np.asarray(nbinom.pmf(counts, shape, shape / (shape + mean)))
 
 
 def _bounded(rate: float, busy: FloatArray, rest: IntArray, room: int) -> FloatArray:

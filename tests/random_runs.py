@@ -145,9 +145,18 @@ def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service) ->
         "token_budget": {"max_tokens": int(rng.integers(128, 600)), "max_wait_ns": wait_ns},
         "snap": {"max_batch_size": size},
         "balanced_cap": {"window": int(rng.integers(2, 300))},
+        "optimal": {"take": _table(rng, largest)},
     }
     made: Policy = POLICIES[kind](**parameters.get(kind, {}))
     return made
+
+
+def _table(rng: np.random.Generator, largest: int) -> np.ndarray:
+    """What a rule that looks at the queue's length alone may be: it waits here and there."""
+    counts = np.arange(int(rng.integers(2, 3 * largest + 3)))
+    take = rng.integers(0, np.minimum(counts, largest) + 1)
+    take[-1] = max(1, take[-1])
+    return take
 
 
 COLUMNS = (
