@@ -54,7 +54,8 @@ def entries_of(
     for name, table in {**_own(scenario), **present}.items():
         setting = Setting(name, table, scenario.servers)
         if guests.identity(setting) not in alike:
-            guests.add(name, setting, "present")
+            taken = name in BASELINES
+            guests.add(f"present_{name}" if taken else name, setting, "present")
     take = _optimal_table(scenario, goal, loads)
     if take is not None:
         table = {"kind": "optimal", "take": take.tolist()}

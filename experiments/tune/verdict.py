@@ -126,12 +126,10 @@ def _against_baselines(found: Tuning) -> Iterator[str]:
     if best is None:
         return
     others = [one for one in found.judged if one.role == "baseline" and one is not best]
-    steady = [one for one in others if one.stable]
-    gaps = {one.name: best.against(one) for one in steady}
-    better = [one for one in steady if is_better(gaps[one.name], found.goal)]
-    worse = [one for one in steady if is_better(one.against(best), found.goal)]
-    ties = [one.name for one in steady if one not in better and one not in worse]
-    unstable = [one.name for one in others if not one.stable]
+    kept = [one for one in others if one.feasible]
+    better = [one for one in kept if is_better(best.against(one), found.goal)]
+    worse = [one for one in kept if is_better(one.against(best), found.goal)]
+    ties = [one.name for one in kept if one not in better and one not in worse]
     if better:
         yield f"It is {joined([f'{_share(best, one)} {one.name}' for one in better])}."
     if ties:
@@ -140,8 +138,19 @@ def _against_baselines(found: Tuning) -> Iterator[str]:
     if worse:
         said_of = [f"{one.name} ({_share(one, best)} it)" for one in worse]
         yield f"Better still, where your stack can run it: {joined(said_of)}."
+    yield from _failing(others)
+
+
+def _failing(others: Sequence[Judged]) -> Iterator[str]:
+    """Who cannot keep up, and who breaks a constraint."""
+    unstable = [one.name for one in others if not one.stable]
+    broken = [one.name for one in others if one.stable and not one.feasible]
     if unstable:
-        yield f"{joined(unstable)} {'is' if len(unstable) == 1 else 'are'} unstable here."
+        yield f"{joined(unstable)} cannot serve what arrives."
+    if broken:
+        limits = joined(list(dict.fromkeys(name for one in others for name in one.broken)))
+        verb = "does" if len(broken) == 1 else "do"
+        yield f"{joined(broken)} {verb} not keep {limits}."
 
 
 def _share(first: Judged, second: Judged) -> str:
@@ -173,22 +182,21 @@ def _present(found: Tuning) -> Iterator[str]:
     best = found.winner
     if best is None:
         return
-    objective, parts, broken = found.goal.objectives[0], [], []
-    for one in found.judged:
-        if one.role != "present" or one is best:
-            continue
-        gap = one.against(best)
-        if not one.feasible:
-            broken.append(one.name)
-        elif gap.value is not None and is_better(best.against(one), found.goal):
-            unit = f" {objective.word.unit}" if objective.word.unit else ""
-            parts.append(f"{_subject(one)} {amount(abs(gap.value))}{unit}")
+    objective = found.goal.objectives[0]
+    present = [one for one in found.judged if one.role == "present" and one is not best]
+    unit = f" {objective.word.unit}" if objective.word.unit else ""
+    parts = [
+        f"{_subject(one)} {amount(abs(gap.value))}{unit}"
+        for one in present
+        if one.feasible
+        and (gap := one.against(best)).value is not None
+        and is_better(best.against(one), found.goal)
+    ]
     if parts:
         verb = "costs" if len(parts) == 1 else "cost"
-        yield f"Against it, present settings {verb} {objective.title}: {joined(parts)}."
-    if broken:
-        verb = "does" if len(broken) == 1 else "do"
-        yield f"{joined(broken)} {verb} not keep the constraints."
+        what = "reach less by" if objective.sign < 0 else f"{verb} {objective.title}:"
+        yield f"Against it, present settings {what} {joined(parts)}."
+    yield from _failing(present)
 
 
 def _subject(one: Judged) -> str:
@@ -245,8 +253,8 @@ def _over_loads(found: Tuning) -> Iterator[str]:
     worst = max(range(len(each)), key=lambda place: each[place])
     first, last = best.loads[0], best.loads[-1]
     yield (
-        f"Over loads {first:g} to {last:g} it is at most {100 * each[worst]:.2g} % worse than the "
-        f"best setting for one load alone (at {best.loads[worst]:g})."
+        f"Over loads {first:g} to {last:g} it is at most {100 * each[worst]:.2g} % worse than what "
+        f"is best at one load alone (at {best.loads[worst]:g})."
     )
 
 
