@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ FAR = 30.0
 
 def latency_against(
     sweep: Sweep, key: str | None = None, measure: str = "p99", ax: Axes | None = None,
-    title: str = "",
+    title: str = "", look: Mapping[str, dict[str, Any]] | None = None,
 ) -> Axes:  # fmt: skip
     """A latency against a swept key, one line a policy; dotted towards where it is unstable.
 
@@ -31,11 +32,12 @@ def latency_against(
         measure: ``mean``, ``p50``, ``p90``, ``p95``, ``p99`` or ``p999``.
         ax: where to draw; a new figure where None.
         title: above the panel.
+        look: colour and dashes of each policy; by default those of their order.
     """
     chosen = sweep.key_called(key)
     with styled():
         axes = axes_or_new(ax, 7.6, 4.3)
-        look = looks(sweep.policies)
+        look = look or looks(sweep.policies)
         ends: list[tuple[str, float, float, float]] = []
         for name in sweep.policies:
             points = sweep.line(chosen, name, measure)

@@ -1,0 +1,132 @@
+"""The figure of two objectives: what was tried, and the judged front with its intervals."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from experiments.plots import axes_or_new, legend_right
+from experiments.style import FAINT, INK, figure, styled
+
+from .looks import axis_name, in_order, log_where_wide, look_of, scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .judging import Judged
+    from .result import Tuning
+
+SHAPES = {"baseline": "s", "present": "P", "optimal": "d"}
+"""Marks of those that are not on the front by search."""
+
+
+def front(found: Tuning, first: int = 0, second: int = 1, ax: Axes | None = None) -> Axes:
+    """Two objectives against each other: trials grey, judged settings with both intervals.
+
+    Raises:
+        ValueError: there is one objective.
+    """
+    _two(found)
+    with styled():
+        axes = axes_or_new(ax, 8.6, 4.6)
+        _panel(axes, found, first, second)
+        axes.set_title("What the objectives cost each other")
+        legend_right(axes, "judged on fresh runs")
+        return axes
+
+
+def fronts(found: Tuning) -> list[Axes]:
+    """Every pair of objectives, side by side.
+
+    Raises:
+        ValueError: there is one objective.
+    """
+    _two(found)
+    pairs = list(combinations(range(len(found.goal.objectives)), 2))
+    if len(pairs) == 1:
+        return [front(found)]
+    columns = min(3, len(pairs))
+    rows = math.ceil(len(pairs) / columns)
+    with styled():
+        drawn = figure(4.1 * columns + 1.9, 3.9 * rows)
+        panels = list(drawn.subplots(rows, columns, squeeze=False).flat)
+        for axes, (first, second) in zip(panels, pairs, strict=False):
+            _panel(axes, found, first, second)
+        for spare in panels[len(pairs) :]:
+            spare.remove()
+        panels[0].set_title("What the objectives cost each other")
+        legend_right(panels[min(columns, len(pairs)) - 1], "judged on fresh runs")
+        return panels[: len(pairs)]
+
+
+def _two(found: Tuning) -> None:
+    if len(found.goal.objectives) < 2:
+        raise ValueError(
+            "a front needs two objectives: give them as tune.objective = "
+            f'["{found.goal.objectives[0].name}", "busy"]'
+        )
+
+
+def _panel(axes: Axes, found: Tuning, first: int, second: int) -> None:
+    """One pair of objectives."""
+    pair = (found.goal.objectives[first], found.goal.objectives[second])
+    times = (scale(pair[0]), scale(pair[1]))
+    tried = [
+        (times[0] * one.score.values[first], times[1] * one.score.values[second])
+        for one in found.tried
+        if one.score.feasible and one.score.values is not None
+    ]
+    axes.plot([x for x, _ in tried], [y for _, y in tried], ls="", marker="o", ms=3.4,
+              color="#b4b9c1", mew=0, zorder=1, label=f"feasible trials ({len(tried)})")  # fmt: skip
+    shown = [one for one in in_order(found) if _has_both(one, first, second)]
+    ranked = sorted(shown, key=lambda one: pair[0].sign * (one.worth[first].value or 0.0))
+    look, on_front = look_of(found), {one.name for one in found.front}
+    for one in ranked:
+        if one.role != "tuned" or one.name in on_front or one is found.winner:
+            _mark(axes, found, one, (first, second), look[one.name]["color"], one.name in on_front)
+    if len(found.goal.objectives) == 2:
+        line = [(times[0] * (one.worth[0].value or 0.0), times[1] * (one.worth[1].value or 0.0))
+                for one in found.front if _has_both(one, 0, 1)]  # fmt: skip
+        axes.plot([x for x, _ in line], [y for _, y in line], color=INK, lw=0.9, zorder=2,
+                  drawstyle="steps-post")  # fmt: skip
+    xs = [x for x, _ in tried] + [times[0] * (one.worth[first].value or 0.0) for one in shown]
+    ys = [y for _, y in tried] + [times[1] * (one.worth[second].value or 0.0) for one in shown]
+    log_where_wide(axes, xs, "x")
+    log_where_wide(axes, ys, "y")
+    axes.set_xlabel(axis_name(pair[0]) + (" (log scale)" if axes.get_xscale() == "log" else ""))
+    axes.set_ylabel(axis_name(pair[1]) + (" (log scale)" if axes.get_yscale() == "log" else ""))
+
+
+def _has_both(one: Judged, first: int, second: int) -> bool:
+    return one.stable and None not in (one.worth[first].value, one.worth[second].value)
+
+
+def _mark(
+    axes: Axes, found: Tuning, one: Judged, which: tuple[int, int], colour: str, on_front: bool
+) -> None:
+    """One judged setting with its intervals."""
+    measures = [found.goal.objectives[k] for k in which]
+    x, y = (one.worth[k].scaled(scale(m)) for k, m in zip(which, measures, strict=True))
+    assert x.value is not None, "it is known"
+    assert y.value is not None, "it is known"
+    ends: dict[str, Any] = {}
+    for name, found_at in (("xerr", x), ("yerr", y)):
+        if found_at.low is not None and found_at.high is not None and found_at.value is not None:
+            low, high = found_at.value - found_at.low, found_at.high - found_at.value
+            ends[name] = [[max(low, 0.0)], [max(high, 0.0)]]
+    winner = one is found.winner
+    shape = "*" if winner else SHAPES.get(one.role, "o")
+    size = 14 if winner else 6
+    notes = [text for text, true in (
+        ("winner", winner),
+        ("breaks a constraint", not one.feasible),
+        ("front", on_front and one.role != "tuned" and not winner),
+    ) if true]  # fmt: skip
+    label = one.name + (f" ({', '.join(notes)})" if notes else "")
+    axes.errorbar(
+        x.value, y.value, **ends, color=colour, marker=shape, ms=size, ls="", elinewidth=1.0,
+        mec="white" if one.feasible else colour, mfc=colour if one.feasible else "none",
+        mew=0.6 if one.feasible else 1.0, label=label, zorder=5 if winner else 4,
+        ecolor=colour if one.feasible else FAINT,
+    )  # fmt: skip

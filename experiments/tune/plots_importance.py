@@ -1,0 +1,79 @@
+"""The figure of the numbers that matter: one panel a policy, one bar a number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments.style import INK, figure, styled
+
+from .importance import Importance, importances
+from .looks import palette, scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .goal import Measure
+    from .result import Tuning
+
+
+def importance(found: Tuning, objective: int = 0) -> list[Axes]:
+    """Which number of each policy matters, one panel a policy, the best policy first.
+
+    Raises:
+        ValueError: no policy has enough settings.
+    """
+    known = importances(found, objective)
+    if not known:
+        raise ValueError(
+            "no policy was tried often enough to say which of its numbers matters: give more "
+            "trials, as tune.trials = 500"
+        )
+    with styled():
+        bars = [len(one.shares) for one in known]
+        drawn = figure(7.6, 0.9 + sum(0.3 * count + 0.55 for count in bars))
+        panels = drawn.subplots(
+            len(known), 1, sharex=True, squeeze=False,
+            gridspec_kw={"height_ratios": [count + 0.4 for count in bars]},
+        )[:, 0]  # fmt: skip
+        look = palette(found)
+        measure = found.goal.objectives[objective]
+        for axes, one in zip(panels, known, strict=True):
+            _bars(axes, one, look[one.policy]["color"], measure)
+        panels[-1].set_xlim(0, 1.08)
+        panels[-1].set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100"])
+        panels[-1].set_xlabel(
+            "share of what separates the best settings from the others, %\n"
+            "(mark: what chance alone exceeds once in 20 times; pale: not beyond it)"
+        )
+        drawn.suptitle(
+            f"Which number matters for {measure.title}", x=0.01, ha="left", fontsize=11,
+            fontweight="bold", color=INK,
+        )  # fmt: skip
+        return list(panels)
+
+
+def _bars(axes: Axes, one: Importance, colour: str, measure: Measure) -> None:
+    """One policy: a bar a number, pale where chance explains it."""
+    times = scale(measure)
+    unit = "%" if times != 1.0 else measure.word.unit
+    keys = list(reversed(one.shares))
+    for place, key in enumerate(keys):
+        share, chance = one.shares[key], one.chance[key]
+        axes.barh(place, share, height=0.62, color=colour, lw=0, alpha=1 if share > chance else 0.3)
+        axes.plot([chance] * 2, [place - 0.36, place + 0.36], color=INK, lw=1.3)
+    axes.set_yticks(range(len(keys)), [_worded(key) for key in keys])
+    axes.set_ylim(-0.6, len(keys) - 0.4)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    span = f"{times * one.best:.4g} to {times * one.worst:.4g} {unit}".strip()
+    axes.set_title(
+        f"{one.policy}: best {one.top} of {one.settings} settings; feasible ones have {span}",
+        fontsize=9, fontweight="normal",
+    )  # fmt: skip
+
+
+def _worded(key: str) -> str:
+    """A key without underscores: ``max wait, ms``."""
+    if key.endswith("_ms"):
+        key = f"{key.removesuffix('_ms')}, ms"
+    return key.replace("_", " ")
