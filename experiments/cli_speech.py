@@ -77,8 +77,10 @@ def spoken(*, debug: bool = False) -> Iterator[None]:
 
 def sentence(error: Exception) -> str:
     """What went wrong, in one sentence."""
+    from .sentences import RunFailed
+
     text = " ".join(str(error).split())
-    if isinstance(error, input_errors()):
+    if isinstance(error, (*input_errors(), RunFailed)):
         return f"error: {text}"
     if isinstance(error, OSError) and error.filename:
         return (

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .addresses import without_password
 from .plain import dumps
 
 RUNS = Path("runs")
@@ -158,7 +159,7 @@ def write_manifest(folder: Path, contents: dict[str, Any]) -> None:
     manifest = {
         **contents,
         "finished": now(),
-        "command_line": ["batchwright", *sys.argv[1:]],
+        "command_line": ["batchwright", *map(without_password, sys.argv[1:])],
         "versions": versions(),
         "machine": machine(),
     }

@@ -27,6 +27,10 @@ class ScenarioError(ValueError):
     """A scenario, an override or a reference in it is wrong: one sentence says where and how."""
 
 
+class RunFailed(RuntimeError):  # noqa: N818 - what happened, as a reader says it
+    """A run stopped for a reason outside of it: one sentence says which, and what to do."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that looks most like ``word`` or begins with it, or None."""
     names = sorted(known)

@@ -1,0 +1,15 @@
+"""Addresses of databases, as they may be shown: never with a password."""
+
+from __future__ import annotations
+
+import re
+
+BEHIND_USER = re.compile(r"(://[^/?#:@]*:).*@")
+"""Up to the last ``@``, so that a password with signs that should have been escaped stays hidden."""
+
+IN_QUERY = re.compile(r"([?&](?:\w*password|passwd|pwd)=)[^&\s]*", re.IGNORECASE)
+
+
+def without_password(text: str) -> str:
+    """An address, or any text with one in it, with ``***`` for the password."""
+    return IN_QUERY.sub(r"\1***", BEHIND_USER.sub(r"\1***@", text))
