@@ -149,7 +149,7 @@ def test_a_token_budget_is_written_as_it_is_and_what_counts_is_said():
 def test_a_budget_below_the_longest_request_is_said_to_cut_or_to_grow():
     wanted = setting("token_budget", max_tokens=400, max_batch_size=32)
     assert "it cuts inputs to 400 tokens, where they would go alone" in refusal(tei, wanted)
-    assert "its budget is 512 tokens, so that the longest request fits" in refusal(vllm, wanted)
+    assert "it has a budget of 512 tokens, so that every request fits" in refusal(vllm, wanted)
     table = yaml.safe_load(only_file(vllm.export(wanted, nearest=True)))
     assert table["max-num-batched-tokens"] == LONGEST
 

@@ -87,7 +87,10 @@ def _differences(setting: Setting, plan: Plan) -> list[str]:
 
 def _notes(setting: Setting, plan: Plan) -> tuple[str, ...]:
     return (
-        "model.py holds your load(), which gives a function from a list of inputs to a list",
+        (
+            "model.py holds your load(), which gives a function from a list of inputs to a list; "
+            "the types of predict are those of embeddings, change them to yours"
+        ),
         "max_latency_ms is no wait: lowering it makes BentoML drop requests, not serve them sooner",
         (
             "a worker spends about 4 ms of its event loop on each request, so that it takes no "

@@ -46,8 +46,8 @@ class Terms(NamedTuple):
     most_wait_ns: int = NEVER - 1
     """Waits above are not taken."""
     longest_wait_ns: int = 3600 * 10**9
-    """Stands for a wait without an end: an hour, longer than clients and proxies stay; where tiers
-    have SLOs, the shortest of them."""
+    """Stands for a wait without an end: an hour, longer than clients and proxies stay; less where
+    :func:`longest_sensible_ns` says so."""
     many_models: str = "the models run beside each other instead of taking turns"
     """What models for ranges of length do, where lanes would share the servers."""
 
@@ -78,7 +78,7 @@ def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -
     """
     plan = wanted_plan(setting, terms.stack, nearest=nearest)
     found = [*shared_lanes(plan, terms), *shared_queue(setting, terms), *others]
-    longest_wait_ns = min((tier.slo_ns for tier in setting.tiers), default=NEVER)
+    longest_wait_ns = longest_sensible_ns(setting)
     if longest_wait_ns < NEVER:
         terms = terms._replace(longest_wait_ns=longest_wait_ns)
     lanes = []
@@ -87,6 +87,12 @@ def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -
         lanes.append(Lane(lane.low, lane.high, window))
         found += given_up
     return agreed_on(terms.stack, Plan(tuple(lanes), plan.notes), found, nearest=nearest)
+
+
+def longest_sensible_ns(setting: Setting) -> int:
+    """The longest wait that can be of use: the tightest SLO, and half of a time-out; else NEVER."""
+    longest_ns = min((tier.slo_ns for tier in setting.tiers), default=NEVER)
+    return longest_ns if setting.timeout_ns is None else min(longest_ns, setting.timeout_ns // 2)
 
 
 def agreed_on(stack: str, plan: Plan, found: Iterable[Concession], *, nearest: bool) -> Plan:

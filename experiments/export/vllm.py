@@ -60,7 +60,7 @@ def _others(setting: Setting) -> list[Concession]:
             found.append(
                 Concession(
                     "vLLM does not start with a budget below the longest request",
-                    f"its budget is {setting.longest} tokens, so that the longest request fits",
+                    f"it has a budget of {setting.longest} tokens, so that every request fits",
                 )
             )
     if setting.capacity is not None:
