@@ -81,6 +81,7 @@ def export(
                 continue
             write(place, found, owned=out is None)
             told[row.name] = {
+                "folder": str(place),
                 "files": [str(place / each) for each in found.files],
                 "exact": found.exact,
                 "notes": list(found.notes),
@@ -112,6 +113,18 @@ def write(place: Path, found: Exported, *, owned: bool) -> None:
         write_atomic(path, text)
 
 
+def comes_back(place: str, stack: str) -> bool:
+    """Whether an export can be read as a policy, and so be simulated."""
+    from .export.contract import ExportError
+    from .export.reading import read_file
+
+    try:
+        read_file(place, stack)
+    except ExportError:
+        return False
+    return True
+
+
 def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) -> None:
     """Print what was written and what was refused.
 
@@ -135,6 +148,10 @@ def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) ->
                 typer.echo(f"  {path}")
             for note in about["notes"]:
                 typer.echo(f"  note: {note}")
+            if not about["exact"] and comes_back(about["folder"], stack):
+                scenario = setting.evidence.scenario
+                command = f"batchwright compare {scenario} --with {about['folder']}"
+                typer.echo(f"  to see what the difference costs: {command}")
     if any("refused" in about for about in told.values()):
         raise typer.Exit(WRONG_INPUT)
 

@@ -110,6 +110,10 @@ def test_the_nearest_is_told_apart_from_what_was_simulated(work):
     assert done.stdout.startswith(
         "ray: waits of runs/small/compare-1, NOT the policy that was simulated: see the file\n"
     )
+    assert done.stdout.splitlines()[-1] == (
+        "  to see what the difference costs: batchwright compare small --with "
+        "runs/small/compare-1/export/ray"
+    )
 
 
 def test_files_of_an_earlier_export_do_not_stay(work):

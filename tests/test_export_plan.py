@@ -136,6 +136,8 @@ def test_the_grid_of_views_tells_two_timers_apart():
         ("queue_depth_wait", {"max_batch_size": 8, "max_wait_ms": 0}, Window(8)),
         ("nearest_lengths", {"max_batch_size": 8, "length_lanes": 1}, Window(8)),
         ("token_budget", {"max_batch_size": 8, "max_tokens": 8 * LONGEST}, Window(8)),
+        ("optimal", {"take": [0, 1, 2, 3]}, Window(3)),
+        ("optimal", {"take": [0, 0, 2, 3, 3]}, Window(3, NEVER, 2)),
     ],
 )
 def test_a_policy_is_exactly_a_window(kind, keys, expected):
@@ -245,6 +247,24 @@ NOT_WINDOWS = [
         "window of size and wait can say; with --nearest it becomes greedy with at most 8: batches "
         "are filled in order of arrival, so that they are padded more",
         Window(8),
+    ),
+    (
+        "optimal",
+        {"take": [0, 0, 0, 2, 4]},
+        {},
+        "optimal looks up the size of each batch in a table by the length of the queue, which no "
+        "window of size and wait can say; with --nearest it becomes greedy with at most 4: the "
+        "other sizes of the table, and its waiting, are lost",
+        Window(4),
+    ),
+    (
+        "optimal",
+        {"take": [0, 0, 0, 0, 2]},
+        {},
+        "optimal looks up the size of each batch in a table by the length of the queue, which no "
+        "window of size and wait can say; with --nearest it becomes greedy with at most 2: the "
+        "other sizes of the table, and its waiting, are lost",
+        Window(2),
     ),
     (
         "token_budget",

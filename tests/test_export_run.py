@@ -132,7 +132,7 @@ def test_the_winner_of_a_tuning_goes_before_the_best_with_its_servers(folder):
     def tuned(found):
         found["winner"], found["winner_servers"] = "waits", 3
         found["policies"]["waits"]["parameters"]["max_batch_size"] = 16
-        found["scenario"]["loads"] = [0.4, 0.6]
+        found["loads"] = [{"load": 0.4}, {"load": 0.6}]
 
     change(folder, "result.json", tuned)
     found = setting_of_run(folder)

@@ -47,7 +47,7 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
     return Setting(
         name=name,
         model=model or folder_name(scenario.name),
-        policy=_bound(folder, table, scenario, servers),
+        policy=_bound(folder, name, table, scenario, servers),
         kind=str(table["kind"]),
         parameters=parameters,
         servers=servers,
@@ -93,11 +93,19 @@ def chosen(result: Mapping[str, Any], folder: Path, policy: str | None) -> str:
     return str(found)
 
 
-def _bound(folder: Path, table: Mapping[str, Any], scenario: Scenario, servers: int) -> Policy:
-    """The policy of a result's table, with what it knows of the profile."""
+def _bound(
+    folder: Path, name: str, table: Mapping[str, Any], scenario: Scenario, servers: int
+) -> Policy:
+    """The policy of a result's table, with what it knows of the profile.
+
+    Where it is the scenario's own, it is taken from there: a kind may be solved for the scenario.
+    """
+    own = scenario.policies.get(name)
+    if scenario.spec.policies.get(name) != table:
+        own = None
     slowest_ns = scenario.service_ns.max(axis=0)
     try:
-        built = build_policy(table)
+        built = build_policy(table) if own is None else own
         return bind(built, slowest_ns, scenario.length_edges, scenario.tiers, servers)
     except ParameterError as error:
         raise RunError(f"run {run_name(folder)}: the policy's {error.key} {error}") from error
@@ -115,7 +123,7 @@ def _evidence(
     manifest, about = read_manifest(folder), result["scenario"]
     latency = result["policies"][name]["latency_ms"]
     profile = manifest.get("profile") or {}
-    loads = about.get("loads") or [load for load in [about.get("load")] if load is not None]
+    loads = [at.get("load") for at in result.get("loads") or [about]]
     rate = about.get("offered_rate_per_s")
     return Evidence(
         scenario=scenario.name,
@@ -125,7 +133,7 @@ def _evidence(
         device=profile.get("device"),
         arrivals=_process(scenario),
         rate_per_s=None if rate is None else float(rate),
-        loads=tuple(float(load) for load in loads),
+        loads=tuple(float(load) for load in loads if load is not None),
         requests=int(about["requests"]),
         replications=int(about.get("replications", 1)),
         seeds={key: int(seed) for key, seed in (about.get("seeds") or manifest["seeds"]).items()},

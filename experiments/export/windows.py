@@ -107,6 +107,16 @@ def _ample_budget(policy: Any, setting: Setting) -> Plan | None:
     return single(window(policy.max_batch_size, policy.max_wait_ns))
 
 
+def _threshold(policy: Any, _setting: Setting) -> Plan | None:
+    """A table that waits for so many and then serves all, up to a largest batch, is a window."""
+    take = policy.take.tolist()
+    enough, largest = next(n for n, size in enumerate(take) if size > 0), max(take)
+    plain = [0 if n < enough else min(n, largest) for n in range(len(take))]
+    if take != plain or enough > largest:
+        return None
+    return single(window(largest, NEVER, enough))
+
+
 EXACT: dict[str, Callable[[Any, Setting], Plan | None]] = {
     "static": _static,
     "greedy": _greedy,
@@ -117,6 +127,7 @@ EXACT: dict[str, Callable[[Any, Setting], Plan | None]] = {
     "queue_depth_wait": _shallow,
     "nearest_lengths": _one_lane,
     "token_budget": _ample_budget,
+    "optimal": _threshold,
 }
 """By kind: the plan of a bound policy, or None where its numbers make it no window."""
 
@@ -202,6 +213,10 @@ def _safe_size(policy: Any, setting: Setting) -> tuple[Window, str]:
     )
 
 
+def _last_entry(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    return window(int(policy.take[-1])), "the other sizes of the table, and its waiting, are lost"
+
+
 NEAREST: dict[str, Approximation] = {
     "snap": Approximation(
         "snap takes the size with the best throughput in the profile among those that wait",
@@ -223,6 +238,10 @@ NEAREST: dict[str, Approximation] = {
     ),
     "nearest_lengths": Approximation(
         "nearest_lengths picks the requests that are nearest in length to the oldest", _in_order
+    ),
+    "optimal": Approximation(
+        "optimal looks up the size of each batch in a table by the length of the queue",
+        _last_entry,
     ),
     "token_budget": Approximation(
         "token_budget fills a batch by size times longest length", _safe_size
