@@ -113,16 +113,18 @@ def write(place: Path, found: Exported, *, owned: bool) -> None:
         write_atomic(path, text)
 
 
-def comes_back(place: str, stack: str) -> bool:
-    """Whether an export can be read as a policy, and so be simulated."""
+def is_another(setting: Setting, place: str, stack: str) -> bool:
+    """Whether an export reads as another policy than the one of the run, which can be simulated."""
     from .export.contract import ExportError
+    from .export.plan import plan_of, plan_table
     from .export.reading import read_file
 
     try:
-        read_file(place, stack)
+        found = read_file(place, stack).imported
     except ExportError:
         return False
-    return True
+    plan = plan_of(setting)
+    return not plan.exact or plan_table(plan) != found.table
 
 
 def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) -> None:
@@ -148,7 +150,7 @@ def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) ->
                 typer.echo(f"  {path}")
             for note in about["notes"]:
                 typer.echo(f"  note: {note}")
-            if not about["exact"] and comes_back(about["folder"], stack):
+            if not about["exact"] and is_another(setting, about["folder"], stack):
                 scenario = setting.evidence.scenario
                 command = f"batchwright compare {scenario} --with {about['folder']}"
                 typer.echo(f"  to see what the difference costs: {command}")

@@ -20,7 +20,7 @@ SCENARIO = """
 name = "small"
 [workload]
 requests = 2_000
-arrivals = { process = "poisson", rate_per_s = 1200.0 }
+arrivals = { process = "poisson", rate_per_s = 600.0 }
 [service]
 model = { base_ms = 2.0, per_request_ms = 0.35, max_batch_size = 32 }
 [policies.waits]
@@ -105,15 +105,21 @@ def test_json_tells_what_was_written_and_what_was_refused(work):
 
 
 def test_the_nearest_is_told_apart_from_what_was_simulated(work):
-    done = typed("export", "latest", "--to", "ray", "--policy", "waits", "--nearest")
+    done = typed("export", "latest", "--to", "ray", "--policy", "greedy", "--nearest")
     assert done.exit_code == 0
     assert done.stdout.startswith(
-        "ray: waits of runs/small/compare-1, NOT the policy that was simulated: see the file\n"
+        "ray: greedy of runs/small/compare-1, NOT the policy that was simulated: see the file\n"
     )
     assert done.stdout.splitlines()[-1] == (
         "  to see what the difference costs: batchwright compare small --with "
         "runs/small/compare-1/export/ray"
     )
+
+
+def test_a_difference_that_is_not_simulated_is_not_offered_for_comparison(work):
+    done = typed("export", "latest", "--to", "ray", "--policy", "waits", "--nearest")
+    assert "NOT the policy that was simulated" in done.stdout
+    assert "to see what the difference costs" not in done.stdout
 
 
 def test_files_of_an_earlier_export_do_not_stay(work):
