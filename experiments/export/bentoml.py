@@ -23,7 +23,7 @@ STACK = "bentoml"
 NAME = "service.py"
 
 LEAST_BOUND_MS = 1000
-"""At 100 ms an overloaded server was seen to drop three quarters of its requests: ten times that."""
+"""At 100 ms an overloaded server was seen to drop three quarters of its requests."""
 UNKNOWN_BOUND_MS = 60_000
 """BentoML's own default, where no p99 was predicted."""
 BOUND_OVER_P99 = 10
