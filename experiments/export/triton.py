@@ -12,7 +12,8 @@ instance is busy, so that the windows of this package are its own (``GetDynamicB
 4. Batches that are formed ahead of an idle instance would not keep to preferred sizes.  Beside
    those ``allow_timeout_override`` turns forming ahead off (without a default time-out it allows
    nothing else): ``support_prefetching_`` in ``scheduler_utils.cc``.  On Triton 2.51 with sizes
-   [4, 8], no delay and 700 requests per second it halved the median latency, to the simulated one.
+   [4, 8], no delay and 700 requests per second the median latency fell from 32 to 17 ms; 16 ms
+   were simulated, without the client.
 5. Ranges of length become one model each.  Triton's rate limiter lets them take turns on a server,
    by how often each has run, and not by who waits longest.
 """
