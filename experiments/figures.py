@@ -15,9 +15,15 @@ from .style import styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .tune.result import Tuning
 
-def figures_of(result: Result | Sweep) -> dict[str, Figure]:
+
+def figures_of(result: Result | Sweep | Tuning) -> dict[str, Figure]:
     """Figures by file name."""
+    if not isinstance(result, Result | Sweep):
+        from .tune.figures import figures_of as figures_of_tuning
+
+        return figures_of_tuning(result)
     drawn: dict[str, Figure] = {}
     if isinstance(result, Sweep):
         for key in result.keys:
@@ -61,7 +67,7 @@ def save(drawn: Figure, stem: Path) -> list[str]:
     return written
 
 
-def write_figures(result: Result | Sweep, folder: Path) -> list[str]:
+def write_figures(result: Result | Sweep | Tuning, folder: Path) -> list[str]:
     """Write every figure of a result as PNG and SVG; returns the names of the files."""
     written: list[str] = []
     for name, drawn in figures_of(result).items():

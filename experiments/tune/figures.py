@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .importance import importances
-from .plots import has_regret, history, regret
+from .plots import history
 from .plots_front import fronts
 from .plots_importance import importance
 from .plots_load import load
+from .plots_regret import has_regret, regret
 from .plots_surface import surface, surface_policies
 
 if TYPE_CHECKING:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 WIDE = 4.0
 """Values that differ by more than this factor are drawn on a log axis."""
 
+EDGE = 0.985
+"""Where marks stand that have no value, as a share of the panel."""
+
 BEST_AT = "best_at_"
 """The names of settings that the search found best at one of several loads begin so."""
 

@@ -1,4 +1,4 @@
-"""The figures of a search: every trial in its order, and regret over loads.
+"""The figure of a search: every trial in its order, and what the winner is worth.
 
 What the search saw is drawn as dots, and what was judged on fresh runs with its interval: the two
 are told apart, since the best of many trials is partly luck.
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.plots import axes_or_new, legend_right
+from experiments.plots import axes_or_new
 from experiments.style import INK, styled
 
 from .looks import (
+    EDGE,
     axis_name,
-    in_order,
-    is_best_at,
     log_where_wide,
     look_of,
     marker,
@@ -26,15 +25,17 @@ from .looks import (
     scale,
     worded,
 )
-from .search import BATCH, Tried
+from .rounds import BATCH
+from .search import Tried
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .goal import Measure
     from .result import Tuning
 
-EDGE = 0.985
-"""Where marks stand that have no value, as a share of the panel."""
+FAR = 6.0
+"""Trials that are so many times worse than the best are drawn at the edge."""
 
 
 def in_rounds(tried: Sequence[Tried]) -> list[Tried]:
@@ -57,66 +58,118 @@ def running_best(tried: Sequence[Tried], objective: int, sign: float) -> np.ndar
 
 
 def history(found: Tuning, objective: int = 0, ax: Axes | None = None) -> Axes:
-    """An objective of every trial, the best so far, and what the winner is worth when judged."""
+    """An objective of every trial, the best so far, and what the winner is worth when judged.
+
+    Values that are far worse than the best stand as arrows at the edge of the panel.
+    """
     measure = found.goal.objectives[objective]
     times, tried = scale(measure), in_rounds(found.tried)
     with styled():
-        axes = axes_or_new(ax, 8.6, 4.3)
-        handles = _dots(axes, found, tried, objective)
+        axes = axes_or_new(ax, 8.8, 4.3)
         best = times * running_best(tried, objective, measure.sign)
-        handles += _best_line(axes, best)
-        handles += _judged_band(axes, found, objective)
         values = [times * t.score.values[objective] for t in tried if t.score.values is not None]
-        log_where_wide(axes, values)
+        far = _far(best, measure.sign)
+        handles = _dots(axes, found, tried, objective, far)
+        handles += _best_line(axes, best, found)
+        handles += _judged_band(axes, found, objective)
+        shown = [v for v in values if not _beyond(v, far, measure.sign)]
+        log_where_wide(axes, shown)
         axes.set_xlim(0, len(tried) + 1)
         axes.set_xlabel("trial (policies take turns)")
-        axes.set_ylabel(axis_name(measure) + _log(axes))
-        axes.set_title(f"The search for {'most' if measure.sign < 0 else 'least'} {measure.title}")
+        axes.set_ylabel(axis_name(measure) + (" (log scale)" if axes.get_yscale() == "log" else ""))
+        axes.set_title(_title(measure))
+        unit = axis_name(measure).partition(", ")[2]
         axes.legend(
             handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), alignment="left",
-            title="best of each policy", handlelength=1.6,
+            title="best of each policy" + (f", {unit}" if unit else ""), handlelength=1.6,
             title_fontproperties={"size": 8.5, "weight": "bold"},
         )  # fmt: skip
         return axes
 
 
-def _log(axes: Axes) -> str:
-    return " (log scale)" if axes.get_yscale() == "log" else ""
+def _title(measure: Measure) -> str:
+    if measure.name == "capacity":
+        return f"The search for the {measure.title}"
+    return f"The search for the {'most' if measure.sign < 0 else 'least'} {measure.title}"
 
 
-def _dots(axes: Axes, found: Tuning, tried: Sequence[Tried], objective: int) -> list[Any]:
+def _far(best: np.ndarray, sign: float) -> float:
+    """The value from which on trials stand at the edge; infinite where nothing is feasible."""
+    known = best[np.isfinite(best)]
+    if not len(known) or known[-1] <= 0.0:
+        return sign * math.inf
+    return float(known[-1] * FAR**sign)
+
+
+def _beyond(value: float, far: float, sign: float) -> bool:
+    return sign * value > sign * far
+
+
+def _dots(
+    axes: Axes, found: Tuning, tried: Sequence[Tried], objective: int, far: float
+) -> list[Any]:
     """Feasible, infeasible and unstable trials, policy by policy; legend entries, best first."""
-    from matplotlib.lines import Line2D
-
     measure = found.goal.objectives[objective]
-    times, entries = scale(measure), []
+    times, sign, entries = scale(measure), measure.sign, []
     for name, look in palette(found).items():
         own = [(k + 1, one.score) for k, one in enumerate(tried) if one.setting.name == name]
         if not own:
             continue
         colour, shape = look["color"], marker(look)
-        steady = [(x, s.values[objective], s.feasible) for x, s in own if s.values is not None]
-        good = [(x, times * y) for x, y, feasible in steady if feasible]
-        bad = [(x, times * y) for x, y, feasible in steady if not feasible]
-        lost = [x for x, s in own if s.values is None]
-        axes.plot(*_columns(bad), ls="", marker=shape, ms=3, mfc="none", mec=colour, mew=0.7,
-                  alpha=0.75)  # fmt: skip
-        axes.plot(*_columns(good), ls="", marker=shape, ms=4.4, color=colour, mew=0)
-        axes.plot(lost, [EDGE] * len(lost), ls="", marker="|", ms=6, mew=0.9, color=colour,
-                  transform=axes.get_xaxis_transform())  # fmt: skip
-        best = min((measure.sign * y for _, y in good), default=math.inf)
-        text = f"{measure.sign * best:.4g}" if good else "none feasible" if steady else "unstable"
-        dot = Line2D([], [], ls="", marker=shape, color=colour, ms=4.8, label=f"{name}   {text}")
-        entries.append((best, dot))
+        steady = [(x, times * s.values[objective], s.feasible) for x, s in own if s.values]
+        near = [each for each in steady if not _beyond(each[1], far, sign)]
+        good = [(x, y) for x, y, feasible in near if feasible]
+        bad = [(x, y) for x, y, feasible in near if not feasible]
+        _plot(axes, bad, shape, colour, hollow=True)
+        _plot(axes, good, shape, colour)
+        _edge(axes, [x for x, _, _ in steady if (x not in {a for a, _, _ in near})],
+              "^" if sign > 0 else "v", colour, 0.955 if sign > 0 else 0.02)  # fmt: skip
+        _edge(axes, [x for x, s in own if s.values is None], "|", colour, EDGE)
+        best = min((sign * y for _, y in good), default=math.inf)
+        text = f"{sign * best:.4g}" if good else "none feasible" if steady else "none"
+        shape = shape if steady else "|"
+        entries.append((best, _key(f"{name}   {text}", shape, colour, hollow=not good)))
     entries.sort(key=lambda entry: entry[0])
-    handles = [dot for _, dot in entries]
+    return [dot for _, dot in entries] + _marks_of(found, tried, axes)
+
+
+def _plot(
+    axes: Axes, points: Sequence[tuple[float, float]], shape: str, colour: str, *,
+    hollow: bool = False,
+) -> None:  # fmt: skip
+    """Feasible trials are full dots, others small and hollow."""
+    x, y = _columns(points)
+    if hollow:
+        axes.plot(x, y, ls="", marker=shape, ms=3, mfc="none", mec=colour, mew=0.7, alpha=0.75)
+    else:
+        axes.plot(x, y, ls="", marker=shape, ms=4.4, color=colour, mew=0)
+
+
+def _edge(axes: Axes, x: Sequence[float], shape: str, colour: str, height: float) -> None:
+    """Marks at a fixed height of the panel."""
+    axes.plot(x, [height] * len(x), ls="", marker=shape, ms=6 if shape == "|" else 3.6, mew=0.9,
+              color=colour, mfc="none", transform=axes.get_xaxis_transform())  # fmt: skip
+
+
+def _key(label: str, shape: str, colour: str, *, hollow: bool = False) -> Any:
+    """An entry of a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], ls="", marker=shape, color=colour, ms=6 if shape == "|" else 4.6,
+                  mfc="none" if hollow else colour, mew=0.9, label=label)  # fmt: skip
+
+
+def _marks_of(found: Tuning, tried: Sequence[Tried], axes: Axes) -> list[Any]:
+    """Entries for the marks that are not full dots, as far as there are any."""
+    handles = []
     scores = [one.score for one in tried]
     if any(s.values is not None and not s.feasible for s in scores):
-        handles.append(Line2D([], [], ls="", marker="o", ms=3.2, mfc="none", mec=INK, mew=0.8,
-                              label="breaks a constraint"))  # fmt: skip
+        handles.append(_key("breaks a constraint", "o", INK, hollow=True))
+    drawn = {str(line.get_marker()) for line in axes.get_lines() if np.size(line.get_xdata())}
+    handles += [_key("beyond the panel", s, INK, hollow=True) for s in ("^", "v") if s in drawn]
     if any(s.values is None for s in scores):
         reason = "meets the SLO at no rate" if found.goal.finds_load else "cannot keep up"
-        handles.append(Line2D([], [], ls="", marker="|", ms=6, color=INK, label=reason))
+        handles.append(_key(reason, "|", INK))
     return handles
 
 
@@ -124,12 +177,13 @@ def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _best_line(axes: Axes, best: np.ndarray) -> list[Any]:
-    """The best feasible value so far, as steps."""
+def _best_line(axes: Axes, best: np.ndarray, found: Tuning) -> list[Any]:
+    """The best feasible value so far, as steps; of a rate it is the lower end, as in the search."""
     known = best[np.isfinite(best)]
     if not len(known):
         return []
-    label = f"best so far, in the end {known[-1]:.4g}"
+    what = "surest rate so far" if found.goal.finds_load else "best so far"
+    label = f"{what}, in the end {known[-1]:.4g}"
     places = np.arange(1, len(best) + 1)
     return list(axes.step(places, best, where="post", color=INK, lw=1.1, label=label))
 
@@ -152,74 +206,3 @@ def _judged_band(axes: Axes, found: Tuning, objective: int) -> list[Any]:
             label=f"winner, judged {worded(measure, worth)}",
         )
     ]  # fmt: skip
-
-
-def regret(found: Tuning, ax: Axes | None = None) -> Axes:
-    """How much worse than the best at each load: the winner, baselines and the best per load.
-
-    Raises:
-        ValueError: the tuning is for one load.
-    """
-    if not has_regret(found):
-        raise ValueError("regret is over several loads: give tune.loads = [0.3, 0.5, 0.7]")
-    with styled():
-        axes = axes_or_new(ax, 8.6, 4.3)
-        look = look_of(found)
-        drawn = [
-            one
-            for one in in_order(found)
-            if one is found.winner or one.role == "baseline" or is_best_at(one)
-        ]
-        drawn.sort(key=lambda one: max(found.regret[one.name]))
-        for one in drawn:
-            _regret_line(axes, found, one, look[one.name]["color"])
-        axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
-        axes.set_yticks([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])
-        axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-        axes.yaxis.set_minor_locator(_none())
-        worst = max(
-            (100 * r for one in drawn for r in found.regret[one.name] if math.isfinite(r)),
-            default=1.0,
-        )
-        axes.set_ylim(-0.15, max(1.6 * worst, 2.0))
-        axes.set_xlabel("load (share of the largest possible rate)")
-        measure = found.goal.objectives[0]
-        axes.set_ylabel(f"{measure.title} worse than the best at that load, %")
-        axes.set_title("Regret over the loads")
-        legend_right(axes, "largest regret")
-        return axes
-
-
-def has_regret(found: Tuning) -> bool:
-    """Whether there is regret to draw."""
-    return bool(found.judged) and len(found.judged[0].loads) > 1 and bool(found.regret)
-
-
-def _none() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
-
-
-def _regret_line(axes: Axes, found: Tuning, one: Any, colour: str) -> None:
-    """One setting: a gap where it is unstable, with a tick at the upper edge."""
-    each = found.regret[one.name]
-    loads = [load if load is not None else math.nan for load in one.loads]
-    y = [100 * r if math.isfinite(r) else math.nan for r in each]
-    worst = max(each)
-    text = "unstable" if math.isinf(worst) else f"{100 * worst:.2g} %"
-    winner, single = one is found.winner, is_best_at(one)
-    style: dict[str, Any] = {"lw": 1.3, "ls": "-", "marker": "o", "ms": 3.2}
-    if winner:
-        style = {"lw": 2.6, "ls": "-", "marker": "o", "ms": 6.0, "zorder": 4}
-    elif single:
-        style = {"lw": 1.1, "ls": (0, (4, 2)), "marker": "o", "ms": 3.2}
-    name = f"{one.name} (winner)" if winner else one.name
-    axes.plot(loads, y, color=colour, label=f"{name}   {text}", **style)
-    lost = [x for x, r in zip(loads, each, strict=True) if math.isinf(r)]
-    axes.plot(lost, [EDGE] * len(lost), ls="", marker="x", ms=5, color=colour,
-              transform=axes.get_xaxis_transform())  # fmt: skip
-    if single:
-        home = float(one.name.removeprefix("best_at_").partition("_")[0])
-        at = [(x, v) for x, v in zip(loads, y, strict=True) if math.isclose(x, home)]
-        axes.plot(*_columns(at), ls="", marker="*", ms=10, color=colour, mec="white", zorder=5)

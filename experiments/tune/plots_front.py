@@ -56,7 +56,12 @@ def fronts(found: Tuning) -> list[Axes]:
         for spare in panels[len(pairs) :]:
             spare.remove()
         panels[0].set_title("What the objectives cost each other")
-        legend_right(panels[min(columns, len(pairs)) - 1], "judged on fresh runs")
+        right = panels[min(columns, len(pairs)) - 1]
+        right.legend(
+            handles=panels[0].get_legend_handles_labels()[0], loc="upper left",
+            bbox_to_anchor=(1.01, 1.0), title="judged on fresh runs", alignment="left",
+            title_fontproperties={"size": 8.5, "weight": "bold"},
+        )  # fmt: skip
         return panels[: len(pairs)]
 
 
@@ -78,7 +83,7 @@ def _panel(axes: Axes, found: Tuning, first: int, second: int) -> None:
         if one.score.feasible and one.score.values is not None
     ]
     axes.plot([x for x, _ in tried], [y for _, y in tried], ls="", marker="o", ms=3.4,
-              color="#b4b9c1", mew=0, zorder=1, label=f"feasible trials ({len(tried)})")  # fmt: skip
+              color="#b4b9c1", mew=0, zorder=1, label=f"{len(tried)} feasible trials")  # fmt: skip
     shown = [one for one in in_order(found) if _has_both(one, first, second)]
     ranked = sorted(shown, key=lambda one: pair[0].sign * (one.worth[first].value or 0.0))
     look, on_front = look_of(found), {one.name for one in found.front}
@@ -126,7 +131,7 @@ def _mark(
     label = one.name + (f" ({', '.join(notes)})" if notes else "")
     axes.errorbar(
         x.value, y.value, **ends, color=colour, marker=shape, ms=size, ls="", elinewidth=1.0,
-        mec="white" if one.feasible else colour, mfc=colour if one.feasible else "none",
+        mec="white" if one.feasible else colour, mfc=colour if one.feasible else "white",
         mew=0.6 if one.feasible else 1.0, label=label, zorder=5 if winner else 4,
         ecolor=colour if one.feasible else FAINT,
     )  # fmt: skip

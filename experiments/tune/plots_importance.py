@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .goal import Measure
     from .result import Tuning
 
+WIDEST = 1.05
+"""A mark further right is an arrow there."""
+
 
 def importance(found: Tuning, objective: int = 0) -> list[Axes]:
     """Which number of each policy matters, one panel a policy, the best policy first.
@@ -39,7 +42,7 @@ def importance(found: Tuning, objective: int = 0) -> list[Axes]:
         measure = found.goal.objectives[objective]
         for axes, one in zip(panels, known, strict=True):
             _bars(axes, one, look[one.policy]["color"], measure)
-        panels[-1].set_xlim(0, 1.08)
+        panels[-1].set_xlim(0, WIDEST + 0.03)
         panels[-1].set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100"])
         panels[-1].set_xlabel(
             "share of what separates the best settings from the others, %\n"
@@ -56,11 +59,14 @@ def _bars(axes: Axes, one: Importance, colour: str, measure: Measure) -> None:
     """One policy: a bar a number, pale where chance explains it."""
     times = scale(measure)
     unit = "%" if times != 1.0 else measure.word.unit
-    keys = list(reversed(one.shares))
+    keys = list(one.shares)[::-1]
     for place, key in enumerate(keys):
         share, chance = one.shares[key], one.chance[key]
         axes.barh(place, share, height=0.62, color=colour, lw=0, alpha=1 if share > chance else 0.3)
-        axes.plot([chance] * 2, [place - 0.36, place + 0.36], color=INK, lw=1.3)
+        if chance > WIDEST:
+            axes.plot([WIDEST], [place], ls="", marker=">", ms=5, color=INK)
+        else:
+            axes.plot([chance] * 2, [place - 0.36, place + 0.36], color=INK, lw=1.3)
     axes.set_yticks(range(len(keys)), [_worded(key) for key in keys])
     axes.set_ylim(-0.6, len(keys) - 0.4)
     axes.grid(visible=False, axis="y")

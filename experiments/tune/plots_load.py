@@ -9,7 +9,7 @@ from experiments.plots import axes_or_new
 from experiments.plots_sweep import latency_against
 from experiments.style import INK, looks, styled
 
-from .looks import look_of
+from .looks import EDGE, look_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +46,7 @@ def load(found: Tuning, measure: str | None = None, ax: Axes | None = None) -> A
         # A curve that was made for other settings than the judged ones has colours of its own.
         look = {name: colours.get(name, one) for name, one in looks(curve.policies).items()}
         latency_against(curve, None, chosen, axes, f"{chosen} latency against load", look)
+        _thicken(axes, found)
         _mark_limits(axes, found, look)
         _mark_own(axes, found)
         _legend(axes, found, curve, chosen)
@@ -66,14 +67,21 @@ def measure_of(found: Tuning, curve: Sweep) -> str:
     return known[0] if known else "mean"
 
 
+def _thicken(axes: Axes, found: Tuning) -> None:
+    """The winner's line is the thick one, also where a baseline has its colour."""
+    for line in axes.get_lines():
+        if found.winner is not None and line.get_label() == found.winner.name:
+            line.set(linewidth=3.0, markersize=6.5, zorder=4)
+
+
 def _mark_limits(axes: Axes, found: Tuning, look: dict[str, dict[str, object]]) -> None:
     """A triangle at the upper edge of the panel where a setting stops keeping up."""
     low, high = axes.get_xlim()
-    axes.set_xlim(low, max(high, 1.0))
+    axes.set_xlim(low, max(high, 1.02))
     for one in found.judged:
         if one.name in look and one.unstable_above is not None:
             axes.plot(
-                [one.unstable_above], [0.985], ls="", marker="v", ms=6.5, mec="white", mew=0.5,
+                [one.unstable_above], [EDGE], ls="", marker="v", ms=6.5, mec="white", mew=0.5,
                 color=str(look[one.name]["color"]), transform=axes.get_xaxis_transform(), zorder=6,
             )  # fmt: skip
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SIZE, WAIT = "max_batch_size", "max_wait_ms"
 """The keys of the two axes of the surface."""
 
-COLOURS = "viridis_r"
-"""Dark is good; its lightness alone tells values apart, also for readers who confuse colours."""
+COLOURS, LIGHTEST = "viridis", 0.9
+"""Dark is good; lightness alone tells values apart, also for readers who confuse colours."""
 
 FEWEST_FOR_LINES = 24
 """Settings from which on lines of equal objective are drawn."""
@@ -109,14 +109,14 @@ def _zero_at(waits: Sequence[float]) -> float:
 def _marks(axes: Axes, points: tuple[Any, Any, Any], good: Any, measure: Measure) -> None:
     """Settings that keep up, the best on top, coloured by the objective."""
     x, y, z = points
-    norm = _norm(z, z[good] if good.any() else z)
+    norm, shades = _norm(z, z[good] if good.any() else z), _map(measure.sign)
     for which, shape, size, label in (
         (~good, "s", 17, "breaks a constraint"),
         (good, "o", 42, "feasible"),
     ):
         if not which.any():
             continue
-        colours = _colours(z[which], norm)
+        colours = shades(norm(z[which]))
         face = colours if shape == "o" else "none"
         edge = "white" if shape == "o" else colours
         axes.scatter(x[which], y[which], marker=shape, s=size, c=face, edgecolors=edge,
@@ -124,10 +124,10 @@ def _marks(axes: Axes, points: tuple[Any, Any, Any], good: Any, measure: Measure
     from matplotlib.cm import ScalarMappable
 
     bar = axes.figure.colorbar(
-        ScalarMappable(norm, COLOURS), ax=axes, pad=0.02, extend=_extend(z, norm)
+        ScalarMappable(norm, shades), ax=axes, pad=0.02, extend=_extend(z, norm)
     )
     bar.set_label(axis_name(measure) + (" (log scale)" if _is_log(norm) else ""), fontsize=9)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     if _is_log(norm):
         plain_ticks(bar.ax, "y")
 
@@ -150,10 +150,13 @@ def _is_log(norm: Normalize) -> bool:
     return isinstance(norm, LogNorm)
 
 
-def _colours(values: Any, norm: Normalize) -> Any:
+def _map(sign: float) -> Any:
+    """From dark to light as values get worse."""
     import matplotlib as mpl
+    from matplotlib.colors import ListedColormap
 
-    return mpl.colormaps[COLOURS](norm(values))
+    shades = mpl.colormaps[COLOURS](np.linspace(0.0, LIGHTEST, 256))
+    return ListedColormap(shades if sign > 0 else shades[::-1])
 
 
 def _extend(values: Any, norm: Normalize) -> Any:

@@ -62,7 +62,7 @@ class TuningPlots:
 
     def regret(self, ax: Axes | None = None) -> Axes:
         """How much worse than the best at each of several loads."""
-        from .plots import regret
+        from .plots_regret import regret
 
         return regret(self.tuning, ax)
 
