@@ -20,7 +20,6 @@ instance is busy, so that the windows of this package are its own (``GetDynamicB
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from policies.contract import NEVER
@@ -33,6 +32,7 @@ from .rounding import in_ms, in_whole
 from .setting import Setting
 from .terms import Concession, refuse, unique
 from .triton_read import read, recognises
+from .triton_router import router
 from .windows import reason_of
 
 __all__ = ["export", "read", "recognises"]
@@ -41,22 +41,6 @@ STACK = "triton"
 CONFIG = "config.pbtxt"
 RESOURCE = "batchwright_server"
 """What an instance holds while it runs, where several models share a server."""
-
-ROUTER = '''"""Sends a request to the model for its length, as router.json says."""
-
-import json
-from pathlib import Path
-
-ROUTES = json.loads(Path(__file__).with_name("router.json").read_text())["models"]
-
-
-def model_of(length):
-    """The name of the model for a request of this length."""
-    for route in ROUTES:
-        if route["up_to"] is None or length <= route["up_to"]:
-            return route["model"]
-    raise ValueError(f"no model takes the length {length}")
-'''
 
 
 def export(setting: Setting, *, nearest: bool) -> Exported:
@@ -286,15 +270,3 @@ def _instance_notes(setting: Setting, plan: Plan) -> Iterable[str]:
             "start tritonserver with --rate-limit=execution_count "
             f"--rate-limit-resource={RESOURCE}:{units}, or the models run at the same time"
         )
-
-
-def router(setting: Setting, plan: Plan) -> dict[str, str]:
-    """The rule of the router, and a function that follows it."""
-    rule = {
-        "length_unit": setting.length_unit,
-        "models": [
-            {"up_to": route.lane.high, "model": route.model} for route in routes(setting, plan)
-        ],
-        "about": list(setting.lines()),
-    }
-    return {"router.json": json.dumps(rule, indent=2) + "\n", "router.py": ROUTER}
