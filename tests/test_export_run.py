@@ -138,6 +138,19 @@ def test_the_winner_of_a_tuning_goes_before_the_best_with_its_servers(folder):
     found = setting_of_run(folder)
     assert (found.name, found.servers, found.policy.max_batch_size) == ("waits", 3, 16)
     assert found.evidence.loads == (0.4, 0.6)
+    assert found.evidence.remarks == ("The predicted figures are those of the first load, 0.4",)
+    assert setting_of_run(folder, "bucketed").servers == 2
+
+
+def test_every_judged_setting_of_a_tuning_has_its_own_servers(folder):
+    def tuned(found):
+        found["winner"], found["winner_servers"] = "waits", 3
+        found["judged"] = [{"name": "waits", "servers": 3}, {"name": "bucketed", "servers": 1}]
+
+    change(folder, "result.json", tuned)
+    assert setting_of_run(folder).servers == 3
+    assert setting_of_run(folder, "bucketed").servers == 1
+    assert setting_of_run(folder, "greedy").servers == 2
 
 
 def test_an_unstable_policy_says_so_in_its_evidence(folder):

@@ -39,11 +39,16 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
     name = chosen(result, folder, policy)
     scenario = scenario_of_run(folder)
     table = exact(result["policies"][name]["parameters"])
-    servers = int(result.get("winner_servers") or scenario.servers)
+    servers = _servers(result, name, scenario)
     parameters = {key: value for key, value in table.items() if key != "kind"}
     limit = scenario.spec.service.capacity
     timeout_ns, impatience = _timeout(scenario)
-    remarks = (*impatience, *_lengths_remark(scenario), *_stability(result["policies"][name]))
+    remarks = (
+        *impatience,
+        *_lengths_remark(scenario),
+        *_stability(result["policies"][name]),
+        *_first_load(result),
+    )
     return Setting(
         name=name,
         model=model or folder_name(scenario.name),
@@ -91,6 +96,24 @@ def chosen(result: Mapping[str, Any], folder: Path, policy: str | None) -> str:
             f"choose one with --policy: {', '.join(known)}"
         )
     return str(found)
+
+
+def _servers(result: Mapping[str, Any], name: str, scenario: Scenario) -> int:
+    """How many servers a policy had: a tuning may choose them too."""
+    for judged in result.get("judged") or ():
+        if judged.get("name") == name:
+            return int(judged["servers"])
+    if name == result.get("winner"):
+        return int(result.get("winner_servers") or scenario.servers)
+    return scenario.servers
+
+
+def _first_load(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which load the figures are of, where there are several."""
+    loads = result.get("loads") or ()
+    if len(loads) < 2:
+        return ()
+    return (f"The predicted figures are those of the first load, {float(loads[0]['load']):.4g}",)
 
 
 def _bound(
