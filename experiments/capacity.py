@@ -61,7 +61,7 @@ def capacity(
     field_ = entrants(loaded, policies, baselines=True)
     tell("drawing the workload", 0, len(field_))
     draws = draw_all(loaded)
-    targets = checked_targets(draws, loaded.tiers)
+    targets = checked_targets(draws, loaded.tiers, f"{loaded.path.name}: ")
     contest = Contest(loaded, draws, driver("kernel"))
     crowd = None if rate_per_s is None else contest.crowd(rate_per_s, max_servers)
 

@@ -157,22 +157,29 @@ def as_draws(draw: Draw | Sequence[Draw]) -> Sequence[Draw]:
     return draw  # type: ignore[return-value]
 
 
-def checked_targets(draws: Sequence[Draw], tiers: Sequence[Tier]) -> tuple[Target, ...]:
+def checked_targets(
+    draws: Sequence[Draw], tiers: Sequence[Tier], place: str = ""
+) -> tuple[Target, ...]:
     """The SLOs to meet.
+
+    Args:
+        draws: workload and service of each replication.
+        tiers: in the order of the workload's.
+        place: where the tiers are from, for the sentence that refuses them.
 
     Raises:
         ScenarioError: a closed loop, or no tier has an SLO.
     """
     if draws[0][0].closed is not None:
         raise ScenarioError(
-            "capacity is the largest arrival rate, and a closed loop has none: its clients wait "
-            'for answers; give open arrivals, such as { process = "poisson", load = 0.6 }'
+            f"{place}workload.arrivals is a closed loop, which has no arrival rate that could be "
+            'largest; give open arrivals, such as { process = "poisson", load = 0.6 }'
         )
     targets = targets_of(tiers, draws[0][0])
     if not targets:
         raise ScenarioError(
-            "no tier has an SLO, and capacity is the largest rate that meets the SLOs; give one, "
-            "as in [[workload.tiers]] slo = { percentile = 99, ms = 50.0 }"
+            f"{place}workload.tiers has no SLO, and capacity is the largest rate that meets the "
+            "SLOs; give a tier one, such as slo = { percentile = 99, ms = 50.0 }"
         )
     return targets
 

@@ -192,11 +192,11 @@ def interval(limit: Limit) -> str:
     return f"{per_second(limit.low)} to {per_second(limit.high)}"
 
 
-def limit_text(limit: Limit) -> str:
-    """What ends a policy's rates."""
+def limit_text(found: Capacities, limit: Limit) -> str:
+    """What ends a policy's rates: the tier whose SLO it is, where there are several."""
     if limit.bound == "slo":
-        return f"SLO of {limit.tier}"
-    return {"stability": "stability", "nothing": "no rate meets it"}.get(limit.bound, "too short")
+        return "SLO" if len(found.targets) == 1 else str(limit.tier)
+    return {"stability": "stability", "nothing": "no rate"}.get(limit.bound, "too short")
 
 
 def cells(found: Capacities, one: Capacity) -> list[str]:
@@ -206,7 +206,7 @@ def cells(found: Capacities, one: Capacity) -> list[str]:
     met = limit.value is not None
     if not met:
         rate = f"needs {limit.needs:,}" if limit.needs else "none"
-        return [one.policy, rate, "", "", "", "", limit_text(limit)]
+        return [one.policy, rate, "", "", "", "", limit_text(found, limit)]
     tail = "-" if limit.tail_ms is None else f"{limit.tail_ms:.4g}"
     return [
         one.policy,
@@ -215,5 +215,5 @@ def cells(found: Capacities, one: Capacity) -> list[str]:
         hundred(found.share(one)),
         tail,
         hundred(busy),
-        limit_text(limit),
+        limit_text(found, limit),
     ]

@@ -62,11 +62,10 @@ def print_capacities(screen: Console, found: Capacities) -> None:
 def rate_table(found: Capacities) -> Table:
     """One row a policy; the best is bold and starred, ties are marked."""
     late = any(begin(one) for one in found.capacities)
-    tail = "p there\nms"
-    if len({one.percentile for one in found.targets}) == 1:
-        tail = f"p{found.targets[0].percentile:g} there\nms"
+    percentiles = {one.percentile for one in found.targets}
+    tail = f"p{found.targets[0].percentile:g}" if len(percentiles) == 1 else "tail"
     heads = [
-        "policy", "capacity\nper s", "interval\n95 %", "of possible\n%", tail, "busy there\n%",
+        "policy", "capacity\nper s", "interval\n95 %", "possible\n%", f"{tail}\nms", "busy\n%",
         "limit", "unstable\nabove",
     ]  # fmt: skip
     drawn = table(*heads, *(["met\nfrom"] if late else []))
@@ -80,7 +79,7 @@ def rate_table(found: Capacities) -> Table:
             name + mark, *row, per_second(one.limit.saturation_per_s), *start,
             style=style if one.value is not None else "red",
         )  # fmt: skip
-    drawn.title = f"largest rate with {objective(found)}"
+    drawn.title = f"largest rate with {objective(found)}, and what it is like there"
     return drawn
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,8 +22,6 @@ from .terminal import difference_table, legend, lost_table, result_table, sweep_
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from .capacities import Capacities
 
 
 class Written(Protocol):
@@ -225,7 +223,19 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
         screen.print(f"\n{result.verdict}")
 
 
-def heading(result: Result | Sweep | Capacities) -> str:
+class Headed(Protocol):
+    """What says in one line what was run."""
+
+    @property
+    def scenario(self) -> Mapping[str, Any]:
+        """Of :func:`experiments.contest.about`."""
+
+    @property
+    def engine(self) -> str:
+        """``kernel`` or ``simpy``."""
+
+
+def heading(result: Headed) -> str:
     """One line on what was run."""
     about = result.scenario
     rate, load = about.get("offered_rate_per_s"), about.get("load")

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-MOST_RUNS = 40
-"""Halving alone closes any bracket of rates within so many runs."""
+MOST_RUNS = 60
+"""Far more than any bracket of rates takes."""
 
 EDGE = 0.45
 """Steps from an end of the bracket are at least this part of the tolerance, so that two runs on
 both sides of a good guess close it."""
+
+GROWTH = 4.0
+"""That part grows by so much while the same end moves again and again."""
 
 
 class Crossing(NamedTuple):
@@ -31,7 +34,7 @@ def crossing(
     """Narrow a bracket until its ends differ by a share of at most ``tolerance``.
 
     Regula falsi with Illinois' halving of the end that stays (Dowell and Jarratt, BIT 11, 1971),
-    kept away from the ends; where it makes no headway the bracket is halved.
+    kept away from the ends, and the further the longer one of them stays.
 
     Args:
         excess: at most 0 where a rate meets the target, positive where it does not.
@@ -40,20 +43,20 @@ def crossing(
         tolerance: largest relative distance of the ends.
     """
     low, high = excess(meets), excess(misses)
-    moved = 0
-    for turn in range(MOST_RUNS):
-        width = abs(misses - meets)
-        if width <= tolerance * max(meets, misses):
+    moved = 0  # how often the same end moved in a row: positive for the one that misses
+    for _ in range(MOST_RUNS):
+        width, scale = abs(misses - meets), max(meets, misses)
+        if width <= tolerance * scale:
             break
-        least = min(EDGE * tolerance * max(meets, misses), 0.5 * width)
-        share = 0.5 if turn % 4 == 3 or high <= low else -low / (high - low)
+        least = min(EDGE * tolerance * scale * GROWTH ** max(0, abs(moved) - 1), 0.5 * width)
+        share = -low / (high - low) if high > low else 0.5
         share = min(max(share, least / width), 1.0 - least / width)
         rate = meets + share * (misses - meets)
         found = excess(rate)
         if found <= 0.0:
             meets, low = rate, found
-            high, moved = (high / 2.0 if moved < 0 else high), -1
+            high, moved = (high / 2.0, moved - 1) if moved < 0 else (high, -1)
         else:
             misses, high = rate, found
-            low, moved = (low / 2.0 if moved > 0 else low), 1
+            low, moved = (low / 2.0, moved + 1) if moved > 0 else (low, 1)
     return Crossing(meets, misses)

@@ -37,6 +37,12 @@ from sim.workload import Workload
 FEWEST = 0.05
 """Shares below this part of what is allowed count as equal in a search: they are far from it."""
 
+SPARE = 1.02
+"""A tier's share of the requests is drawn: a run that is asked for has so many more than needed."""
+
+ROUND = 1_000
+"""A run is asked for in thousands of requests."""
+
 
 class Target(NamedTuple):
     """The SLO of a tier."""
@@ -178,5 +184,6 @@ def _needs(workloads: Sequence[Workload], target: Target) -> int | None:
     needs = percentile_needs(target.percentile / 100.0, len(counts))
     if is_long_enough(np.array(counts), needs):
         return None
-    fewest = math.ceil(needs * total / max(sum(counts), 1))
-    return fewest if fewest > total else 2 * total  # enough, but unevenly spread
+    fewest = SPARE * needs * total / max(sum(counts), 1)
+    fewest = fewest if fewest > total else 2 * total  # enough, but unevenly spread
+    return math.ceil(fewest / ROUND) * ROUND

@@ -49,7 +49,7 @@ def rates(found: Capacities, ax: Axes | None = None, title: str = "") -> Axes:
             )  # fmt: skip
         axes.set_yticks(np.arange(len(ranked)), [one.policy for one in ranked])
         axes.set_xlim(0, 1.02 * widest)
-        axes.set_ylim(-0.6, len(ranked) - 0.4)
+        axes.set_ylim(-0.6, len(ranked) - 0.2)  # room for a word above the bars
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
