@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 BEHIND_USER = re.compile(r"(://[^/?#:@]*:).*@")
-"""Up to the last ``@``, so that a password with signs that should have been escaped stays hidden."""
+"""Up to the last ``@``: signs in a password that should have been escaped stay hidden too."""
 
 IN_QUERY = re.compile(r"([?&](?:\w*password|passwd|pwd)=)[^&\s]*", re.IGNORECASE)
 

@@ -22,9 +22,9 @@ from .parallel import Progress
 from .rerun import read_manifest, run_name, scenario_of_run
 from .runs import MANIFEST, RunError, create_run, folder_name, now, write_atomic, write_manifest
 from .sentences import shown
+from .tune.database import sqlite_url
 from .tune.result import Tuning
 from .tune.shown import judged_table, loads_table, settings_table
-from .tune.store import sqlite_url
 from .tune.tuning import check_tuning, tune
 
 if TYPE_CHECKING:

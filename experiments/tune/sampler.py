@@ -2,7 +2,8 @@
 
 1. A small space is gone through whole, place by place.
 2. A large one starts with a scrambled Sobol sequence; after that Optuna's TPE samples each axis by
-   itself (``multivariate=False``: the multivariate form settles too early on one corner).
+   itself (``multivariate=False``: the multivariate form settles too early on one corner).  Trials
+   that are running count as bad (``constant_liar``), so that those of a round differ.
 3. What the sampler draws depends on the seed, the place of the trial and the trials told before
    it, and on nothing else: a search that was cut off goes on as if nothing had happened.
 """
@@ -18,10 +19,11 @@ import numpy as np
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from policies.contract import FloatArray
+from policies.space import Number
 from sim.streams import stream
 
 from .contestants import Contestant
@@ -39,9 +41,7 @@ class PlacedSampler(BaseSampler):
         self.order = order
         self.start = start
         self.place = 0
-        """Of the trial that is asked next."""
-        self.known: Mapping[str, Any] = {}
-        """Its parameters, where it was asked before."""
+        """Of the trial that is drawn."""
         self._tpe: TPESampler | None = None
 
     @property
@@ -57,9 +57,18 @@ class PlacedSampler(BaseSampler):
             for axis in self.contestant.axes
         }
 
-    def at(self, place: int, known: Mapping[str, Any] | None = None) -> None:
-        """The next trial is the one at ``place``."""
-        self.place, self.known, self._tpe = place, known or {}, None
+    def draw(self, study: Study, place: int) -> dict[str, Any]:
+        """Parameters of the trial at a place, from what was told so far."""
+        self.place, self._tpe = place, None
+        blank = create_trial(state=TrialState.RUNNING)
+        return {
+            name: self.sample_independent(study, blank, name, distribution)
+            for name, distribution in self.distributions.items()
+        }
+
+    def chosen(self, params: Mapping[str, Any]) -> dict[str, Number]:
+        """The values of the axes that parameters stand for."""
+        return self.contestant.chosen({name: int(place) - 1 for name, place in params.items()})
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -81,8 +90,6 @@ class PlacedSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """The place on one axis, from 1."""
-        if param_name in self.known:
-            return self.known[param_name]
         axis = [one.name for one in self.contestant.axes].index(param_name)
         if self.exhaustive:
             sizes = tuple(len(one.values) for one in self.contestant.axes)
@@ -108,5 +115,7 @@ class PlacedSampler(BaseSampler):
             seed = int(stream(self.seed, "tuner", self.order, self.place + 1).integers(2**31))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # options that Optuna calls experimental
-                self._tpe = TPESampler(multivariate=False, n_startup_trials=0, seed=seed)
+                self._tpe = TPESampler(
+                    multivariate=False, constant_liar=True, n_startup_trials=0, seed=seed
+                )
         return self._tpe

@@ -1,10 +1,12 @@
 """The search: every contestant is tried evenly, then the better half of them where they look good.
 
 1. A contestant with few settings is gone through whole.  The others begin with a Sobol sequence.
-2. What is left of the budget goes, batch by batch, to the better half of the contestants; with
+2. What is left of the budget goes, round by round, to the better half of the contestants; with
    several objectives, to all.
-3. Every batch is asked, run in threads, and told in order, so that the same seed finds the same
+3. Every round is asked, run in threads, and told in order, so that the same seed finds the same
    settings however often the search is cut off.
+4. Machines that share a study end together: who finds nothing more to ask waits for what the
+   others run, and runs it again if they are not heard of any more.
 """
 
 from __future__ import annotations
@@ -12,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial
 
 from experiments.parallel import Progress, in_threads
 from experiments.plain import plain
@@ -25,13 +26,15 @@ from experiments.scenario import Scenario
 from experiments.tables import content
 
 from .contestants import Contestant, Setting
+from .database import Database
 from .goal import Goal
+from .rounds import BATCH, Rounds
 from .sampler import START, PlacedSampler
 from .scores import Score, Scorer
-from .store import SCORE, SETTING, Direction, Shelf
+from .store import PLACE, SCORE, SETTING, Direction, Job, Shelf
 
-BATCH = 8
-"""Trials of one contestant that are asked together."""
+LOOK_AGAIN_S = 1.0
+"""How often a machine that has nothing to do looks whether the others have ended."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ class Search:
     goal: Goal
     scorer: Scorer
     contestants: tuple[Contestant, ...]
-    storage: BaseStorage
+    database: Database
     name: str
-    shared: bool
     progress: Progress
     shelves: list[Shelf] = field(init=False)
+    rounds: Rounds = field(init=False)
     _scores: dict[str, Score] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,16 +73,9 @@ class Search:
         for order, contestant in enumerate(self.contestants):
             first = contestant.points if contestant.points <= share else start
             sampler = PlacedSampler(contestant, self.scenario.seeds.tuner, order, first)
-            self.shelves.append(
-                Shelf.open(
-                    self.storage,
-                    f"{self.name}/{contestant.name}",
-                    sampler,
-                    directions,
-                    print_of,
-                    shared=self.shared,
-                )
-            )
+            name = f"{self.name}/{contestant.name}"
+            self.shelves.append(Shelf.open(self.database, name, sampler, directions, print_of))
+        self.rounds = Rounds(self.shelves, budget, self._better_half)
 
     @property
     def budget(self) -> int:
@@ -93,90 +89,71 @@ class Search:
 
     def go(self) -> list[Tried]:
         """Search until the budget is used up; gives everything that was tried."""
-        known = [shelf.retire() for shelf in self.shelves]
-        while jobs := self._next(known):
-            scores = in_threads(
-                lambda job: self._score(job.setting), jobs,
-                [job.setting.name for job in jobs], self._beating(jobs),
-            )  # fmt: skip
-            for job, score in zip(jobs, scores, strict=True):
-                setting = {"table": plain(job.setting.table), "servers": job.setting.servers}
-                job.shelf.tell(job.trial, score, setting)
-        return self.tried()
+        self.rounds.retire()
+        while True:
+            if jobs := self.rounds.next():
+                self._run(jobs)
+            elif self.database.shared and self.rounds.anybody_runs():
+                self.progress("waiting for other machines", self._done(), self.budget)
+                time.sleep(LOOK_AGAIN_S)
+            else:
+                return self.tried()
+            if self.database.shared:
+                self.rounds.retire()
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        """Run a round in threads and tell it in order; with Ctrl-C the rest is given back."""
+        told, names = 0, [job.setting.name for job in jobs]
+        try:
+            with self.database.beating([job.trial for job in jobs]):
+                scores = in_threads(self._score, jobs, names, self._watching(len(jobs)))
+                for job, score in zip(jobs, scores, strict=True):
+                    job.shelf.tell(job, score)
+                    told += 1
+        except KeyboardInterrupt:
+            for job in jobs[told:]:
+                job.shelf.give_back([job.trial])
+            raise
 
     def tried(self) -> list[Tried]:
         """Everything that was told, contestant by contestant."""
-        return [
-            found
-            for shelf in self.shelves
-            for trial in shelf.finished()
-            if (found := self._read(shelf, trial)) is not None
-        ]
+        return [self._read(shelf, trial) for shelf in self.shelves for trial in shelf.finished()]
 
-    def _read(self, shelf: Shelf, trial: FrozenTrial) -> Tried | None:
-        told = trial.user_attrs.get(SETTING)
-        if told is None or SCORE not in trial.user_attrs:
-            return None
-        setting = Setting(shelf.sampler.contestant.name, told["table"], told["servers"])
+    def _read(self, shelf: Shelf, trial: FrozenTrial) -> Tried:
+        kept = trial.user_attrs[SETTING]
+        setting = Setting(shelf.sampler.contestant.name, kept["table"], kept["servers"])
         score = Score.from_dict(trial.user_attrs[SCORE])
         self._scores.setdefault(setting.key, score)
-        return Tried(setting, score, trial.user_attrs["place"])
+        return Tried(setting, score, trial.user_attrs[PLACE])
 
-    def _next(self, known: Sequence[dict[int, dict[str, Any]]]) -> list[_Job]:
-        """Trials to run together: of those who have not begun to look, then of the better half."""
-        taken = [shelf.taken() for shelf in self.shelves]
-        left = self.budget - sum(map(len, taken))
-        begun = [
-            len(done) >= shelf.sampler.start
-            for done, shelf in zip(taken, self.shelves, strict=True)
-        ]
-        if all(begun):
-            turn = self._better_half()
-        else:
-            turn = [place for place, whole in enumerate(begun) if not whole]
-        jobs: list[_Job] = []
-        for order in turn:
-            shelf = self.shelves[order]
-            sampler = shelf.sampler
-            end = sampler.start if not begun[order] or sampler.exhaustive else math.inf
-            batch_end = (len(taken[order]) // BATCH + 1) * BATCH
-            place = 0
-            while left > 0 and len(taken[order]) < min(batch_end, end):
-                while place in taken[order]:
-                    place += 1
-                taken[order].add(place)
-                left -= 1
-                trial = shelf.ask(place, known[order].get(place))
-                jobs.append(_job(shelf, trial))
-        return jobs
+    def _done(self) -> int:
+        """Trials that were told."""
+        return sum(len(shelf.finished()) for shelf in self.shelves)
 
-    def _better_half(self) -> list[int]:
-        """Who gets the next batch: contestants whose best setting is among the better half."""
-        open_ones = [k for k, shelf in enumerate(self.shelves) if not shelf.sampler.exhaustive]
-        if len(self.goal.objectives) > 1 or len(open_ones) < 2:
-            return open_ones
+    def _better_half(self, orders: Sequence[int]) -> list[int]:
+        """Of some contestants those whose best setting is among the better half."""
+        if len(self.goal.objectives) > 1 or len(orders) < 2:
+            return list(orders)
         tried = self.tried()
-        best = {k: _best(tried, self.contestants[k].name, self.goal) for k in open_ones}
-        ranked = sorted(open_ones, key=lambda k: (best[k], k))
+        best = {k: _best(tried, self.contestants[k].name, self.goal) for k in orders}
+        ranked = sorted(orders, key=lambda k: (best[k], k))
         return sorted(ranked[: -(-len(ranked) // 2)])
 
-    def _score(self, setting: Setting) -> Score:
+    def _score(self, job: Job) -> Score:
         """The score of a setting; one that was scored before is looked up."""
-        if setting.key not in self._scores:
-            self._scores[setting.key] = self.scorer.score(setting)
-        return self._scores[setting.key]
+        key = job.setting.key
+        if key not in self._scores:
+            self._scores[key] = self.scorer.score(job.setting)
+        return self._scores[key]
 
-    def _beating(self, jobs: list[_Job]) -> Callable[[str, int, int], None]:
-        """Progress that also says to a shared database that this machine is alive."""
-        done = sum(len(shelf.taken()) for shelf in self.shelves) - len(jobs)
-        best = self._best_so_far()
+    def _watching(self, jobs: int) -> Callable[[str, int, int], None]:
+        """Progress with the best so far."""
+        done, best = self._done(), self._best_so_far()
 
         def tell(_name: str, finished: int, _total: int) -> None:
             self.progress(f"searching{best}", done + finished, self.budget)
-            for job in jobs if self.shared else ():
-                job.shelf.beat(job.trial)
 
-        tell("", 0, len(jobs))
+        tell("", 0, jobs)
         return tell
 
     def _best_so_far(self) -> str:
@@ -188,19 +165,6 @@ class Search:
         assert best.score.values is not None, "it is feasible"
         unit = f" {measure.word.unit}" if measure.word.unit else ""
         return f", best {measure.title} {best.score.values[0]:.4g}{unit} ({best.setting.name})"
-
-
-@dataclass(frozen=True)
-class _Job:
-    shelf: Shelf
-    trial: Trial
-    setting: Setting
-
-
-def _job(shelf: Shelf, trial: Trial) -> _Job:
-    contestant = shelf.sampler.contestant
-    places = {name: int(place) - 1 for name, place in trial.params.items()}
-    return _Job(shelf, trial, contestant.setting(contestant.chosen(places)))
 
 
 def _best(tried: Sequence[Tried], name: str, goal: Goal) -> tuple[float, float]:
@@ -229,3 +193,6 @@ def fingerprint(scenario: Scenario, contestants: Sequence[Contestant], budget: i
         "seed": scenario.seeds.tuner,
     }
     return hashlib.sha256(json.dumps(plain(about)).encode()).hexdigest()
+
+
+__all__ = ["BATCH", "Search", "Tried", "fingerprint", "rank"]

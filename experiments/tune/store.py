@@ -1,116 +1,78 @@
-"""Where studies are kept: SQLite in the run's folder, or a database that several machines share.
+"""The study of one contestant: what was tried, what is being tried, and by whom.
 
-1. A trial is asked, run and told in fixed batches, and told in order.  Everything that a search
-   needs to go on is in the database before a trial runs.
+1. A trial is in the database, with its setting, before it runs: one transaction begins it.
 2. A trial that was running when its process ended is *retired* (state FAIL), and its place is run
    again with the same parameters.  In a shared database a trial counts as left when its machine
-   has not been heard of for two minutes.
+   has not been heard of for a while.
 3. A study belongs to one scenario, goal and seed: its fingerprint says which.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from experiments.plain import plain
 from experiments.sentences import ScenarioError
 
+from .contestants import Setting
+from .database import Database
 from .sampler import PlacedSampler
 from .scores import Score
 
-PLACE, SCORE, SETTING = "place", "score", "setting"
+PLACE, ROUND, SETTING, SCORE = "place", "round", "setting", "score"
 """What is kept with a trial."""
 
 FINGERPRINT = "fingerprint"
 
+TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
+
 Direction = Literal["minimize", "maximize"]
 
-HEARTBEAT_S, LEFT_AFTER_S = 30, 120
-"""How often a machine is heard of, and when its trials count as left."""
+
+class Left(NamedTuple):
+    """What was asked at a place, and not told."""
+
+    round: int
+    params: dict[str, Any]
 
 
-def storage_at(url: str | None, *, shared: bool) -> BaseStorage:
-    """Open a database, and create its tables if there are none; without one, keep to memory.
+@dataclass(frozen=True)
+class Job:
+    """A trial that is to be run."""
 
-    Raises:
-        ScenarioError: it cannot be reached; the sentence does not show a password.
-    """
-    from sqlalchemy import event
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if url is None:
-        return InMemoryStorage()
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # heartbeats are called experimental
-            beats = (
-                {"heartbeat_interval": HEARTBEAT_S, "grace_period": LEFT_AFTER_S} if shared else {}
-            )
-            storage = RDBStorage(url, **beats)  # type: ignore[arg-type]
-    except ArgumentError as error:
-        raise ScenarioError(
-            "--storage must be a database address, as postgresql://user@host/name or "
-            "sqlite:///file.db"
-        ) from error
-    except ModuleNotFoundError as error:
-        raise ScenarioError(
-            f"--storage {shown} needs the package {error.name}: pip install {error.name}"
-        ) from error
-    except (SQLAlchemyError, ImportError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise ScenarioError(f"--storage {shown} cannot be used: {reason}") from error
-    if storage.engine.dialect.name == "sqlite":
-        event.listen(storage.engine, "connect", _write_ahead)
-        storage.engine.dispose()
-    return storage
+    shelf: Shelf
+    trial: int
+    """Its number in the database."""
+    place: int
+    setting: Setting
 
 
-def _write_ahead(connection: Any, _record: Any) -> None:
-    """Let SQLite append to a log instead of flushing the disk 20 times a trial.
-
-    What was committed survives the end of the process, however sudden; only a power cut can take
-    the last trials with it.
-    """
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def sqlite_url(path: Path) -> str:
-    """The address of a file."""
-    return f"sqlite:///{path.resolve()}"
-
-
-@dataclass
+@dataclass(frozen=True)
 class Shelf:
-    """The study of one contestant: what was tried, and what to try next."""
+    """The study of one contestant."""
 
     study: Study
     sampler: PlacedSampler
-    storage: BaseStorage
-    shared: bool
+    database: Database
+    study_id: int
 
     @classmethod
     def open(
         cls,
-        storage: BaseStorage,
+        database: Database,
         name: str,
         sampler: PlacedSampler,
         directions: Sequence[Direction],
         fingerprint: str,
-        *,
-        shared: bool,
     ) -> Shelf:
         """Create a study or load the one that is there.
 
@@ -120,93 +82,87 @@ class Shelf:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             study = optuna.create_study(
-                storage=storage, study_name=name, sampler=sampler, directions=directions,
+                storage=database.storage, study_name=name, sampler=sampler, directions=directions,
                 load_if_exists=True,
             )  # fmt: skip
-        there = study.user_attrs.get(FINGERPRINT)
-        if there is None:
+        if FINGERPRINT not in study.user_attrs:
             study.set_user_attr(FINGERPRINT, fingerprint)
-        elif there != fingerprint:
+        if study.user_attrs[FINGERPRINT] != fingerprint:
             raise ScenarioError(
                 f"study {name} belongs to another scenario, goal or seed; give another --study "
                 "name, or repeat the settings that it was begun with"
             )
-        return cls(study, sampler, storage, shared)
+        return cls(study, sampler, database, database.storage.get_study_id_from_name(name))
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Trials in some states, by their numbers."""
+        return self.study.get_trials(deepcopy=False, states=states)
 
     def finished(self) -> list[FrozenTrial]:
         """Trials that were told, in order of their places."""
-        done = (TrialState.COMPLETE, TrialState.PRUNED)
-        found = {
-            trial.user_attrs[PLACE]: trial
-            for trial in self.study.get_trials(deepcopy=False, states=done)
-            if PLACE in trial.user_attrs
-        }
+        found = {trial.user_attrs[PLACE]: trial for trial in self.trials(*TOLD)}
         return [found[place] for place in sorted(found)]
 
-    def taken(self) -> set[int]:
-        """Places that are done or being run."""
-        return {
-            trial.user_attrs[PLACE]
-            for trial in self.study.get_trials(deepcopy=False)
-            if trial.state != TrialState.FAIL and PLACE in trial.user_attrs
-        }
+    def taken(self) -> dict[int, int]:
+        """Places that are done or being run, each with the trial that came first."""
+        trials = self.trials(TrialState.RUNNING, *TOLD)
+        first = {trial.user_attrs[PLACE]: trial.number for trial in reversed(trials)}
+        return {place: self._ident(number) for place, number in first.items()}
 
-    def retire(self) -> dict[int, dict[str, Any]]:
-        """End the trials that nobody runs any more; gives the parameters of their places."""
-        if self.shared:
+    def running(self) -> list[int]:
+        """Trials that some machine runs, or ran when it ended."""
+        return [self._ident(trial.number) for trial in self.trials(TrialState.RUNNING)]
+
+    def retire(self) -> dict[int, Left]:
+        """End the trials that nobody runs any more; gives what was asked and never told."""
+        if self.database.shared:
+            self.database.begin_to_listen(self.running())
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+                warnings.simplefilter("ignore")  # they are called experimental
                 optuna.storages.fail_stale_trials(self.study)
         else:
-            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                self.study.tell(trial.number, state=TrialState.FAIL)
-        left: dict[int, dict[str, Any]] = {}
-        axes = set(self.sampler.distributions)
+            self.give_back(self.running())
         taken = self.taken()
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
-            place = trial.user_attrs.get(PLACE)
-            if place is not None and place not in taken and set(trial.params) == axes:
-                left[place] = trial.params
-        return left
+        return {
+            trial.user_attrs[PLACE]: Left(trial.user_attrs[ROUND], trial.params)
+            for trial in self.trials(TrialState.FAIL)
+            if trial.user_attrs[PLACE] not in taken
+        }
 
-    def ask(self, place: int, known: dict[str, Any] | None = None) -> Trial:
-        """Begin the trial at a place."""
-        self.sampler.at(place, known)
-        trial = self.study.ask(self.sampler.distributions)
-        trial.set_user_attr(PLACE, place)
-        self.beat(trial)
-        return trial
+    def give_back(self, trials: Iterable[int]) -> None:
+        """End trials that will not be told."""
+        for trial in trials:
+            with suppress(UpdateFinishedTrialError):
+                self.database.storage.set_trial_state_values(trial, state=TrialState.FAIL)
 
-    def beat(self, trial: Trial) -> None:
-        """Say that this process still runs a trial."""
-        if self.shared:
-            study = self.storage.get_study_id_from_name(self.study.study_name)
-            ident = self.storage.get_trial_id_from_study_id_trial_number(study, trial.number)
-            assert isinstance(self.storage, RDBStorage), "only a database is shared"
-            self.storage.record_heartbeat(ident)
+    def ask(self, place: int, number: int, known: Mapping[str, Any] | None = None) -> Job:
+        """Begin the trial at a place, as one of a round; ``known`` are its parameters."""
+        params = dict(known) if known else self.sampler.draw(self.study, place)
+        setting = self.sampler.contestant.setting(self.sampler.chosen(params))
+        kept = {"table": plain(setting.table), "servers": setting.servers}
+        trial = self.database.storage.create_new_trial(
+            self.study_id,
+            create_trial(
+                state=TrialState.RUNNING,
+                params=params,
+                distributions=self.sampler.distributions,
+                user_attrs={PLACE: place, ROUND: number, SETTING: kept},
+            ),
+        )
+        self.database.beat([trial])
+        return Job(self, trial, place, setting)
 
-    def tell(self, trial: Trial, score: Score, setting: dict[str, Any]) -> None:
-        """End a trial with its score."""
-        for name, violation in score.violations.items():
-            trial.set_constraint(name, violation)
-        trial.set_user_attr(SETTING, setting)
-        trial.set_user_attr(SCORE, score.to_dict())
-        if score.values is None:
-            self.study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self.study.tell(trial, list(score.values))
+    def tell(self, job: Job, score: Score) -> None:
+        """End a trial with its score, unless another machine has retired it."""
+        with suppress(*[UpdateFinishedTrialError] if self.database.shared else ()):
+            trial = Trial(self.study, job.trial)
+            for name, violation in score.violations.items():
+                trial.set_constraint(name, violation)
+            trial.set_user_attr(SCORE, score.to_dict())
+            values = None if score.values is None else list(score.values)
+            state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+            self.study.tell(trial, values, state, skip_if_finished=self.database.shared)
 
-
-@contextmanager
-def database_errors(url: str | None) -> Iterator[None]:
-    """Failures of the database in the middle of a search, in one sentence."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        from sqlalchemy.engine import make_url
-
-        shown = make_url(url or "sqlite://").render_as_string(hide_password=True)
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise OSError(5, f"{reason} (what was told is kept: --resume goes on)", shown) from error
+    def _ident(self, number: int) -> int:
+        storage = self.database.storage
+        return storage.get_trial_id_from_study_id_trial_number(self.study_id, number)

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.contest import Entrant, about, as_scenario, driver
 from experiments.load_curve import load_curve_of
-from experiments.parallel import Interrupted, Progress, nothing
+from experiments.parallel import Progress, nothing
 from experiments.results import Sweep
 from experiments.scenario import Scenario
 from experiments.sentences import ScenarioError
@@ -21,6 +21,7 @@ from sim.stability import Driver
 from .choice import regrets, winner_of
 from .contestants import Contestant, contestants_of
 from .course import JUDGING, SEARCH, course_of, loads_of
+from .database import database_at
 from .entries import entries_of, floors_of
 from .finals import field_of, halved
 from .goal import Goal, goal_of
@@ -28,7 +29,6 @@ from .judging import Judged, judged
 from .result import Tuning
 from .scores import Scorer, TooShort
 from .search import Search, Tried
-from .store import database_errors, storage_at
 from .verdict import verdict_of
 
 TRACE_REPEATS = (
@@ -74,17 +74,12 @@ def tune(
     tell("drawing the workload", 0, scenario.spec.tune.trials)
     course = course_of(scenario, loads, [SEARCH])
     scorer = Scorer(scenario, goal, course, run)
-    interrupted = False
-    with database_errors(storage):
-        name = study or f"{scenario.name}-{scenario.hash[:8]}"
-        shared = storage is not None and not storage.startswith("sqlite")
-        search = Search(
-            scenario, goal, scorer, contestants, storage_at(storage, shared=shared), name,
-            shared=shared, progress=tell,
-        )  # fmt: skip
+    name, interrupted = study or f"{scenario.name}-{scenario.hash[:8]}", False
+    with database_at(storage) as database:
+        search = Search(scenario, goal, scorer, contestants, database, name, tell)
         try:
             tried = search.go()
-        except Interrupted:
+        except KeyboardInterrupt:
             tell("interrupted: judging what is known", 0, 1)
             tried, interrupted = search.tried(), True
     if not any(one.score.values is not None for one in tried) and interrupted:
