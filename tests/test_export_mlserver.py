@@ -3,23 +3,15 @@
 import json
 
 import pytest
-from export_settings import (
-    SIZES,
-    WAITS_MS,
-    from_arrival,
-    from_idle,
-    means,
-    refusal,
-    setting,
-)
+from export_settings import from_arrival, from_idle, means, refusal, setting
 from hypothesis import given
 from hypothesis import strategies as st
+from mlserver_process import ask
 
 from experiments.export import mlserver
 from experiments.export.contract import ForeignFileError
 
 NAME = "model-settings.json"
-ABSENT = "MLServer is not installed"
 
 
 def read(**settings):
@@ -43,26 +35,21 @@ def test_a_wait_from_idle_comes_back_as_it_went(size, wait_ns):
     assert found.servers == 1
 
 
-@given(SIZES, WAITS_MS)
-def test_the_settings_class_of_mlserver_finds_the_same_numbers(size, wait_ms):
-    settings = pytest.importorskip("mlserver.settings", reason=ABSENT)
-    exported = mlserver.export(from_idle(size, wait_ms), nearest=True)
-    table = json.loads(exported.files[NAME])
-    assert set(table) <= set(settings.ModelSettings.model_fields) | {"implementation"}
-    table["implementation"] = "mlserver.model.MLModel"
-    found = settings.ModelSettings.model_validate(table)
-    assert found.max_batch_size == (size if size > 1 else 0)
-    assert found.max_batch_time == (wait_ms / 1000 if size > 1 else 0)
-    server = json.loads(exported.files["settings.json"])
-    assert set(server) <= set(settings.Settings.model_fields)
-    assert settings.Settings(**server).parallel_workers == 0
+def test_mlserver_finds_the_same_numbers_and_knows_every_key():
+    waits = [(1, 1), (2, 1), (8, 10), (64, 100_000)]
+    exported = [mlserver.export(from_idle(*each), nearest=True).files for each in waits]
+    tables = [(json.loads(files[NAME]), json.loads(files["settings.json"])) for files in exported]
+    found = ask("settings_of", tables=tables)
+    assert found == [[0, 0.0, 0], [2, 0.001, 0], [8, 0.01, 0], [64, 100.0, 0]]
+    keys = ask("keys_of_a_model")
+    assert all(set(model) <= {*keys["model"], "implementation"} for model, _ in tables)
+    assert all(set(server) <= set(keys["server"]) for _, server in tables)
 
 
 def test_the_keys_of_a_model_are_those_of_mlserver():
-    settings = pytest.importorskip("mlserver.settings", reason=ABSENT)
-    known = {field.alias or name for name, field in settings.ModelSettings.model_fields.items()}
-    known = {"implementation" if name.startswith("implementation") else name for name in known}
-    assert known == mlserver.KNOWN_KEYS
+    known = ask("keys_of_a_model")["model"]
+    plain = {"implementation" if key.startswith("implementation") else key for key in known}
+    assert plain == mlserver.KNOWN_KEYS
 
 
 def test_batches_of_one_on_one_server_are_exact_without_batching():
