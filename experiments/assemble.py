@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from policies.contract import IntArray, Policy, bind
+from policies.optimal import Optimal
 from profiles.latency import Profile
 from sim.arrivals import Arrivals
 from sim.closed import Closed, check_closed
@@ -70,6 +71,7 @@ def assembled(spec: Spec, path: Path) -> Scenario:
         mean_work_ns=float(np.average(works, weights=_weights(workload))),
         files=_digests(spec, path.parent),
     )
+    scenario = _with_optima(scenario)
     _check_policies(scenario)
     return scenario
 
@@ -253,6 +255,16 @@ def _policies(spec: Spec) -> dict[str, Policy]:
             key = f"policies.{name}.{error.key}"
             raise KeyedError(key, f"{key} {error}") from error
     return policies
+
+
+def _with_optima(scenario: Scenario) -> Scenario:
+    """Solve for the tables of the rules of kind ``optimal`` that give none."""
+    rules = scenario.policies.values()
+    if all(len(rule.take) for rule in rules if isinstance(rule, Optimal)):
+        return scenario
+    from .optimum import with_tables
+
+    return replace(scenario, policies={**scenario.policies, **with_tables(scenario)})
 
 
 def _check_policies(scenario: Scenario) -> None:

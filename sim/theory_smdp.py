@@ -125,7 +125,7 @@ class _Process(NamedTuple):
 
     @property
     def states(self) -> int:
-        return self.arrivals.shape[1]
+        return int(self.arrivals.shape[1])
 
 
 def _process(
