@@ -23,6 +23,7 @@ FAR = 30.0
 def latency_against(
     sweep: Sweep, key: str | None = None, measure: str = "p99", ax: Axes | None = None,
     title: str = "", look: Mapping[str, dict[str, Any]] | None = None,
+    slo: bool = True,
 ) -> Axes:  # fmt: skip
     """A latency against a swept key, one line a policy; dotted towards where it is unstable.
 
@@ -33,6 +34,7 @@ def latency_against(
         ax: where to draw; a new figure where None.
         title: above the panel.
         look: colour and dashes of each policy; by default those of their order.
+        slo: whether a line shows the latency target, where there is one.
     """
     chosen = sweep.key_called(key)
     with styled():
@@ -62,7 +64,8 @@ def latency_against(
             )  # fmt: skip
         axes.set_ylim(top=top)
         plain_ticks(axes, "y")
-        mark_slo(axes, sweep.outcomes, upright=False)
+        if slo:
+            mark_slo(axes, sweep.outcomes, upright=False)
         axes.set_xlabel(axis_name(chosen))
         axes.set_ylabel(f"{measure} latency, ms (log scale)")
         axes.set_title(title or f"{measure} latency against {axis_name(chosen)}")

@@ -140,7 +140,12 @@ def _figures(found: Tuning) -> list[Column]:
         ("utilisation", Column("busy\n%", lambda one: share(one, "utilisation"), 5)),
         ("mean_batch_size", Column("mean\nbatch", mean_batch, 6)),
     ]
+    have |= {"latency_ms.p99"} if all(_no_p99(one) for one in found.judged) else set()
     return [column for statistic, column in known if statistic not in have]
+
+
+def _no_p99(one: Judged) -> bool:
+    return one.outcomes[0].value("latency_ms.p99") is None
 
 
 def p99(one: Judged) -> str:

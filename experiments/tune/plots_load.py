@@ -10,6 +10,7 @@ from experiments.plots_sweep import latency_against
 from experiments.style import INK, looks, styled
 
 from .looks import EDGE, look_of
+from .words import percentile_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,8 @@ def load(found: Tuning, measure: str | None = None, ax: Axes | None = None) -> A
         colours = look_of(found)
         # A curve that was made for other settings than the judged ones has colours of its own.
         look = {name: colours.get(name, one) for name, one in looks(curve.policies).items()}
-        latency_against(curve, None, chosen, axes, f"{chosen} latency against load", look)
+        title = f"{chosen} latency against load"
+        latency_against(curve, None, chosen, axes, title, look, slo=_is_target(curve, chosen))
         _thicken(axes, found)
         _mark_limits(axes, found, look)
         _mark_own(axes, found)
@@ -67,11 +69,17 @@ def measure_of(found: Tuning, curve: Sweep) -> str:
     return known[0] if known else "mean"
 
 
+def _is_target(curve: Sweep, measure: str) -> bool:
+    """Whether the SLO is about this latency: one of a p99 says nothing of a mean."""
+    known = [o.slo_percentile for o in curve.outcomes if o.slo_ms is not None]
+    return bool(known) and measure == percentile_name(known[0] / 100)
+
+
 def _thicken(axes: Axes, found: Tuning) -> None:
-    """The winner's line is the thick one, also where a baseline has its colour."""
+    """The winner's line is the thick one under the others, also where a baseline has its colour."""
     for line in axes.get_lines():
         if found.winner is not None and line.get_label() == found.winner.name:
-            line.set(linewidth=3.0, markersize=6.5, zorder=4)
+            line.set(linewidth=3.4, markersize=6.5, zorder=1.9)
 
 
 def _mark_limits(axes: Axes, found: Tuning, look: dict[str, dict[str, object]]) -> None:

@@ -29,6 +29,9 @@ COLOURS, LIGHTEST = "viridis", 0.9
 FEWEST_FOR_LINES = 24
 """Settings from which on lines of equal objective are drawn."""
 
+SHARES = (0.05, 0.1, 0.2, 0.5)
+"""Lines of equal objective stand so far from the best one that was tried."""
+
 LONGEST_SIDE = 0.34
 """A line crosses no triangle of settings with a longer side, as a share of the panel."""
 
@@ -82,10 +85,19 @@ def surface(
         if len(z):
             _marks(axes, (x, y, z), good, measure)
         if len(z) >= FEWEST_FOR_LINES and _only_two(own):
-            _lines(axes, x, y, z)
+            _lines(axes, x, y, z, measure.sign)
+        _limits(axes, [a for a, _ in points.values()], [b or zero_at for _, b in points.values()])
         _mark_winner(axes, found, name, zero_at)
         _name_axes(axes, name, measure, zero_at)
         return axes
+
+
+def _limits(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    """Room around every mark."""
+    for values, put in ((x, axes.set_xlim), (y, axes.set_ylim)):
+        low, high = min(values), max(values)
+        room = max((high / low) ** 0.06, 1.2)
+        put(low / room, high * room)
 
 
 def _wait(one: Tried) -> float:
@@ -178,8 +190,8 @@ def _only_two(own: Sequence[Tried]) -> bool:
     return len(rest) == 1
 
 
-def _lines(axes: Axes, x: Any, y: Any, z: Any) -> None:
-    """Lines of equal objective over triangles of neighbouring settings."""
+def _lines(axes: Axes, x: Any, y: Any, z: Any, sign: float) -> None:
+    """Lines at shares worse than the best setting, over triangles of neighbouring settings."""
     from matplotlib.tri import Triangulation
 
     place = np.column_stack([np.log(x), np.log(y)])
@@ -197,10 +209,15 @@ def _lines(axes: Axes, x: Any, y: Any, z: Any) -> None:
     if far.all():
         return
     drawn = Triangulation(x[first], y[first], mesh.triangles, far)
-    values = z[first]
-    levels = np.unique(np.quantile(values, [0.1, 0.25, 0.5, 0.75]))
-    lines = axes.tricontour(drawn, values, levels=levels, colors=FAINT, linewidths=0.9, zorder=1)
-    axes.clabel(lines, fontsize=7.5, colors="#717581", fmt=lambda v: f"{v:.3g}")
+    values = z[first] / (z.min() if sign > 0 else z.max())
+    shares = [share for share in SHARES if values.min() < 1.0 + sign * share < values.max()]
+    if z.min() <= 0.0 or not shares:
+        return
+    levels = {1.0 + sign * share: f"{100 * sign * share:+.0f} %" for share in shares}
+    lines = axes.tricontour(
+        drawn, values, levels=sorted(levels), colors="#94a4a2", linewidths=0.9, zorder=1
+    )
+    axes.clabel(lines, fontsize=7.5, colors="#717581", fmt=lambda level: levels[level])
 
 
 def _mark_winner(axes: Axes, found: Tuning, name: str, zero_at: float) -> None:
