@@ -121,7 +121,7 @@ def floors_of(
     scenario: Scenario, goal: Goal, loads: Sequence[float | None], servers: int | None
 ) -> tuple[Floor | None, ...]:
     """The least that any rule can reach at each load, for a latency of all requests."""
-    from experiments.optimum import best_possible
+    from experiments.optimum import MEASURES, best_possible
 
     measure = goal.objectives[0]
     rate, load = scenario.offered_rate_per_s, scenario.load
@@ -130,6 +130,8 @@ def floors_of(
     if servers is None or rate is None or load is None:
         return ()
     name = measure.word.statistic.removeprefix("latency_ms.")
+    if name not in MEASURES:
+        return ()
     rates = [None if each is None else rate * each / load for each in loads]
     return tuple(best_possible(scenario, name, rate_per_s=each, servers=servers) for each in rates)
 

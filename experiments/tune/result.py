@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from .views import TuningPlots
 
 
+def _floor(found: Floor) -> dict[str, Any]:
+    """The least possible as plain data, without the table that has it."""
+    return {"value_ms": found.value_ms, "exact": found.exact, "name": found.name, "why": found.why}
+
+
 @dataclass(frozen=True)
 class Tuning:
     """The result of :func:`experiments.tune.tune`."""
@@ -122,7 +127,7 @@ class Tuning:
         floor = self.floors[place] if place < len(self.floors) else None
         return {
             "load": self._loads[place],
-            "floor": None if floor is None else plain(floor.to_dict()),
+            "floor": None if floor is None else plain(_floor(floor)),
             "regret": {name: plain(found[place]) for name, found in self.regret.items()},
             "policies": {one.name: plain(one.outcomes[place].to_dict()) for one in self.judged},
         }

@@ -163,18 +163,18 @@ def _share(first: Judged, second: Judged) -> str:
 
 
 def _waiting(found: Tuning) -> Iterator[str]:
-    """Whether there is anything to tune at all: the distance of greedy from the optimum."""
+    """Whether there is anything to tune at all: the distance of greedy's mean from the optimum."""
     floor = found.floors[0] if found.floors else None
     greedy = next((one for one in found.judged if one.name == GREEDY), None)
-    if floor is None or not floor.exact or greedy is None or not greedy.stable:
+    if floor is None or floor.optimum is None or greedy is None or not greedy.stable:
         return
-    mean = _worth(greedy)
-    if mean is None or floor.value_ms is None:
+    mean = greedy.outcomes[0].value("latency_ms.mean")
+    if mean is None:
         return
-    above = mean / floor.value_ms - 1.0
+    above = mean / floor.optimum.mean_latency - 1.0
     if above <= NEAR:
         near = _percent(max(above, 0.0))
-        yield f"Waiting cannot help here: greedy is within {near} of the optimum."
+        yield f"Waiting cannot help here: greedy is within {near} of the optimum of the mean."
 
 
 def _present(found: Tuning) -> Iterator[str]:
@@ -220,8 +220,7 @@ def _least(found: Tuning) -> Iterator[str]:
         yield f"The setting is within {near} of the exact optimum ({floor.name})."
     else:
         yield (
-            f"No rule at all can get below {floor.value_ms:.3g} ms ({floor.name}); the optimum is "
-            f"not known: {floor.why}."
+            f"No rule at all can get below {floor.value_ms:.3g} ms (the {floor.name}); {floor.why}."
         )
 
 
