@@ -110,7 +110,7 @@ def _servers(result: Mapping[str, Any], name: str, scenario: Scenario) -> int:
 
 def _first_load(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Which load the figures are of, where there are several."""
-    loads = result.get("loads") or ()
+    loads = list(result.get("loads") or [])
     if len(loads) < 2:
         return ()
     return (f"The predicted figures are those of the first load, {float(loads[0]['load']):.4g}",)
