@@ -14,8 +14,9 @@ from experiments.export.comment import comment_of, commented
 from experiments.export.contract import NotExpressible
 from experiments.export.plan import Window, plan_of, plan_table, wanted_plan, window
 from experiments.export.rounding import in_ms, in_whole
+from experiments.export.setting import Costs
 from experiments.rules import build_policy
-from policies import LengthBucketed, PreferredSizes, SizeOrTimeout, Static
+from policies import LengthBucketed, PreferredSizes, SizeOrTimeout, Snap, Static
 from policies.contract import NEVER, NOBODY, Tier, View, bind
 
 MS = 1_000_000
@@ -178,9 +179,9 @@ NOT_WINDOWS = [
         "snap",
         {},
         {},
-        "snap takes the size with the best throughput in the profile among those that wait, which "
-        "no window of size and wait can say; with --nearest it becomes greedy with at most 64: the "
-        "most efficient size at 512 tokens, and the stops at smaller efficient sizes are lost",
+        "snap takes the size with the best throughput for the lengths of those that wait, which no "
+        "window of size and wait can say; with --nearest it becomes greedy with at most 64: these "
+        "are the efficient sizes at 512 tokens, whatever the lengths of those that wait",
         Window(64),
     ),
     (
@@ -289,6 +290,49 @@ def test_a_policy_that_is_no_window_says_why_and_what_comes_nearest(
     plan = wanted_plan(wanted, "anything", nearest=True)
     assert not plan.exact
     assert plan.only == nearest
+
+
+STEPS_NS = np.array([[10], [11], [17], [17], [25], [26], [30], [30]]) * MS
+"""Times of batches of 1 to 8: of these sizes 1, 2, 4 and 8 have no smaller one that beats them."""
+
+
+def stopping(service_ns, length_edges, costs=None):
+    """``snap`` on a profile of its own."""
+    policy = bind(Snap(), service_ns, length_edges)
+    return replace(setting("snap"), policy=policy, costs=costs, longest=int(length_edges[-1]))
+
+
+def test_snap_on_a_staircase_is_preferred_sizes_that_wait_for_nothing():
+    wanted = stopping(STEPS_NS, np.array([1]))
+    assert plan_of(wanted).exact
+    assert plan_of(wanted).only == Window(8, 0, 1, "oldest", (2, 4, 8))
+    again = bind(build_policy(plan_table(plan_of(wanted))), STEPS_NS, np.array([1]))
+    for waiting in range(1, 20):
+        longest = np.ones(20, dtype=np.int64)
+        chain = np.append(np.arange(1, 20), NOBODY)
+        seen = view(waiting, 0, MS, 0)._replace(length=longest, next=chain)
+        assert answer(wanted.policy, seen) == answer(again, seen)
+
+
+def test_snap_is_exact_where_all_requests_cost_as_if_they_were_of_one_length():
+    edges = np.array([32, 64])
+    two = np.hstack([STEPS_NS, np.arange(1, 9)[:, np.newaxis] * MS + 50 * MS])
+    short = Costs(two, edges, np.array([8, 32]), np.array([0.5, 0.5]))
+    alike = Costs(two, edges, np.array([64]), np.ones(1))
+    mixed = Costs(two, edges, np.array([32, 64]), np.array([0.5, 0.5]))
+    assert plan_of(stopping(two, edges, short)).only == Window(8, 0, 1, "oldest", (2, 4, 8))
+    assert plan_of(stopping(two, edges, alike)) == plan_of(setting("greedy", max_batch_size=8))
+    assert not plan_of(stopping(two, edges, mixed)).exact
+    assert not plan_of(stopping(two, edges)).exact
+
+
+def test_the_nearest_of_snap_keeps_the_stops_at_the_longest():
+    edges = np.array([32, 64])
+    two = np.hstack([np.arange(1, 9)[:, np.newaxis] * MS + 50 * MS, STEPS_NS])
+    assert plan_of(stopping(two, edges)).notes == (
+        "it becomes the largest of 2, 4, 8 that waits: these are the efficient sizes at 64 tokens, "
+        "whatever the lengths of those that wait",
+    )
 
 
 def test_a_kind_without_a_row_becomes_greedy_and_says_that_the_rest_is_lost():

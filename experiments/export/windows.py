@@ -48,6 +48,8 @@ def reason_of(setting: Setting) -> str:
 
 def phrase(found: Window) -> str:
     """A window in words."""
+    if found.preferred and not found.waits:
+        return f"the largest of {', '.join(map(str, found.preferred))} that waits"
     if not found.waits:
         return f"greedy with at most {found.max_batch_size}"
     if found.endless:
@@ -117,6 +119,16 @@ def _threshold(policy: Any, _setting: Setting) -> Plan | None:
     return single(window(largest, NEVER, enough))
 
 
+def _one_length(policy: Any, setting: Setting) -> Plan | None:
+    """``snap`` has fixed sizes to stop at where all batches of a size cost the same."""
+    edges, costs = policy.length_edges, setting.costs
+    if len(edges) == 1 or (costs is not None and costs.length[-1] <= edges[0]):
+        return single(_stops(policy, int(edges[0])))
+    if costs is not None and len(costs.length) == 1:
+        return single(_stops(policy, int(costs.length[0])))
+    return None
+
+
 EXACT: dict[str, Callable[[Any, Setting], Plan | None]] = {
     "static": _static,
     "greedy": _greedy,
@@ -128,6 +140,7 @@ EXACT: dict[str, Callable[[Any, Setting], Plan | None]] = {
     "nearest_lengths": _one_lane,
     "token_budget": _ample_budget,
     "optimal": _threshold,
+    "snap": _one_length,
 }
 """By kind: the plan of a bound policy, or None where its numbers make it no window."""
 
@@ -141,16 +154,26 @@ class Approximation(NamedTuple):
     """The nearest window, and what that one loses."""
 
 
-def _efficient_size(policy: Any, setting: Setting) -> tuple[Window, str]:
-    best, best_ns = 1, planned_ns(policy.service_ns, policy.length_edges, 1, setting.longest)
-    for size in range(2, policy.max_batch_size + 1):
-        size_ns = planned_ns(policy.service_ns, policy.length_edges, size, setting.longest)
-        if size * best_ns >= best * size_ns:
-            best, best_ns = size, size_ns
-    return window(best), (
-        f"the most efficient size at {setting.longest} {setting.length_unit}, and the stops at "
-        "smaller efficient sizes are lost"
+def _efficient_sizes(policy: Any, setting: Setting) -> tuple[Window, str]:
+    return _stops(policy, setting.longest), (
+        f"these are the efficient sizes at {setting.longest} {setting.length_unit}, whatever the "
+        "lengths of those that wait"
     )
+
+
+def _stops(policy: Any, length: int) -> Window:
+    """What ``snap`` takes where all batches cost as if they were so long.
+
+    It takes the largest size that waits of those that no smaller one beats, which are preferred
+    sizes that wait for nothing.
+    """
+    stops, best_ns = [1], planned_ns(policy.service_ns, policy.length_edges, 1, length)
+    for size in range(2, policy.max_batch_size + 1):
+        size_ns = planned_ns(policy.service_ns, policy.length_edges, size, length)
+        if size * best_ns >= stops[-1] * size_ns:
+            stops.append(size)
+            best_ns = size_ns
+    return window(stops[-1], 0, preferred=stops)
 
 
 def _fixed_cap(policy: Any, setting: Setting) -> tuple[Window, str]:
@@ -219,8 +242,8 @@ def _last_entry(policy: Any, _setting: Setting) -> tuple[Window, str]:
 
 NEAREST: dict[str, Approximation] = {
     "snap": Approximation(
-        "snap takes the size with the best throughput in the profile among those that wait",
-        _efficient_size,
+        "snap takes the size with the best throughput for the lengths of those that wait",
+        _efficient_sizes,
     ),
     "balanced_cap": Approximation(
         "balanced_cap shares the queue between the servers by the rate that it sees", _fixed_cap
