@@ -1,18 +1,15 @@
 """The largest arrival rate at which a policy meets every SLO, from one drawn workload.
 
 1. The same requests arrive faster and slower: every rate and every policy has the same luck.
-2. The search comes from above, from what the policy serves at most, so that it finds the largest
-   rate even where slower arrivals miss the SLO: a batch of fixed size waits long when few come.  A
-   band of rates narrower than a step of ``SCAN`` may be missed.
-3. ``value`` is the largest rate that was run and met the SLOs; ``low`` and ``high`` come from the
+2. ``value`` is the largest rate that was run and met the SLOs; ``low`` and ``high`` come from the
    ends of the interval of the share that misses (inversion).  Only ``low`` may be claimed.
-4. No rate above saturation counts, however short the run that it would survive.
+3. No rate above saturation counts, however short the run that it would survive.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -27,21 +24,12 @@ from sim.workload import Workload
 
 from .config import ScenarioError
 from .contest import Draw
-from .crossing import crossing
-from .lateness import Check, Target, check, latencies, run_needs, targets_of
+from .lateness import Check, Target, latencies, run_needs, targets_of
 from .load_curve import at_pace
+from .rate_search import LEAST, Rates, Search
 
 TOLERANCE = 0.005
 """Relative distance of a rate that meets the SLOs from one that misses them."""
-
-SCAN = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05, 0.01)
-"""Shares of the saturation rate at which the search looks from above for one that meets."""
-
-LEAST = 1e-3
-"""The share of the saturation rate that stands for hardly any traffic."""
-
-VALLEY_RUNS = 8
-"""Runs that look between two steps for a rate that meets, where no step does."""
 
 Bound = Literal["slo", "stability", "nothing", "too few requests"]
 
@@ -190,135 +178,6 @@ def most_that_may_arrive(policy: Policy, draw: Draw, run: Driver) -> float:
     admitted = float((workload.length <= service.longest_admitted).mean())
     served = saturation_per_s(policy, workload, service, run)
     return served / admitted if admitted else np.inf
-
-
-class Rates:
-    """Runs of one policy at any rate; each rate is run once."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        draws: Sequence[Draw],
-        run: Driver,
-        targets: Sequence[Target],
-        base_rate_per_s: float,
-    ) -> None:
-        self.policy, self.draws, self.run, self.targets = policy, draws, run, targets
-        self.base_rate_per_s = base_rate_per_s
-        self.checks: dict[float, Check] = {}
-        self.runs = 0
-
-    def __call__(self, rate_per_s: float) -> Check:
-        """What the runs at a rate say."""
-        if rate_per_s not in self.checks:
-            pace = rate_per_s / self.base_rate_per_s
-            traces = [self.run(self.policy, at_pace(w, pace), s) for w, s in self.draws]
-            self.checks[rate_per_s] = check(rate_per_s, traces, self.targets)
-            self.runs += 1
-        return self.checks[rate_per_s]
-
-
-class Search:
-    """The rates at which one policy begins and ceases to meet the SLOs."""
-
-    def __init__(self, rates: Rates, saturation: float, tolerance: float) -> None:
-        self.rates, self.saturation, self.tolerance = rates, saturation, tolerance
-
-    def value(self) -> float | None:
-        """The largest rate that meets the SLOs; None where no step and no valley does."""
-        top = self.saturation
-        for share in (*SCAN, LEAST):
-            rate = share * self.saturation
-            if self.rates(rate).point <= 0.0:
-                if share == SCAN[0] and self.rates(self.saturation).point <= 0.0:
-                    return self.saturation
-                return self._close(_point, rate, top)
-            top = rate
-        inside = self._valley()
-        return None if inside is None else self._close(_point, inside, self._above(_point, inside))
-
-    def low(self, value: float) -> float:
-        """The largest rate up to ``value`` that surely meets them; 0 where none does."""
-        return self._end(_surely, value)
-
-    def high(self, value: float) -> float:
-        """The least rate from ``value`` on that surely misses them, or saturation."""
-        if self.rates(value).perhaps > 0.0:  # both lie on the value
-            return value
-        top = min(self._known(_perhaps, value, meets=False), default=self.saturation)
-        if top == self.saturation and self.rates(top).perhaps <= 0.0:
-            return top
-        start = max(r for r in (*self._known(_perhaps, value, meets=True), value) if r < top)
-        return crossing(self._excess(_perhaps), start, top, self.tolerance).misses
-
-    def lowest(self, value: float) -> float:
-        """The rate from which on they are met, up to ``value``; 0 where they always are."""
-        below = [r for r in self.rates.checks if r < value and self.rates(r).point > 0.0]
-        least = LEAST * self.saturation
-        if not below and (value <= least or self.rates(least).point <= 0.0):
-            return 0.0
-        missed = max(below, default=least)
-        start = min(r for r in self.rates.checks if missed < r <= value)
-        return crossing(self._excess(_point), start, missed, self.tolerance).meets
-
-    def _end(self, measure: Measure, value: float) -> float:
-        """The largest rate up to ``value`` that meets in a stricter sense; 0 where none does."""
-        if measure(self.rates(value)) <= 0.0:
-            return value
-        steps = [share * self.saturation for share in (*SCAN, LEAST)]
-        known = [r for r in self.rates.checks if r < value]
-        for rate in sorted({*known, *(r for r in steps if r < value)}, reverse=True):
-            if measure(self.rates(rate)) <= 0.0:
-                return self._close(measure, rate, self._above(measure, rate))
-            if self.rates(rate).point > 0.0:  # below the band that meets at all
-                break
-        return 0.0
-
-    def _close(self, measure: Measure, meets: float, misses: float) -> float:
-        return crossing(self._excess(measure), meets, misses, self.tolerance).meets
-
-    def _excess(self, measure: Measure) -> Callable[[float], float]:
-        return lambda rate: measure(self.rates(rate))
-
-    def _above(self, measure: Measure, rate: float) -> float:
-        """The nearest rate above that was run and misses."""
-        return min(r for r in self.rates.checks if r > rate and measure(self.rates(r)) > 0.0)
-
-    def _known(self, measure: Measure, value: float, *, meets: bool) -> list[float]:
-        """Rates from ``value`` on that were run, and meet or miss."""
-        checks = list(self.rates.checks.items())
-        return [r for r, one in checks if r >= value and (measure(one) <= 0.0) == meets]
-
-    def _valley(self) -> float | None:
-        """A rate that meets between steps that all miss, around the step with the least latency."""
-        for _ in range(VALLEY_RUNS // 2):
-            places = sorted(self.rates.checks)
-            best = min(places, key=lambda r: self.rates(r).point)
-            at = places.index(best)
-            if at == 0:
-                return None
-            sides = [places[at - 1], places[at + 1] if at + 1 < len(places) else self.saturation]
-            for side in sides:
-                between = float(np.sqrt(best * side))
-                if self.rates(between).point <= 0.0:
-                    return between
-        return None
-
-
-Measure = Callable[[Check], float]
-"""At most 0 where a run meets the SLOs, in one of three senses."""
-
-
-def _point(one: Check) -> float:
-    return one.point
-
-
-def _surely(one: Check) -> float:
-    return one.surely
-
-
-def _perhaps(one: Check) -> float:
-    return one.perhaps
 
 
 def about_tier(found: Check) -> dict[str, Any]:

@@ -168,7 +168,8 @@ def fleets(found: Capacities) -> list[str]:
     assert fleet is not None, "those counted have one"
     lost = [one.policy for one in counted if one.fleet is not None and one.fleet.servers is None]
     if lost:
-        parts.append(f"{joined(lost)} would need more than {fleet.most}")
+        verb = "do" if len(lost) > 1 else "does"
+        parts.append(f"{joined(lost)} {verb} not meet it with up to {servers_text(fleet.most)}")
     text = f"At {per_second(found.rate_per_s)}/s {'; '.join(parts)}."
     return [f"{text} No policy can do with fewer than {fleet.least}."]
 

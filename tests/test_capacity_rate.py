@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.capacity_rate import LEAST, largest_rate
+from experiments.capacity_rate import largest_rate
 from experiments.config import ScenarioError
 from experiments.crossing import crossing
 from experiments.lateness import check, run_needs, targets_of
 from experiments.load_curve import at_pace
+from experiments.rate_search import LEAST
 from policies import Greedy, SizeOrTimeout, Snap, Static
 from policies.contract import Tier
 from sim import kernel
