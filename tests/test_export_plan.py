@@ -15,6 +15,7 @@ from experiments.export.contract import NotExpressible
 from experiments.export.plan import Window, plan_of, plan_table, wanted_plan, window
 from experiments.export.rounding import in_ms, in_whole
 from experiments.export.setting import Costs
+from experiments.export.windows import runs
 from experiments.rules import build_policy
 from policies import LengthBucketed, PreferredSizes, SizeOrTimeout, Snap, Static
 from policies.contract import NEVER, NOBODY, Tier, View, bind
@@ -333,6 +334,10 @@ def test_the_nearest_of_snap_keeps_the_stops_at_the_longest():
         "it becomes the largest of 2, 4, 8 that waits: these are the efficient sizes at 64 tokens, "
         "whatever the lengths of those that wait",
     )
+
+
+def test_sizes_are_told_in_runs():
+    assert runs((2, 4, 6, 7, 8, 13, 14)) == "2, 4, 6 to 8, 13, 14"
 
 
 def test_a_kind_without_a_row_becomes_greedy_and_says_that_the_rest_is_lost():
