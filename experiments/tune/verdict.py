@@ -185,17 +185,19 @@ def _present(found: Tuning) -> Iterator[str]:
     objective = found.goal.objectives[0]
     present = [one for one in found.judged if one.role == "present" and one is not best]
     unit = f" {objective.word.unit}" if objective.word.unit else ""
-    parts = [
-        f"{_subject(one)} {amount(abs(gap.value))}{unit}"
+    slower = [
+        (_subject(one), f"{amount(abs(gap.value))}{unit}")
         for one in present
         if one.feasible
         and (gap := one.against(best)).value is not None
         and is_better(best.against(one), found.goal)
     ]
-    if parts:
-        verb = "costs" if len(parts) == 1 else "cost"
-        what = "reach less by" if objective.sign < 0 else f"{verb} {objective.title}:"
-        yield f"Against it, present settings {what} {joined(parts)}."
+    if slower:
+        (name_of, cost), *rest = slower
+        loses = "falls short by" if objective.sign < 0 else "costs"
+        first = f"{name_of} {loses} {cost} of {objective.title}"
+        others = [f"{name_of} {cost}" for name_of, cost in rest]
+        yield f"Against it, {joined([first, *others])}."
     yield from _failing(present)
 
 
