@@ -180,10 +180,12 @@ def servers_text(count: int) -> str:
 
 
 def per_second(rate: float | None) -> str:
-    """A rate with at least three digits."""
+    """A rate with four digits or more, and nothing as 0."""
     if rate is None:
         return "-"
-    return f"{rate:,.0f}" if rate >= 1000.0 else f"{rate:.4g}"
+    if rate == 0.0:
+        return "0"
+    return f"{rate:,.0f}" if rate >= 999.5 else f"{rate:#.4g}"
 
 
 def interval(limit: Limit) -> str:

@@ -16,6 +16,7 @@ from experiments.bench_capacity import capacity_time
 from experiments.capacities import rate_difference
 from experiments.capacity import capacity, with_servers
 from experiments.capacity_rate import Limit, largest_rate
+from experiments.capacity_words import per_second
 from experiments.cli import app
 from experiments.config import ScenarioError, load_scenario
 from experiments.contest import BASELINES, driver
@@ -183,6 +184,13 @@ def test_the_useful_work_bounds_the_servers():
     assert least_servers(2424.0, 2424.0) == 1
     assert least_servers(2425.0, 2424.0) == 2
     assert least_servers(1.0, 2424.0) == 1
+
+
+def test_rates_have_four_digits():
+    rates = [0.0, 4.617, 63.998, 58.4, 999.4, 999.96, 2322.6, 12345.6]
+    assert [per_second(rate) for rate in rates] == [
+        "0", "4.617", "64.00", "58.40", "999.4", "1,000", "2,323", "12,346",
+    ]  # fmt: skip
 
 
 def test_policies_of_ones_own_take_part(path):
