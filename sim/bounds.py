@@ -23,8 +23,8 @@ different batches are independent and no rule foresees them.  Where they are cor
 law of the least factor: both proofs hold path by path for it.
 
 Sources: Little, Operations Research 9, 1961; Kleinrock, Queueing Systems 2, 1976, section 2.7
-(fluid approximation); Boyd and Vandenberghe, Convex Optimization, 2004, section 5.2 (weak duality).
-The bound on throughput is :func:`sim.theory_batch.largest_rate`.
+(fluids); Boyd and Vandenberghe, Convex Optimization, 2004, section 5.2 (weak duality).
+:func:`sim.theory_batch.largest_rate` bounds throughput.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ class Demand(NamedTuple):
 def demand_of(service: ArrayLike, share: ArrayLike = (1.0,)) -> Demand:
     """Demand of requests of different lengths.
 
-    A table may say that a longer batch is faster.  Then a request may be padded, so the least over
-    all longer lengths counts.
+    A table may say that a longer batch is faster; so the least over all longer lengths counts.
 
     Args:
         service: (largest batch,) for one length, or (largest batch, lengths) by increasing length.
@@ -255,10 +254,7 @@ def _least_service(
 def _highest(
     dual: Callable[[float], tuple[float, float]], scale: float, enough: float = math.inf
 ) -> float:
-    """Highest value of a concave function of a price from 0 on, given with a slope.
-
-    It stops where the value exceeds ``enough``, and after a number of steps: less is valid, too.
-    """
+    """Highest value of a concave function of a price, given with a slope; or one above enough."""
     value, slope = dual(0.0)
     low, high, best = 0.0, scale, value
     for _ in range(STEPS):

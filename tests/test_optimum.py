@@ -1,5 +1,8 @@
 """The best possible in a scenario: exact where it is known, a bound elsewhere, and as a policy."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -220,6 +223,36 @@ def test_a_comparison_finds_nothing_better():
     exact = best_possible(found, "mean")
     assert abs(distance(means["best"], exact)) < 0.02
     assert distance(means["greedy"], exact) > 0.5
+
+
+NOISY = {
+    "profile": ("bert-eager", "workload.lengths={ constant = 128 }"),
+    "gamma": ("greedy_gamma_noise",),
+    "lognormal": ("staircase_tile8", "service.noise={ kind = 'lognormal', cv = 0.5 }"),
+}
+
+
+@pytest.mark.parametrize("kind", NOISY)
+def test_a_run_with_the_noise_of_the_scenario_has_the_mean_of_the_optimum(kind):
+    found = scenario(*NOISY[kind], BEST, "workload.requests=300_000")
+    draws = found.draw()
+    overall = measure(kernel.run(found.policies["best"], *draws), draws[1]).overall
+    mean, exact = overall.latency_ms["mean"], best_possible(found, "mean")
+    assert exact.exact
+    assert abs(mean.value - exact.value_ms) < 1.5 * (mean.high - mean.value)
+    assert mean.high - mean.value < 0.05 * mean.value
+    assert overall.utilisation.value == pytest.approx(exact.optimum.utilisation, rel=0.01)
+    if kind == "lognormal":  # without noise the mean would be another one
+        quiet = best_possible(scenario("staircase_tile8"), "mean").value_ms
+        assert mean.low > 1.1 * quiet
+
+
+def test_nothing_is_solved_for_a_scenario_without_such_a_rule():
+    code = (
+        "import sys; from experiments.config import load_scenario; load_scenario('bert');"
+        "assert not {'sim.theory_smdp', 'experiments.optimum'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 REFUSED = [

@@ -208,6 +208,16 @@ def test_states_are_added_where_noise_needs_them():
     assert exact.mean_latency == pytest.approx(found.cost, rel=1e-8)
 
 
+@pytest.mark.parametrize("curve", CURVES)
+def test_close_to_saturation_few_states_give_what_many_do(curve):
+    service = CURVES[curve][:8]
+    found = solve_optimum(0.98 * largest_rate(service), service)
+    assert found.states < 100
+    exact = solve_batches(found.rate, service, found.take)  # 1300 states
+    assert found.mean_latency == pytest.approx(exact.mean_latency, rel=1e-9)
+    assert found.mean_batch == pytest.approx(exact.mean_batch, rel=1e-9)
+
+
 def test_close_to_saturation_the_optimum_is_the_oracle_of_greedy_batches():
     found = solve_optimum(2.3, LINE)  # greedy is optimal to a few digits here
     exact = ORACLES["greedy_lam2.3"]["expected"]["mean_latency"]
@@ -282,7 +292,7 @@ def test_a_profile_of_means_has_a_factor_of_mean_one():
         (lambda: solve_optimum(0.0, LINE), "rate > 0"),
         (lambda: solve_optimum(1.0, [1.0, -1.0]), "service is a list of times above 0"),
         (lambda: solve_optimum(1.0, LINE, busy_weight=-1.0), "busy_weight >= 0"),
-        (lambda: solve_optimum(1.0, linear_service(2.0, 0.35, 2000)), "6000 states are enough"),
+        (lambda: solve_optimum(1.0, linear_service(2.0, 0.35, 3000)), "6000 states are enough"),
         (lambda: Gamma(0.0), "cv > 0"),
         (lambda: Lognormal(-1.0), "cv > 0"),
         (lambda: Lognormal(99.0).arrivals(1.0, LINE, 9), "nodes resolve"),
