@@ -15,6 +15,7 @@ from .cli_speech import WRONG_INPUT, console, say, spoken
 from .plain import dumps
 
 if TYPE_CHECKING:
+    from .export import Stack
     from .export.contract import Exported
     from .export.setting import Setting
 
@@ -57,8 +58,8 @@ def export(
 ) -> None:
     """Write the setting that a run recommends as files of a serving stack."""
     with spoken(debug=debug):
-        from .export.contract import ExportError, NotExpressible
-        from .export.reading import module_of, stack_called
+        from .export.contract import ExportError
+        from .export.reading import stack_called
         from .export.run import setting_of_run
         from .runs import folder_name, resolve_run
 
@@ -71,22 +72,32 @@ def export(
             )
         folder = resolve_run(run)
         setting = setting_of_run(folder, policy, name)
-        told: dict[str, Any] = {}
-        for row in rows:
-            place = (folder / EXPORTS if out is None else out) / row.name
-            try:
-                found = module_of(row).export(setting, nearest=nearest)
-            except NotExpressible as refusal:
-                told[row.name] = refused(refusal)
-                continue
-            write(place, found, owned=out is None)
-            told[row.name] = {
-                "folder": str(place),
-                "files": [str(place / each) for each in found.files],
-                "exact": found.exact,
-                "notes": list(found.notes),
-            }
+        places = [(row, (folder / EXPORTS if out is None else out) / row.name) for row in rows]
+        told = {
+            row.name: exported(setting, row, place, nearest=nearest, owned=out is None)
+            for row, place in places
+        }
         show(folder, setting, told, json=json)
+
+
+def exported(
+    setting: Setting, row: Stack, place: Path, *, nearest: bool, owned: bool
+) -> dict[str, Any]:
+    """Write one stack's files, and tell what was written or why nothing was."""
+    from .export.contract import NotExpressible
+    from .export.reading import module_of
+
+    try:
+        found = module_of(row).export(setting, nearest=nearest)
+    except NotExpressible as refusal:
+        return refused(refusal)
+    write(place, found, owned=owned)
+    return {
+        "folder": str(place),
+        "files": [str(place / each) for each in found.files],
+        "exact": found.exact,
+        "notes": list(found.notes),
+    }
 
 
 def refused(refusal: Any) -> dict[str, Any]:

@@ -112,27 +112,6 @@ def schema() -> dict[str, Any]:
     """The JSON schema of ``policy.json`` (draft 2020-12)."""
     count = {"type": "integer", "minimum": 1}
     number = {"type": ["number", "null"]}
-    text = {"type": ["string", "null"]}
-    figure = table_schema({"value": number, "low": number, "high": number})
-    evidence = table_schema(
-        {
-            "run": {"type": "string"},
-            "scenario": {"type": "string"},
-            "scenario_hash": {"type": "string"},
-            "profile": text,
-            "device": text,
-            "arrivals": {"type": "string"},
-            "rate_per_s": number,
-            "loads": {"type": "array", "items": {"type": "number"}},
-            "requests": count,
-            "replications": count,
-            "seeds": {"type": "object", "additionalProperties": {"type": "integer"}},
-            "latency_ms": {"type": "object", "additionalProperties": figure},
-            "version": {"type": "string"},
-            "command": {"type": "array", "items": {"type": "string"}},
-            "remarks": {"type": "array", "items": {"type": "string"}},
-        }
-    )
     tier = {"name": {"type": "string"}, "slo_ms": number, "percentile": {"type": "number"}}
     whole = table_schema(
         {
@@ -152,11 +131,38 @@ def schema() -> dict[str, Any]:
             "capacity": {"type": ["integer", "null"], "minimum": 0},
             "capacity_counts": {"enum": ["waiting", "in_system"]},
             "timeout_ms": number,
-            "evidence": evidence,
+            "evidence": evidence_schema(),
         }
     )
     kinds = {kind: kind_schema(kind, cls) for kind, cls in POLICIES.items()}
     return {"$schema": DIALECT, "title": "A batching policy", **whole, "$defs": kinds}
+
+
+def evidence_schema() -> dict[str, Any]:
+    """Why this setting: :class:`experiments.export.setting.Evidence`."""
+    count = {"type": "integer", "minimum": 1}
+    number = {"type": ["number", "null"]}
+    text = {"type": ["string", "null"]}
+    figure = table_schema({"value": number, "low": number, "high": number})
+    return table_schema(
+        {
+            "run": {"type": "string"},
+            "scenario": {"type": "string"},
+            "scenario_hash": {"type": "string"},
+            "profile": text,
+            "device": text,
+            "arrivals": {"type": "string"},
+            "rate_per_s": number,
+            "loads": {"type": "array", "items": {"type": "number"}},
+            "requests": count,
+            "replications": count,
+            "seeds": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "latency_ms": {"type": "object", "additionalProperties": figure},
+            "version": {"type": "string"},
+            "command": {"type": "array", "items": {"type": "string"}},
+            "remarks": {"type": "array", "items": {"type": "string"}},
+        }
+    )
 
 
 def table_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
