@@ -212,7 +212,7 @@ def _owned(address: URL) -> Iterator[None]:
     import fcntl
 
     try:
-        lock = path.with_name(f"{path.name}.lock").open("w")
+        lock = path.with_name(f".{path.name}.lock").open("w")
     except OSError as error:
         raise ScenarioError(f"{_called(address)} cannot be used: {error.strerror}") from error
     with lock:
