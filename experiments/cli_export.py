@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
 
+EXPORTED = ("tune", "compare", "simulate")
+"""The commands whose runs hold a setting."""
+
 EXPORTS = "export"
 """The folder of a run that holds its exports, a folder for each stack."""
 
@@ -70,7 +73,7 @@ def export(
             raise ExportError(
                 f"--name {name}: must be letters, digits, dots, dashes and underscores"
             )
-        folder = resolve_run(run)
+        folder = resolve_run(run, commands=EXPORTED)
         setting = setting_of_run(folder, policy, name)
         places = [(row, (folder / EXPORTS if out is None else out) / row.name) for row in rows]
         told = {

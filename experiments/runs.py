@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,12 +101,15 @@ def name_latest(folder: Path) -> None:
     write_atomic(folder.parent.parent / LATEST, f"{folder.parent.name}/{folder.name}\n")
 
 
-def resolve_run(run: str | Path = LATEST, root: Path = RUNS) -> Path:
+def resolve_run(
+    run: str | Path = LATEST, root: Path = RUNS, commands: Collection[str] | None = None
+) -> Path:
     """The folder of a run.
 
     Args:
         run: a run's folder, a scenario's name (its newest run) or ``latest`` (the newest of all).
         root: where runs are kept.
+        commands: of a scenario, or of all, the newest finished run of one of these commands.
 
     Raises:
         RunError: there is no such run.
@@ -117,6 +121,8 @@ def resolve_run(run: str | Path = LATEST, root: Path = RUNS) -> Path:
     pointer = root / LATEST if name == LATEST else root / folder_name(name) / LATEST
     if pointer.is_file():
         folder = pointer.parent / pointer.read_text().strip()
+        if commands is not None and folder.name.rpartition("-")[0] not in commands:
+            folder = _newest(pointer.parent, commands) or folder
         if (folder / MANIFEST).is_file():
             return folder
     known = sorted(entry.parent.name for entry in root.glob(f"*/{LATEST}"))
@@ -125,6 +131,16 @@ def resolve_run(run: str | Path = LATEST, root: Path = RUNS) -> Path:
         f"there is no run {name!r}: give a run's folder, a scenario's name or `{LATEST}` "
         f"({root} {have})"
     )
+
+
+def _newest(parent: Path, commands: Collection[str]) -> Path | None:
+    """The run of one of some commands whose result was written last, at any depth."""
+    results = [
+        path
+        for path in parent.rglob(RESULT)
+        if path.parent.name.rpartition("-")[0] in commands and (path.parent / MANIFEST).is_file()
+    ]
+    return max(results, key=lambda path: path.stat().st_mtime_ns).parent if results else None
 
 
 def versions() -> dict[str, str]:

@@ -120,3 +120,15 @@ def test_json_has_no_nan_and_no_numpy():
 def test_what_has_no_json_form_is_an_error():
     with pytest.raises(TypeError, match="object has no JSON form"):
         plain(object())
+
+
+def test_the_newest_run_of_some_commands_can_be_asked_for(tmp_path):
+    compared, measured = (create_run("bert", name, tmp_path) for name in ("compare", "capacity"))
+    for folder in (compared, measured):
+        (folder / "manifest.json").write_text("{}")
+        (folder / "result.json").write_text("{}")
+        name_latest(folder)
+    assert resolve_run("bert", tmp_path) == measured
+    assert resolve_run("bert", tmp_path, ("tune", "compare")) == compared
+    assert resolve_run("latest", tmp_path, ("tune", "compare")) == compared
+    assert resolve_run("bert", tmp_path, ("tune",)) == measured

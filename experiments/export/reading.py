@@ -40,15 +40,25 @@ class Found(NamedTuple):
         return build_policy(self.imported.table)
 
 
+ALIASES = {
+    "ray-serve": "ray",
+    "tf-serving": "tensorflow-serving",
+    "tfserving": "tensorflow-serving",
+    "tei": "text-embeddings-inference",
+}
+"""Other names by which people call a stack."""
+
+
 def stack_called(name: str) -> Stack:
     """A row of the table of stacks.
 
     Raises:
         ExportError: there is no such stack.
     """
-    if name not in STACKS:
+    called = ALIASES.get(name, name)
+    if called not in STACKS:
         raise ExportError(f"there is no stack {name!r}; {suggestion(name, STACKS)}")
-    return STACKS[name]
+    return STACKS[called]
 
 
 def module_of(stack: Stack) -> Any:
