@@ -150,8 +150,8 @@ def print_tuning(screen: Console, found: Tuning) -> None:
     """The tables and the verdict."""
     screen.print(heading(found))
     screen.print(f"goal: {found.goal.title}")
-    screen.print(judged_table(found))
-    for more in (loads_table(found), settings_table(found)):
+    screen.print(judged_table(found, screen.width))
+    for more in (loads_table(found, screen.width), settings_table(found, screen.width)):
         if more is not None:
             screen.print(more)
     screen.print(f"\n{found.verdict}")

@@ -50,7 +50,7 @@ def load_curve_of(
 
     def one(place: tuple[float, Entrant, Outcome]) -> Outcome:
         x, entrant, full = place
-        found = at_other_rate(full.measures.stability, x / load)
+        found = at_other_rate(full.measures.stability, x / (full.measures.load or load))
         enough = found is None or found.stable
         draws = [(paced[x][0 if enough else 1], service)]
         return judge(entrant, draws, scenario, run, load=x, stability=found, curves=False)

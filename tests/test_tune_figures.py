@@ -151,13 +151,17 @@ def test_a_policy_has_one_colour_in_every_figure(found):
 
 
 def test_legends_are_sorted_best_first(found):
-    texts = [text.get_text() for text in found.plot.history().get_legend().get_texts()]
-    best = {
-        name: min(t.score.values[0] for t in found.tried if t.setting.name == name
-                  and t.score.feasible)
-        for name in ("greedy", "queue_depth_wait")
-    }  # fmt: skip
-    assert [text.split()[0] for text in texts[:2]] == sorted(best, key=best.get)
+    tried = (
+        trial("lost", 0, None), trial("bad", 0, 1.0, feasible=False), trial("slow", 0, 9.0),
+        trial("fast", 0, 7.0),
+    )  # fmt: skip
+    axes = replace(found, tried=tried).plot.history()
+    texts = [text.get_text().split("   ") for text in axes.get_legend().get_texts()]
+    assert texts[:2] == [["fast", "7"], ["slow", "9"]]
+    assert ["bad", "none feasible"] in texts
+    assert ["lost", "none"] in texts
+    loads = [text.get_text() for text in found.plot.load().get_legend().get_texts()]
+    assert [text.split()[0] for text in loads[-2:]] == ["greedy", "balanced_cap"]
 
 
 def importance_with(value):
@@ -263,6 +267,19 @@ def test_the_load_figure_marks_where_each_becomes_unstable(found):
     limits = sorted(one.unstable_above for one in found.judged if one.name in shown)
     assert places == limits
     assert "mean latency" in axes.get_ylabel()
+
+
+def test_the_load_figure_agrees_with_the_limits_where_other_loads_are_tuned_for(tmp_path):
+    loads = ["tune.loads=[0.3, 0.5]", "tune.trials=16", "tune.replications=1"]
+    found = run(tmp_path, loads)
+    limits = {one.name: one.unstable_above for one in found.judged}
+    told = [
+        (step.settings[found.load_curve.keys[0]], outcome.policy, outcome.stable)
+        for step in found.load_curve.steps
+        for outcome in step.outcomes
+    ]
+    assert any(limit < 0.95 for limit in limits.values())
+    assert all(stable == (load < limits[name]) for load, name, stable in told)
 
 
 def test_the_latency_target_is_drawn_only_for_its_percentile(found):

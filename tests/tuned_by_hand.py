@@ -38,11 +38,11 @@ policies = ["queue_depth_wait", "greedy"]
 """
 
 
-def run(folder):
+def run(folder, overrides=()):
     """A small tuning that was really run."""
     path = folder / "steps.toml"
     path.write_text(SCENARIO)
-    return tune(load_scenario(path))
+    return tune(load_scenario(path, overrides))
 
 
 def measure(name, tier=None):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from experiments.plots import axes_or_new
 from experiments.plots_sweep import latency_against
-from experiments.style import INK, looks, styled
+from experiments.style import looks, styled
 
 from .looks import EDGE, look_of
 from .words import percentile_name
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MEASURES = ("mean", "p50", "p90", "p95", "p99", "p999")
 """Latencies that a curve over loads has."""
+
+QUIET = "#94a4a2"
+"""Of the lines at the loads that were tuned for."""
 
 
 def load(found: Tuning, measure: str | None = None, ax: Axes | None = None) -> Axes:
@@ -101,7 +104,7 @@ def _mark_own(axes: Axes, found: Tuning) -> None:
     for one in loads:
         place = own if one is None else one
         if place is not None and not found.goal.finds_load:
-            axes.axvline(place, color=INK, lw=0.8, ls=(0, (1, 2)), zorder=0.5)
+            axes.axvline(place, color=QUIET, lw=0.9, ls=(0, (1, 2)), zorder=0.5)
 
 
 def _legend(axes: Axes, found: Tuning, curve: Sweep, measure: str) -> None:

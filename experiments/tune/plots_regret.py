@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from experiments.plots import axes_or_new, legend_right
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from .judging import Judged
     from .result import Tuning
+
+SHAPES = ("^", "v", "D", "P", "X", "<", ">", "h")
+"""Marks of the best settings for one load: of one policy, they share its colour."""
 
 
 def regret(found: Tuning, ax: Axes | None = None) -> Axes:
@@ -34,8 +38,10 @@ def regret(found: Tuning, ax: Axes | None = None) -> Axes:
             if one is found.winner or one.role == "baseline" or is_best_at(one)
         ]
         drawn.sort(key=lambda one: max(found.regret[one.name]))
+        shapes = cycle(SHAPES)
         for one in drawn:
-            _regret_line(axes, found, one, look[one.name])
+            shape = next(shapes) if is_best_at(one) else "o"
+            _regret_line(axes, found, one, look[one.name], shape)
         axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
         axes.set_yticks([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
@@ -68,7 +74,7 @@ def _none() -> Any:
     return NullLocator()
 
 
-def _regret_line(axes: Axes, found: Tuning, one: Judged, look: dict[str, Any]) -> None:
+def _regret_line(axes: Axes, found: Tuning, one: Judged, look: dict[str, Any], shape: str) -> None:
     """One setting: a gap where it is unstable, with a tick at the upper edge."""
     each, colour = found.regret[one.name], look["color"]
     loads = [load if load is not None else math.nan for load in one.loads]
@@ -80,7 +86,7 @@ def _regret_line(axes: Axes, found: Tuning, one: Judged, look: dict[str, Any]) -
     if winner:
         style = {"lw": 2.6, "ls": "-", "marker": "o", "ms": 6.0, "zorder": 4}
     elif single:
-        style = {"lw": 1.1, "ls": (0, (4, 2)), "marker": "o", "ms": 3.2}
+        style = {"lw": 1.1, "ls": (0, (4, 2)), "marker": shape, "ms": 4.5}
     name = f"{one.name} (winner)" if winner else one.name
     axes.plot(loads, y, color=colour, label=f"{name}   {text}", **style)
     lost = [x for x, r in zip(loads, each, strict=True) if math.isinf(r)]
@@ -89,13 +95,5 @@ def _regret_line(axes: Axes, found: Tuning, one: Judged, look: dict[str, Any]) -
     if single:
         home = float(one.name.removeprefix("best_at_").partition("_")[0])
         at = [(x, v) for x, v in zip(loads, y, strict=True) if math.isclose(x, home)]
-        axes.plot(
-            [x for x, _ in at],
-            [v for _, v in at],
-            ls="",
-            marker="*",
-            ms=10,
-            color=colour,
-            mec="white",
-            zorder=5,
-        )
+        x, v = [place for place, _ in at], [value for _, value in at]
+        axes.plot(x, v, ls="", marker="*", ms=10, color=colour, mec="white", zorder=5)

@@ -238,7 +238,7 @@ def _name_axes(axes: Axes, name: str, measure: Measure, zero_at: float) -> None:
     plain_ticks(axes, "y")
     low, high = axes.get_ylim()
     if low <= zero_at:
-        ticks = [t for t in axes.get_yticks() if 1.3 * zero_at < t and low <= t <= high]
+        ticks = [t for t in axes.get_yticks() if 1.6 * zero_at < t and low <= t <= high]
         axes.set_yticks([zero_at, *ticks], ["0", *(f"{t:,.10g}" for t in ticks)])
         axes.axhline(zero_at * 1.55, color=FAINT, lw=0.8, ls=(0, (1, 2)), zorder=0)
         axes.set_ylim(low, high)
