@@ -11,6 +11,7 @@ from experiments.scenario import Scenario
 from policies.contract import IntArray, Policy, bind
 
 from .contestants import Setting
+from .course import Course
 from .goal import Goal
 from .judging import Entry, Role
 from .search import Tried
@@ -118,9 +119,16 @@ def _written(table: dict[str, Any], policy: Policy) -> dict[str, Any]:
 
 
 def floors_of(
-    scenario: Scenario, goal: Goal, loads: Sequence[float | None], servers: int | None
+    scenario: Scenario,
+    goal: Goal,
+    loads: Sequence[float | None],
+    servers: int | None,
+    course: Course = (),
 ) -> tuple[Floor | None, ...]:
-    """The least that any rule can reach at each load, for a latency of all requests."""
+    """The least that any rule can reach at each load, for a latency of all requests.
+
+    With the course of the judging, what its own arrivals forbid counts, too.
+    """
     from experiments.optimum import MEASURES, best_possible
 
     measure = goal.objectives[0]
@@ -133,7 +141,11 @@ def floors_of(
     if name not in MEASURES:
         return ()
     rates = [None if each is None else rate * each / load for each in loads]
-    return tuple(best_possible(scenario, name, rate_per_s=each, servers=servers) for each in rates)
+    draws = [leg.on(servers) for leg in course] or [None] * len(rates)
+    return tuple(
+        best_possible(scenario, name, rate_per_s=each, servers=servers, draws=drawn)
+        for each, drawn in zip(rates, draws, strict=True)
+    )
 
 
 def _optimal_table(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.contest import Entrant, about, as_scenario, driver
 from experiments.load_curve import load_curve_of
@@ -30,6 +30,9 @@ from .result import Tuning
 from .scores import Scorer, TooShort
 from .search import Search, Tried
 from .verdict import verdict_of
+
+if TYPE_CHECKING:
+    from experiments.optimum import Floor
 
 TRACE_REPEATS = (
     "The arrivals are a recorded trace: the fresh runs repeat them, with new luck of the servers "
@@ -88,13 +91,14 @@ def tune(
     winner = winner_of(found, goal, baselines_compete=scenario.spec.tune.policies is None)
     curve = _load_curve(scenario, found, winner, run, tell) if load_curve else None
     result = Tuning(
-        scenario=about(scenario, list(course[0].draws)) | {"study": name},
+        scenario=about(scenario, list(course[0].draws))
+        | {"study": name, "replications": scenario.spec.tune.replications},
         goal=goal,
         tried=tuple(tried),
         judged=tuple(found),
         winner=winner,
         regret=regrets(found, goal),
-        floors=floors_of(scenario, goal, loads, winner.setting.servers if winner else None),
+        floors=_floors(scenario, goal, loads, winner),
         verdict="",
         seconds=time.perf_counter() - started,
         load_curve=curve,
@@ -147,6 +151,17 @@ def _judged(
         return judged(scenario, goal, entries, loads, run, tell)
     except TooShort as error:
         raise _too_short(scenario, error.needs) from error
+
+
+def _floors(
+    scenario: Scenario, goal: Goal, loads: Sequence[float | None], winner: Judged | None
+) -> tuple[Floor | None, ...]:
+    """The least possible at each load, on the runs that judged the winner."""
+    if winner is None:
+        return ()
+    fresh = range(JUDGING, JUDGING + scenario.spec.tune.replications)
+    course = course_of(scenario, loads, fresh)
+    return floors_of(scenario, goal, loads, winner.setting.servers, course)
 
 
 def _load_curve(
