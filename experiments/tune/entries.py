@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from experiments.contest import BASELINES
+from experiments.contest import BASELINES, Draw
 from experiments.scenario import Scenario
 from policies.contract import IntArray, Policy, bind
 
@@ -141,7 +141,7 @@ def floors_of(
     if name not in MEASURES:
         return ()
     rates = [None if each is None else rate * each / load for each in loads]
-    draws = [leg.on(servers) for leg in course] or [None] * len(rates)
+    draws: Sequence[list[Draw] | None] = [leg.on(servers) for leg in course] or [None] * len(rates)
     return tuple(
         best_possible(scenario, name, rate_per_s=each, servers=servers, draws=drawn)
         for each, drawn in zip(rates, draws, strict=True)
