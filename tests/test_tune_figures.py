@@ -133,6 +133,14 @@ def test_without_a_winner_there_is_no_band(found):
     assert not axes.patches
 
 
+def test_a_search_in_which_nothing_keeps_up_has_no_scale_of_values(found):
+    lost = tuple(t for t in found.tried if t.score.values is None)
+    axes = replace(found, tried=lost, winner=None).plot.history()
+    assert not len(axes.get_yticks())
+    assert [text.get_text() for text in axes.texts] == ["no trial has a value"]
+    assert len(found.plot.history().get_yticks())
+
+
 def test_policies_take_turns_in_the_history():
     tried = [trial("a", k, 1.0) for k in range(10)] + [trial("b", k, 1.0) for k in range(9)]
     order = [(t.setting.name, t.place) for t in in_rounds(tried)]
@@ -278,7 +286,7 @@ def test_the_load_figure_agrees_with_the_limits_where_other_loads_are_tuned_for(
         for step in found.load_curve.steps
         for outcome in step.outcomes
     ]
-    assert any(limit < 0.95 for limit in limits.values())
+    assert any(limits[name] < 0.95 for name in found.load_curve.policies)
     assert all(stable == (load < limits[name]) for load, name, stable in told)
 
 
@@ -314,6 +322,10 @@ def test_the_front_has_intervals_in_both_directions(found):
     assert {"greedy", "snap", "balanced_cap"} <= {name.split()[0] for name in by_name}
     assert "%" in axes.get_ylabel()
     assert not any(name.startswith("queue_depth_wait") for name in by_name), "it is unstable"
+    known = with_objectives(found, "busy", "batch_size")
+    axes = replace(known, tried=tried).plot.front()
+    assert found.of("queue_depth_wait").outcomes[0].value("utilisation") is not None
+    assert not any(str(c.get_label()).startswith("queue_depth_wait") for c in axes.containers)
 
 
 def test_three_objectives_have_a_panel_a_pair(found):

@@ -203,6 +203,13 @@ def test_settings_are_in_the_words_of_a_scenario(found):
     assert not any(line.startswith("snap") for line in rows), "only the winner and finalists"
 
 
+def test_without_a_winner_and_finalists_there_is_no_table_of_settings(found):
+    rest = tuple(one for one in found.judged if one.role != "tuned")
+    nobody = replace(found, judged=rest, winner=None)
+    assert settings_table(nobody) is None
+    assert "winner" not in "\n".join(lines_of(judged_table(nobody))[3:])
+
+
 def test_a_long_list_is_cut_and_says_how_long_it_is(found):
     setting = replace(
         found.winner.setting,

@@ -74,6 +74,9 @@ def history(found: Tuning, objective: int = 0, ax: Axes | None = None) -> Axes:
         handles += _judged_band(axes, found, objective)
         shown = [v for v in values if not _beyond(v, far, measure.sign)]
         log_where_wide(axes, shown)
+        if not values and found.winner is None:
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, "no trial has a value", transform=axes.transAxes, ha="center")
         axes.set_xlim(0, len(tried) + 1)
         axes.set_xlabel("trial (policies take turns)")
         axes.set_ylabel(axis_name(measure) + (" (log scale)" if axes.get_yscale() == "log" else ""))

@@ -129,10 +129,15 @@ def _middle(name: str, room: int) -> str:
     return name[: room - 1 - end] + ELLIPSIS + name[len(name) - end :]
 
 
-def settings_table(found: Tuning, width: int = WIDTH) -> Table:
-    """The numbers of the winner, the finalists and the best for each load; long lines wrap."""
+def settings_table(found: Tuning, width: int = WIDTH) -> Table | None:
+    """The numbers of the winner, the finalists and the best for each load; long lines wrap.
+
+    None where there are none, as where nothing can keep up.
+    """
     width, policy = min(width, WIDTH), width >= NARROW
     settings = [one for one in in_order(found) if one is found.winner or one.role == "tuned"]
+    if not settings:
+        return None
     names = shortened([one.name for one in settings], max(width // 3, 8))
     drawn = table(*(("setting", "policy", "numbers") if policy else ("setting", "numbers")), left=3)
     drawn.columns[-1].no_wrap = False
