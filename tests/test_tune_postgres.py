@@ -1,0 +1,121 @@
+"""Several machines work on one study in a PostgreSQL that the test starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import postgres_server
+import pytest
+from cut_searches import Landscape, in_memory, scenario, search, story, to_the_end
+from optuna.trial import TrialState
+from tune_scenarios import TILES, small
+
+from experiments.tune.database import database_at
+from experiments.tune.store import PLACE
+
+pytestmark = pytest.mark.skipif(bool(postgres_server.missing()), reason=postgres_server.missing())
+
+TRIALS = 64
+TUNE = f"""
+objective = "mean"
+trials = {TRIALS}
+replications = 1
+policies = ["waits", "queue_depth_wait", "greedy"]
+"""
+WORKER = Path(__file__).with_name("tune_worker.py")
+
+
+@pytest.fixture(scope="module")
+def address():
+    with postgres_server.running() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    return small(tmp_path_factory.mktemp("together"), TUNE, model=TILES)
+
+
+def machine(quick, address, study, slower_s=0.0, left_after_s=60):
+    command = [sys.executable, WORKER, quick.path, address, study, str(slower_s), str(left_after_s)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def ended(process):
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+def trials_of(quick, address, study):
+    """All trials of a study, contestant by contestant."""
+    with database_at(address) as database:
+        shelves = search(quick, database, None, name=study).shelves
+        return [shelf.study.get_trials(deepcopy=False) for shelf in shelves]
+
+
+def by_state(trials):
+    return Counter(trial.state for shelf in trials for trial in shelf)
+
+
+def places_told(trials):
+    told = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [
+        (order, trial.user_attrs[PLACE])
+        for order, shelf in enumerate(trials)
+        for trial in shelf
+        if trial.state in told
+    ]
+
+
+def test_one_machine_finds_on_a_server_what_it_finds_in_memory(address, tmp_path):
+    """Every number comes back bit by bit, and the signs of the password are understood."""
+    found = scenario(tmp_path)
+    assert story(to_the_end(found, address)) == story(search(found, in_memory(), Landscape()).go())
+
+
+def test_two_machines_share_the_work_and_report_the_same_winner(quick, address):
+    first, second = (machine(quick, address, "two", slower_s=0.15) for _ in range(2))
+    one, other = ended(first), ended(second)
+    assert one["winner"] == other["winner"]
+    assert one["verdict"] == other["verdict"]
+    assert one["tried"] == other["tried"]
+    trials = trials_of(quick, address, "two")
+    assert by_state(trials)[TrialState.RUNNING] == 0
+    places = places_told(trials)
+    assert len(places) == len(set(places)), "a place was told twice"
+    assert len(places) == len(one["tried"])
+    assert TRIALS <= len(places) <= TRIALS + 2, "commits that cross may exceed the budget"
+    assert min(one["told"], other["told"]) >= 8, "both took part"
+    assert one["told"] + other["told"] == len(places), "nothing was run twice"
+
+
+def test_trials_of_a_machine_that_was_killed_are_run_by_the_other(quick, address):
+    victim = machine(quick, address, "killed", slower_s=0.3, left_after_s=3)
+    try:
+        deadline = time.monotonic() + 40
+        while by_state(trials_of(quick, address, "killed"))[TrialState.RUNNING] < 8:
+            assert time.monotonic() < deadline
+            assert victim.poll() is None, victim.stderr.read()
+            time.sleep(0.2)
+        survivor = machine(quick, address, "killed", left_after_s=3)
+        time.sleep(1.0)
+    finally:
+        os.killpg(victim.pid, signal.SIGKILL)
+        victim.communicate()
+    found = ended(survivor)
+    trials = trials_of(quick, address, "killed")
+    states = by_state(trials)
+    assert states[TrialState.FAIL] >= 8
+    assert states[TrialState.RUNNING] == 0
+    places = places_told(trials)
+    assert len(places) == len(set(places)) == len(found["tried"]) == TRIALS
