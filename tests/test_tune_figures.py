@@ -237,6 +237,20 @@ def test_lines_of_equal_objective_need_enough_close_settings_and_no_other_number
     assert not lines(grid(value=lambda size, wait: 7.0 + 0.001 * size))
 
 
+def test_no_line_crosses_a_gap_in_which_nothing_was_tried(found):
+    def vertices(sizes):
+        tried = tuple(
+            trial("queue_depth_wait", k, 8.0 + size / 15, max_batch_size=size, max_wait_ms=wait)
+            for k, (size, wait) in enumerate((s, w) for s in sizes for w in (0.5, 0.7, 1.0, 1.4))
+        )
+        axes = replace(found, tried=tried).plot.surface()
+        drawn = [c for c in axes.collections if type(c).__name__ == "TriContourSet"]
+        return sum(len(path.vertices) for c in drawn for path in c.get_paths())
+
+    assert vertices([4, 5, 6, 60, 61, 62]) == 0
+    assert vertices([4, 6, 10, 16, 25, 40, 60, 70]) > 0
+
+
 def test_no_wait_stands_at_a_tick_of_its_own(found):
     tried = (
         trial("queue_depth_wait", 0, 8.0, max_batch_size=4, max_wait_ms=0.0),
