@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+HIDDEN = "***"
+"""Stands where a password was."""
+
 BEHIND_USER = re.compile(r"(://[^/?#:@]*:).*@")
 """Up to the last ``@``: signs in a password that should have been escaped stay hidden too."""
 
@@ -12,4 +15,4 @@ IN_QUERY = re.compile(r"([?&](?:\w*password|passwd|pwd)=)[^&\s]*", re.IGNORECASE
 
 def without_password(text: str) -> str:
     """An address, or any text with one in it, with ``***`` for the password."""
-    return IN_QUERY.sub(r"\1***", BEHIND_USER.sub(r"\1***@", text))
+    return IN_QUERY.sub(rf"\1{HIDDEN}", BEHIND_USER.sub(rf"\1{HIDDEN}@", text))

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .addresses import HIDDEN, without_password
 from .cli_run import Finished, Job, about_run, finish, heading
 from .cli_speech import say
 from .config import Scenario, ScenarioError, load_scenario
@@ -56,29 +57,43 @@ class Asked:
         found += [f"{key}={shown(list(names))}" for key, names in lists.items() if names]
         return found + ([] if self.trials is None else [f"tune.trials={self.trials}"])
 
+    @property
+    def kept(self) -> dict[str, str | None]:
+        """What a manifest keeps of the storage, where it is not the run's folder."""
+        if self.storage is None:
+            return {}
+        return {"storage": without_password(self.storage), "study": self.study}
+
 
 def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
     """``batchwright tune``."""
     if asked.resume:
         folder = unfinished(asked, root)
-        scenario, started = scenario_of_run(folder), str(read_manifest(folder)["started"])
+        manifest = read_manifest(folder)
+        asked = with_storage_of(asked, manifest, folder)
+        scenario, started = scenario_of_run(folder), str(manifest["started"])
         check_tuning(scenario)
     else:
         scenario = _scenario(asked)
         check_tuning(scenario)
         folder, started = create_run(scenario.name, "tune", root), now()
-        write_manifest(folder, about_run(scenario, "tune", "running", started))
+        write_manifest(folder, about_run(scenario, "tune", "running", started) | asked.kept)
     storage = asked.storage or sqlite_url(folder / STUDY)
     try:
         found = tune(scenario, storage=storage, study=asked.study, progress=progress)
     except KeyboardInterrupt:
         say(f"nothing is judged yet; go on with: batchwright tune {folder} --resume")
         raise
+    except ScenarioError:
+        if not asked.resume and not (folder / STUDY).exists():
+            (folder / MANIFEST).unlink()
+            folder.rmdir()
+        raise
     winner = winner_toml(found, folder)
     if winner is not None:
         write_atomic(folder / WINNER, winner)
     job = Job(write_figures, print_tuning)
-    done = finish(folder, scenario, "tune", started, found, progress, job=job)
+    done = finish(folder, scenario, "tune", started, found, progress, asked.kept, job)
     if found.interrupted:
         say(f"go on with: batchwright tune {folder} --resume")
     return done
@@ -123,6 +138,25 @@ def unfinished(asked: Asked, root: Path) -> Path:
     if given in folders:
         raise RunError(f"run {run_name(given)} is no tuning that was cut off")
     raise RunError(f"there is no tuning of {asked.source} in {root} that was cut off")
+
+
+def with_storage_of(asked: Asked, manifest: Mapping[str, Any], folder: Path) -> Asked:
+    """Go on in the database that the run was begun in.
+
+    Raises:
+        ScenarioError: another one was typed, or the password has to be.
+    """
+    kept = manifest.get("storage")
+    if asked.storage is not None and kept != without_password(asked.storage):
+        where = f"--storage {kept}" if kept else "its own folder: leave out --storage"
+        raise ScenarioError(f"run {run_name(folder)} keeps its study in {where}")
+    storage = asked.storage or kept
+    if storage is not None and storage == kept and HIDDEN in storage:
+        raise ScenarioError(
+            f"run {run_name(folder)} keeps its study in {kept}, and no password: give --storage "
+            "again, with the password"
+        )
+    return replace(asked, storage=storage, study=asked.study or manifest.get("study"))
 
 
 def winner_toml(found: Tuning, folder: Path) -> str | None:
