@@ -230,6 +230,8 @@ def test_one_load_has_no_table_of_loads(found):
 def test_each_load_has_a_column_and_the_worst_regret_stands_last(found):
     regret = {found.winner.name: [0.05, 0.0, 0.12], "greedy": [0.0, 0.02, 0.3]}
     many = over_loads(found, (0.3, 0.5, 0.7), regret)
+    assert "mean of loads: geometric" in "\n".join(lines_of(judged_table(many)))
+    assert "geometric" not in "\n".join(lines_of(judged_table(found)))
     drawn = loads_table(many)
     assert head_of(drawn) == ["setting", "0.3", "0.5", "0.7", "worst regret %"]
     value = f"{found.winner.worth[0].value:.4g}"

@@ -56,7 +56,7 @@ def judged_table(found: Tuning, width: int = WIDTH) -> Table:
     for one, mark, name in zip(settings, marks, names, strict=True):
         cells = [column.text(one) for column in columns[1:]]
         drawn.add_row(name + mark, *cells, style=style_of(one, mark))
-    drawn.caption = legend_of(marks)
+    drawn.caption = legend_of(found, marks)
     drawn.caption_justify = "left"
     return drawn
 
@@ -77,10 +77,13 @@ def style_of(one: Judged, mark: str) -> str:
     return "" if one.feasible else "dim"
 
 
-def legend_of(marks: Sequence[str]) -> str | None:
-    """What the marks mean, where there are any."""
+def legend_of(found: Tuning, marks: Sequence[str]) -> str | None:
+    """What the marks mean, where there are any, and what the mean over loads is."""
     words = {" *": "* winner", " =": "= tie with it"}
-    return "   ".join(text for mark, text in words.items() if mark in marks) or None
+    said = [text for mark, text in words.items() if mark in marks]
+    if found.judged and len(found.judged[0].loads) > 1:
+        said.append("mean of loads: geometric")
+    return "   ".join(said) or None
 
 
 def fitted(
