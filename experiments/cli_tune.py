@@ -124,7 +124,9 @@ def unfinished(asked: Asked, root: Path) -> Path:
     if (given / MANIFEST).is_file():
         folders = [given]
     else:
-        parent = root / folder_name(load_scenario(asked.source).name)
+        parent = root / folder_name(asked.source)
+        if not parent.is_dir():
+            parent = root / folder_name(load_scenario(asked.source).name)
         numbered = [
             (int(match[1]), entry)
             for entry in (parent.iterdir() if parent.is_dir() else ())
