@@ -4,7 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin
 
-.PHONY: demo test test-all check bench clean
+# Stacks whose parsers exclude one another: each is installed beside the project alone.
+STACKS = ray kserve mlserver bentoml
+ray_needs = "ray[serve]==2.60.0"
+kserve_needs = "kserve==0.21.0" "kubernetes==37.0.1"
+mlserver_needs = "mlserver==1.7.1" "uvloop<0.22"
+bentoml_needs = "bentoml==1.4.39"
+
+.PHONY: demo test test-all test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -15,12 +22,25 @@ $(VENV)/ready: pyproject.toml constraints.txt
 demo: $(VENV)/ready
 	$(RUN)/batchwright compare bert
 	$(RUN)/batchwright compare speech
+	$(RUN)/batchwright tune bert
+	$(RUN)/batchwright export bert --to triton --to ray --nearest
 
 test: $(VENV)/ready
 	$(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: $(VENV)/ready
+test-all: $(VENV)/ready test-stacks
 	$(RUN)/python -m pytest -n 2 --dist worksteal
+
+test-stacks: $(STACKS:%=test-stack-%)
+
+$(STACKS:%=test-stack-%): test-stack-%: $(VENV)-%/ready
+	$(VENV)-$*/bin/python -m pytest -q tests/test_export_$*.py
+
+$(VENV)-%/ready: pyproject.toml Makefile
+	test -x $(VENV)-$*/bin/python || $(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check \
+		-e . pytest hypothesis jsonschema $($*_needs)
+	touch $@
 
 check: $(VENV)/ready
 	$(RUN)/ruff check .
@@ -30,5 +50,8 @@ check: $(VENV)/ready
 bench: $(VENV)/ready
 	$(RUN)/python -m experiments.bench
 
+bench-tune: $(VENV)/ready
+	$(RUN)/python -m experiments.bench_tune
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(STACKS:%=$(VENV)-%) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

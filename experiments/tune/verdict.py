@@ -209,26 +209,29 @@ def _subject(one: Judged) -> str:
 
 
 def _least(found: Tuning) -> Iterator[str]:
-    """How far the winner is from the least that is possible."""
-    floor = found.floors[0] if found.floors else None
-    if found.winner is None or floor is None or floor.value_ms is None:
+    """How far the winner is from the least that is possible, where it is farthest."""
+    best = found.winner
+    if best is None:
         return
-    reached = _worth(found.winner)
-    if reached is None:
+    far = [
+        (value / floor.value_ms - 1.0, floor, load)
+        for (estimate, *_), floor, load in zip(
+            best.objectives, found.floors, best.loads, strict=False
+        )
+        if floor is not None and floor.value_ms and (value := estimate.value) is not None
+    ]
+    if not far:
         return
-    above = reached / floor.value_ms - 1.0
+    above, floor, load = max(far, key=lambda each: each[0])
+    at = f" at a load of {load:g}" if len(best.loads) > 1 and load is not None else ""
     if floor.exact:
         near = _percent(max(above, 0.0))
-        yield f"The setting is within {near} of the exact optimum ({floor.name})."
+        yield f"The setting is within {near} of the exact optimum{at}."
     else:
         yield (
-            f"No rule at all can get below {floor.value_ms:.3g} ms (the {floor.name}); {floor.why}."
+            f"No rule at all can get below {floor.value_ms:.3g} ms{at} (the {floor.name}); "
+            f"{floor.why}."
         )
-
-
-def _worth(one: Judged) -> float | None:
-    """The objective at the first load."""
-    return one.objectives[0][0].value if one.objectives else None
 
 
 def _percent(share: float) -> str:
