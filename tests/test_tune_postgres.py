@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import postgres_server
@@ -17,6 +18,7 @@ from cut_searches import Landscape, in_memory, scenario, search, story, to_the_e
 from optuna.trial import TrialState
 from tune_scenarios import TILES, small
 
+from experiments.sentences import RunFailed, ScenarioError
 from experiments.tune.database import database_at
 from experiments.tune.store import PLACE
 
@@ -119,3 +121,32 @@ def test_trials_of_a_machine_that_was_killed_are_run_by_the_other(quick, address
     assert states[TrialState.RUNNING] == 0
     places = places_told(trials)
     assert len(places) == len(set(places)) == len(found["tried"]) == TRIALS
+
+
+def without_its_server(begun, stack):
+    stack.close()
+    begun.go()
+
+
+def test_a_server_that_goes_away_ends_the_run_in_a_sentence_without_the_password(tmp_path):
+    found = scenario(tmp_path)
+    with ExitStack() as stack:
+        url = stack.enter_context(postgres_server.running())
+        with pytest.raises(RunFailed) as caught, database_at(url) as database:
+            without_its_server(search(found, database, Landscape()), stack)
+    port = url.rpartition(":")[2]
+    said = str(caught.value)
+    assert said.startswith(f"--storage postgresql+psycopg://tuner:***@127.0.0.1:{port} fails: ")
+    assert said.endswith("; what was told is kept, and --resume goes on with it")
+    assert "refused" in said
+    assert "p@ss" not in said
+    assert "p%40ss" not in said
+
+
+def test_a_wrong_password_is_refused_without_showing_it(address):
+    wrong = address.replace(postgres_server.ESCAPED, "guess%40ed")
+    with pytest.raises(ScenarioError) as caught, database_at(wrong):
+        pass
+    assert "cannot be used: " in str(caught.value)
+    assert 'password authentication failed for user "tuner"' in str(caught.value)
+    assert "guess" not in str(caught.value)

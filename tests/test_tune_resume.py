@@ -65,7 +65,7 @@ def test_the_search_has_what_could_go_wrong(whole, found):
     counts = Counter(one.setting.name for one in whole)
     assert sum(counts.values()) == 96
     assert counts["greedy"] == 12
-    assert sorted(counts.values())[1:] == [16, 16, 24, 28], "the lead changes between rounds"
+    assert max(counts.values()) >= min(counts.values()) + BATCH, "the better half went on"
     assert any(one.score.values is None for one in whole)
     assert any(one.score.values and not one.score.feasible for one in whole)
 

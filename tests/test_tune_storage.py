@@ -254,3 +254,28 @@ def test_whoever_waits_is_told_of_other_machines_only_on_a_server(tmp_path):
     with pytest.raises(ScenarioError), database_at("nothing"):
         pass
     assert isinstance(in_memory(), Database)
+
+
+def test_a_copy_in_memory_holds_what_the_file_holds(tmp_path):
+    """Trials, states, values, parameters, attributes, constraints: as a new process reads them."""
+    url = sqlite_url(tmp_path / "study.db")
+    found = scenario(tmp_path)
+
+    def held(opened):
+        shelves = search(found, opened, Landscape()).shelves
+        trials = [shelf.study.get_trials() for shelf in shelves]
+        return [
+            (t.number, t.state, t.values, t.params, t.distributions,
+             json.dumps(t.user_attrs, sort_keys=True), t.system_attrs)
+            for shelf in trials
+            for t in shelf
+        ]  # fmt: skip
+
+    with database_at(url) as opened:
+        search(found, opened, Landscape()).go()
+        copy = held(opened)
+        with pytest.raises(NotImplementedError):
+            opened.storage.delete_study(0)
+    with database_at(url) as opened:
+        assert held(opened) == copy
+    assert len(copy) == 96

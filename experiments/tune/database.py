@@ -27,6 +27,8 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLA
 from experiments.addresses import without_password
 from experiments.sentences import RunFailed, ScenarioError
 
+from .mirror import Mirrored
+
 HEARTBEAT_S, LEFT_AFTER_S = 30, 120
 """How often a machine is heard of, and when its trials count as left."""
 
@@ -111,7 +113,10 @@ def database_at(url: str | None) -> Iterator[Database]:
     with _owned(address):
         storage = _opened(address, is_file=is_file)
         try:
-            yield Database(get_storage(storage), None if is_file else storage)
+            if is_file:
+                yield Database(Mirrored(storage))
+            else:
+                yield Database(get_storage(storage), storage)
         except DATABASE_ERRORS as error:
             raise RunFailed(
                 f"{_called(address)} fails: {_reason(error)}; what was told is kept, and "
