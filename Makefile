@@ -34,7 +34,7 @@ test-all: $(VENV)/ready test-stacks
 test-stacks: $(STACKS:%=test-stack-%)
 
 $(STACKS:%=test-stack-%): test-stack-%: $(VENV)-%/ready
-	$(VENV)-$*/bin/python -m pytest -q tests/test_export_$*.py
+	$(VENV)-$*/bin/python -m pytest -q $(wildcard tests/test_export_$**.py)
 
 $(VENV)-%/ready: pyproject.toml Makefile
 	test -x $(VENV)-$*/bin/python || $(PYTHON) -m venv $(VENV)-$*
