@@ -130,6 +130,19 @@ def test_ctrl_c_judges_what_is_known_and_says_how_to_go_on(quick, tmp_path):
     assert timeless((run / RESULT).read_text()) == timeless(tune(quick).to_json())
 
 
+def test_ctrl_c_in_a_round_keeps_what_the_threads_have_ended(quick, tmp_path):
+    run = tmp_path / "runs/small/tune-1"
+    process = batchwright(tmp_path, quick.path, slower_s=0.4)
+    waited_for(lambda: states(run).get("RUNNING", 0) == 24, process)
+    time.sleep(1.5)
+    assert told(run) == 0, "a round is told when it has ended"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert 2 <= told(run) < 24
+    assert states(run)["FAIL"] == 24 - told(run)
+
+
 def test_a_second_ctrl_c_stops_at_once(quick, tmp_path):
     run = tmp_path / "runs/small/tune-1"
     process = batchwright(tmp_path, quick.path, "--set", "tune.replications=60")
@@ -152,7 +165,7 @@ def test_a_second_ctrl_c_stops_at_once(quick, tmp_path):
 def test_ctrl_c_before_anything_is_told_says_so(quick, tmp_path):
     run = tmp_path / "runs/small/tune-1"
     process = batchwright(tmp_path, quick.path, slower_s=1)
-    waited_for(lambda: states(run).get("RUNNING", 0) >= 24, process)
+    waited_for((run / MANIFEST).exists, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=40)
     assert process.returncode == 130, err

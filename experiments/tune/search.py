@@ -17,10 +17,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from optuna.trial import FrozenTrial
 
-from experiments.parallel import Progress, in_threads
+from experiments.parallel import Interrupted, Progress, in_threads
 from experiments.plain import plain
 from experiments.scenario import Scenario
 from experiments.tables import content
@@ -102,7 +103,7 @@ class Search:
                 self.rounds.retire()
 
     def _run(self, jobs: Sequence[Job]) -> None:
-        """Run a round in threads and tell it in order; with Ctrl-C the rest is given back."""
+        """Run a round in threads and tell it in order; with Ctrl-C as far as it is known."""
         told, names = 0, [job.setting.name for job in jobs]
         try:
             with self.database.beating([job.trial for job in jobs]):
@@ -110,7 +111,11 @@ class Search:
                 for job, score in zip(jobs, scores, strict=True):
                     job.shelf.tell(job, score)
                     told += 1
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            ended = takewhile(lambda job: job.setting.key in self._scores, jobs)
+            for job in ended if isinstance(error, Interrupted) else ():
+                job.shelf.tell(job, self._scores[job.setting.key])
+                told += 1
             for job in jobs[told:]:
                 job.shelf.give_back([job.trial])
             raise
