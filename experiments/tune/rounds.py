@@ -1,7 +1,8 @@
 """Which trials are run together: a round, asked whole before any of it is told.
 
-1. Contestants that have not been spread over their space come first; then the better half of them,
-   and with several objectives all.  Each gives a batch.
+1. Contestants that have not been spread over their space come first.  Then all of them search until
+   half of the budget is used, and after that the better half of them; with several objectives, all.
+   Each gives a batch.
 2. A round that was partly told when its process ended is finished before the next is asked; of one
    that was not told at all the same is asked again.  So the same seed finds the same settings
    however often a search is cut off.
@@ -95,9 +96,8 @@ class Rounds:
         """Who gives a batch."""
         if not all(spread):
             return [order for order, done in enumerate(spread) if not done]
-        return self.better_half(
-            [order for order, shelf in enumerate(self.shelves) if not shelf.sampler.exhaustive]
-        )
+        searching = [k for k, shelf in enumerate(self.shelves) if not shelf.sampler.exhaustive]
+        return searching if 2 * self._room() > self.budget else self.better_half(searching)
 
     def _ask(self, order: int, place: int, number: int) -> Job:
         known = self.left[order].pop(place, None)

@@ -4,7 +4,9 @@
 2. A large one starts with a scrambled Sobol sequence; after that Optuna's TPE samples each axis by
    itself (``multivariate=False``: the multivariate form settles too early on one corner).  Trials
    that are running count as bad (``constant_liar``), so that those of a round differ.
-3. What the sampler draws depends on the seed, the place of the trial and the trials told before
+3. Every second trial after the start, and each that would repeat a setting, is instead a step away
+   from one of the best (:mod:`experiments.tune.nearby`); with several objectives there is no best.
+4. What the sampler draws depends on the seed, the place of the trial and the trials told before
    it, and on nothing else: a search that was cut off goes on as if nothing had happened.
 """
 
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
@@ -27,6 +29,8 @@ from policies.space import Number
 from sim.streams import stream
 
 from .contestants import Contestant
+from .nearby import BASES, nearby
+from .scores import SCORE, Score
 
 START = 64
 """Trials of a large space that are spread evenly; fewer where the budget is small."""
@@ -60,11 +64,38 @@ class PlacedSampler(BaseSampler):
     def draw(self, study: Study, place: int) -> dict[str, Any]:
         """Parameters of the trial at a place, from what was told so far."""
         self.place, self._tpe = place, None
+        looks = not self.exhaustive and place >= self.start and len(study.directions) == 1
+        if looks and place % 2 and (step := self._nearby(study)):
+            return step
         blank = create_trial(state=TrialState.RUNNING)
-        return {
+        drawn = {
             name: self.sample_independent(study, blank, name, distribution)
             for name, distribution in self.distributions.items()
         }
+        if looks and self._key(drawn) in self._tried(study):
+            return self._nearby(study) or drawn
+        return drawn
+
+    def _nearby(self, study: Study) -> dict[str, Any] | None:
+        """Parameters near those of the best trials."""
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
+        ranks = {(_excess(one), sign * one.values[0]): one.params for one in reversed(told)}
+        bases = [
+            {name: int(place) - 1 for name, place in ranks[rank].items()}
+            for rank in sorted(ranks)[:BASES]
+        ]
+        rng = stream(self.seed, "tuner", self.order, self.place + 1, 1)
+        step = nearby(self.contestant, bases, self._tried(study), rng)
+        return None if step is None else {name: place + 1 for name, place in step.items()}
+
+    def _tried(self, study: Study) -> set[str]:
+        """Keys of the settings that were told or are running."""
+        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+        return {self._key(one.params) for one in study.get_trials(deepcopy=False, states=states)}
+
+    def _key(self, params: Mapping[str, Any]) -> str:
+        return self.contestant.setting(self.chosen(params)).key
 
     def chosen(self, params: Mapping[str, Any]) -> dict[str, Number]:
         """The values of the axes that parameters stand for."""
@@ -119,3 +150,8 @@ class PlacedSampler(BaseSampler):
                     multivariate=False, constant_liar=True, n_startup_trials=0, seed=seed
                 )
         return self._tpe
+
+
+def _excess(trial: FrozenTrial) -> float:
+    """Sum of the violations of a trial that was told."""
+    return Score.from_dict(trial.user_attrs[SCORE]).excess

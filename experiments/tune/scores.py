@@ -33,6 +33,9 @@ STABLE = "stable"
 SEARCH_TOLERANCE = 0.01
 """Of a largest rate while searching; finalists are measured more finely."""
 
+SCORE = "score"
+"""The name under which a score is kept with a trial."""
+
 UNBOUNDED = 1e6
 """Stands for a violation without limit: Optuna's storage takes finite numbers."""
 

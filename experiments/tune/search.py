@@ -1,7 +1,8 @@
 """The search: every contestant is tried evenly, then the better half of them where they look good.
 
 1. A contestant with few settings is gone through whole.  The others begin with a Sobol sequence.
-2. What is left of the budget goes, round by round, to the better half of the contestants; with
+2. After it all search on, round by round, until half of the budget is used: who looks good evenly
+   spread is often not who is best.  The rest goes to the better half of them, at least two; with
    several objectives, to all.
 3. Every round is asked, run in threads, and told in order, so that the same seed finds the same
    settings however often the search is cut off.
@@ -31,8 +32,11 @@ from .database import Database
 from .goal import Goal
 from .rounds import BATCH, Rounds
 from .sampler import START, PlacedSampler
-from .scores import Score, Scorer
-from .store import PLACE, SCORE, SETTING, Direction, Job, Shelf
+from .scores import SCORE, Score, Scorer
+from .store import PLACE, SETTING, Direction, Job, Shelf
+
+FEWEST = 2
+"""Contestants that search to the end: the best of a large space is found late."""
 
 LOOK_AGAIN_S = 1.0
 """How often a machine that has nothing to do looks whether the others have ended."""
@@ -142,7 +146,7 @@ class Search:
         tried = self.tried()
         best = {k: _best(tried, self.contestants[k].name, self.goal) for k in orders}
         ranked = sorted(orders, key=lambda k: (best[k], k))
-        return sorted(ranked[: -(-len(ranked) // 2)])
+        return sorted(ranked[: max(FEWEST, -(-len(ranked) // 2))])
 
     def _score(self, job: Job) -> Score:
         """The score of a setting; one that was scored before is looked up."""

@@ -26,10 +26,10 @@ from experiments.sentences import ScenarioError
 from .contestants import Setting
 from .database import Database
 from .sampler import PlacedSampler
-from .scores import Score
+from .scores import SCORE, Score
 
-PLACE, ROUND, SETTING, SCORE = "place", "round", "setting", "score"
-"""What is kept with a trial."""
+PLACE, ROUND, SETTING = "place", "round", "setting"
+"""What is kept with a trial, beside its score."""
 
 FINGERPRINT = "fingerprint"
 
