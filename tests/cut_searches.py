@@ -101,7 +101,7 @@ def in_memory():
     return Database(InMemoryStorage())
 
 
-def to_the_end(found, url):
+def to_the_end(found, url, name="s"):
     """A search in a database, from where it stopped to its end."""
     with database_at(url) as database:
-        return search(found, database, Landscape()).go()
+        return search(found, database, Landscape(), name).go()

@@ -37,12 +37,13 @@ def missing():
 
 
 def _unprivileged():
-    """The user to run as, and what to put before a command."""
+    """The user to run as, and what to put before a command; the server ends with the test."""
+    before = ["setpriv", "--pdeathsig=INT"] if shutil.which("setpriv") else []
     if os.geteuid() != 0:
-        return os.geteuid(), os.getegid(), []
+        return os.geteuid(), os.getegid(), before
     user = pwd.getpwnam("nobody")
     ids = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
-    return user.pw_uid, user.pw_gid, ["setpriv", *ids, "--"]
+    return user.pw_uid, user.pw_gid, [*before, *ids]
 
 
 def _free_port():

@@ -19,7 +19,9 @@ from optuna.trial import TrialState
 from tune_scenarios import TILES, small
 
 from experiments.sentences import RunFailed, ScenarioError
-from experiments.tune.database import database_at
+from experiments.tune import database
+from experiments.tune import search as searching
+from experiments.tune.database import Database, database_at
 from experiments.tune.store import PLACE
 
 pytestmark = pytest.mark.skipif(bool(postgres_server.missing()), reason=postgres_server.missing())
@@ -121,6 +123,38 @@ def test_trials_of_a_machine_that_was_killed_are_run_by_the_other(quick, address
     assert states[TrialState.RUNNING] == 0
     places = places_told(trials)
     assert len(places) == len(set(places)) == len(found["tried"]) == TRIALS
+
+
+def test_a_machine_that_ended_before_it_was_heard_of_is_not_waited_for(
+    address, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(database, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(database, "LEFT_AFTER_S", 1)
+    monkeypatch.setattr(searching, "LOOK_AGAIN_S", 0.2)
+    found = scenario(tmp_path)
+    with database_at(address) as opened, monkeypatch.context() as silent:
+        silent.setattr(Database, "beat", lambda *_: None)
+        search(found, opened, None, name="unheard").shelves[0].ask(0, 1)
+    tried = to_the_end(found, address, name="unheard")
+    assert len(tried) == 96
+    trials = trials_of(found, address, "unheard")
+    assert by_state(trials)[TrialState.FAIL] == 1
+    assert trials[0][0].state == TrialState.FAIL
+    assert (0, 0) in places_told(trials)
+
+
+def test_a_place_that_two_asked_at_once_belongs_to_the_first(address, tmp_path):
+    found = scenario(tmp_path)
+    with database_at(address) as here, database_at(address) as there:
+        one, other = (search(found, each, None, name="race") for each in (here, there))
+        mine, theirs = (each.shelves[0].ask(0, 1) for each in (one, other))
+        assert mine.setting == theirs.setting
+        assert other.rounds._own([theirs]) == []
+        assert one.rounds._own([mine]) == [mine]
+        other.rounds.retire()
+        asked = {(job.shelf.study.study_name, job.place) for job in other.rounds.next()}
+        assert (one.shelves[0].study.study_name, 0) not in asked
+    assert by_state(trials_of(found, address, "race"))[TrialState.FAIL] == 1
 
 
 def without_its_server(begun, stack):

@@ -228,6 +228,8 @@ def _owned(address: URL) -> Iterator[None]:
                 f"{_called(address)} is being worked on by another process: wait until it has "
                 "ended; machines share a study in postgresql://user@host/name"
             ) from error
+        except OSError as error:  # a file system without locks
+            raise ScenarioError(f"{_called(address)} cannot be used: {error.strerror}") from error
         yield
 
 
