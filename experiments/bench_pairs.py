@@ -73,9 +73,9 @@ class PairRow(NamedTuple):
         """One row a stratum, and all."""
         rows = []
         for low, high in pairwise((*GAPS[:-1], float("inf"))):
-            ends = (
-                f"{100 * low:.0f} to {100 * high:.0f} %" if high < 1.0 else f"{100 * low:.0f} % on"
-            )
+            ends = f"{100 * low:.0f} % and more"
+            if high < 1.0:
+                ends = f"{100 * low:.0f} to {100 * high:.0f} %"
             rows.append(cls._row(ends, [one for one in pairs if low <= one.gap < high]))
         return [*rows, cls._row("all", pairs)]
 

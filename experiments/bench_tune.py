@@ -31,7 +31,7 @@ from .contest import Draw, driver
 from .known_answers import KNOWN_ANSWERS, KnownAnswer, known_answer
 from .plain import dumps
 from .true_value import Worth, regret_of, worth_of
-from .truth import FRESH, NEAR, STAGES, Truth, truths
+from .truth import FRESH, NEAR, STAGES, Truth, answer_of
 from .tune.contestants import Setting
 from .tune.database import sqlite_url
 from .tune.goal import Goal, goal_of
@@ -218,9 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--skip-time", action="store_true", help="leave out the speed")
     given = parser.parse_args(arguments)
     wanted = [known_answer(n) for n in given.scenario] if given.scenario else KNOWN_ANSWERS
-    answers = truths()
     console, written = Console(width=250), {}
-    rows = [row_of(one, answers[one.name], range(given.seeds)) for one in wanted]
+    rows = [row_of(one, answer_of(one), range(given.seeds)) for one in wanted]
     console.print(table_of(rows), summary_of(rows))
     written["scenarios"] = [row.to_dict() for row in rows]
     if not given.skip_pairs:

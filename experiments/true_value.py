@@ -44,7 +44,7 @@ def limits_of(goal: Goal) -> tuple[float, ...]:
     """The limit of every constraint, all of them upper ones."""
     assert all(isinstance(one, Target) or one.at_most for one in goal.constraints), goal.title
     return tuple(
-        one.tier.slo_ns * MS if isinstance(one, Target) else one.limit for one in goal.constraints
+        one.tier.slo_ns / 1e6 if isinstance(one, Target) else one.limit for one in goal.constraints
     )
 
 

@@ -32,6 +32,7 @@ from .known_answers import KNOWN_ANSWERS, KnownAnswer, known_answer
 from .parallel import in_threads, nothing
 from .plain import dumps
 from .scenario import Scenario
+from .sentences import ScenarioError
 from .true_value import Worth, order_of, worth_of
 from .tune.contestants import Setting, contestants_of
 from .tune.goal import Goal, goal_of
@@ -80,7 +81,7 @@ class Truth(NamedTuple):
     greedy: Worth
     """Of the rule that has no number, on the same run."""
     near: int
-    """Settings within 1 % of the best on the third run: how easy it is to find one."""
+    """Settings within 1 % of the best on the last run but one, where 150 are left."""
     exact: float | None
     """The best one's mean by theory, where it is known."""
     optimum: float | None
@@ -110,6 +111,21 @@ def truths() -> dict[str, Truth]:
     """Every answer that is kept, by the name of its scenario."""
     kept = json.loads(TRUTH.read_text(encoding="utf-8"))["answers"]
     return {name: Truth.from_dict(found) for name, found in kept.items()}
+
+
+def answer_of(known: KnownAnswer) -> Truth:
+    """The answer of a scenario.
+
+    Raises:
+        ScenarioError: it is missing, or the scenario has changed since it was found.
+    """
+    found = truths().get(known.name)
+    if found is None or found.fingerprint != known.fingerprint():
+        raise ScenarioError(
+            f"{known.name} has changed since its answer was found: run {COMMAND} --scenario "
+            f"{known.name}"
+        )
+    return found
 
 
 def grid_of(scenario: Scenario) -> list[Setting]:
