@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tune_scenarios import TILES, small
 
-from experiments.tune.choice import regrets, winner_of
+from experiments.tune.choice import regrets, renamed, winner_of
 from experiments.tune.contestants import Setting, contestants_of
 from experiments.tune.course import ROUNDS, loads_of
 from experiments.tune.entries import best_at, entries_of
@@ -190,3 +190,16 @@ def test_every_contestant_of_the_scenario_can_be_judged(tmp_path):
     entries = entries_of(scenario, goal_of(scenario), settings, [], (None,), {})
     found = judged(scenario, goal_of(scenario), entries, (None,), kernel.run, SILENT)
     assert all(one.outcomes for one in found)
+
+
+def test_the_winner_has_the_plain_name_of_its_policy(staircase):
+    from dataclasses import replace
+
+    _, found = staircase
+    second = replace(found[1], name="tuned_waits_2", setting=found[0].setting)
+    settings, winner = renamed([found[0], second, *found[2:]], second)
+    assert winner.name == "tuned_waits"
+    assert [one.name for one in settings][:2] == ["tuned_waits_2", "tuned_waits"]
+    assert settings[1] is winner
+    assert renamed(found, found[2])[1] is found[2]
+    assert renamed(found, None) == (list(found), None)

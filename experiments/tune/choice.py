@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sim.intervals import Difference
 
@@ -48,6 +49,16 @@ def winner_of(judged: Sequence[Judged], goal: Goal, *, baselines_compete: bool) 
         if best is None or _takes_over(one, best, goal):
             best = one
     return best
+
+
+def renamed(judged: Sequence[Judged], winner: Judged | None) -> tuple[list[Judged], Judged | None]:
+    """Settings and winner, where the winner has the plain name among finalists of one policy."""
+    if winner is None or winner.role != "tuned":
+        return list(judged), winner
+    plain = f"tuned_{winner.setting.name}"
+    names = {winner.name: plain, plain: winner.name}
+    found = [replace(one, name=names.get(one.name, one.name)) for one in judged]
+    return found, next(one for one in found if one.name == plain)
 
 
 def _simplest(best: Judged, finalists: Sequence[Judged], goal: Goal) -> Judged:

@@ -18,7 +18,7 @@ from experiments.wording import whole_run
 from sim.intervals import percentile_needs
 from sim.stability import Driver
 
-from .choice import regrets, winner_of
+from .choice import regrets, renamed, winner_of
 from .contestants import Contestant, contestants_of
 from .course import JUDGING, SEARCH, course_of, loads_of
 from .database import database_at
@@ -89,6 +89,7 @@ def tune(
         raise KeyboardInterrupt
     found = _judged(scenario, goal, tried, loads, run, present, tell)
     winner = winner_of(found, goal, baselines_compete=scenario.spec.tune.policies is None)
+    found, winner = renamed(found, winner)
     curve = _load_curve(scenario, found, winner, run, tell) if load_curve else None
     result = Tuning(
         scenario=about(scenario, list(course[0].draws))
