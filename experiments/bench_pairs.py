@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,11 @@ class Pair(NamedTuple):
     """``right``, ``wrong`` or ``tie``."""
     by_search: str
     """``right`` or ``wrong``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        sides = {"better": dict(self.better.table), "worse": dict(self.worse.table)}
+        return {**self._asdict(), **sides}
 
 
 class PairRow(NamedTuple):

@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.skip_pairs:
         pairs = [pair for one in wanted for pair in compared(one, PAIRS)]
         console.print(pairs_table(PairRow.of(pairs)))
-        written["pairs"] = [pair._asdict() for pair in pairs]
+        written["pairs"] = [pair.to_dict() for pair in pairs]
     if not given.skip_time:
         for what, target, measured in tune_time():
             console.print(f"{what}: {measured} ({target})")

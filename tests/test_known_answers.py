@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from experiments.bench_pairs import Pair, PairRow
 from experiments.bench_tune import Recommended, Row, summary_of
 from experiments.contest import driver
 from experiments.known_answers import KNOWN_ANSWERS, KnownAnswer, known_answer
+from experiments.plain import dumps
 from experiments.sentences import ScenarioError
 from experiments.true_value import Worth, limits_of, order_of, regret_of, worth_of
 from experiments.truth import Stage, answer_of, exact_mean, find_truth, grid_of
@@ -153,6 +155,19 @@ def test_the_summary_counts_scenarios_searches_and_broken_limits() -> None:
         "1 of 2 scenarios are within 1 % of the best on average without breaking a limit; 3 of 4 "
         "searches are; 1 of 4 recommended settings break a limit."
     )
+
+
+def test_a_pair_is_written_as_plain_json() -> None:
+    one = Setting("greedy", GREEDY, 1)
+    pair = Pair("a", one, one, 0.025, "tie", "wrong")
+    assert json.loads(dumps(pair.to_dict())) == {
+        "scenario": "a",
+        "better": GREEDY,
+        "worse": GREEDY,
+        "gap": 0.025,
+        "judged": "tie",
+        "by_search": "wrong",
+    }
 
 
 def test_pairs_are_counted_by_their_gaps() -> None:
