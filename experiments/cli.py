@@ -153,7 +153,7 @@ def tune(
         list[str] | None,
         typer.Option("--policy", metavar="NAME", help="Only this policy or kind; repeatable."),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="Settings to try. [default: 500]")] = None,
+    trials: Annotated[int | None, typer.Option(help="Settings to try; by default 500.")] = None,
     present: With = None,
     settings: Set = None,
     storage: Annotated[

@@ -12,6 +12,7 @@ import profiles
 from experiments.cli import app
 from experiments.compare import compare
 from experiments.config import load_scenario
+from experiments.tune import tune
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,9 +28,20 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def quotes():
+    """The verdicts that are quoted, in order."""
+    found = re.findall(r"(?:^> .*\n)+", README, re.MULTILINE)
+    return [" ".join(line[2:] for line in quote.splitlines()) for quote in found]
+
+
 @pytest.fixture(scope="module")
 def bert():
     return compare("bert", load_curve=False)
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    return tune("bert", load_curve=False)
 
 
 def test_the_two_commands_stand_at_the_top():
@@ -56,12 +68,19 @@ def test_the_table_is_that_of_the_shipped_scenario(bert):
             assert float(value) == pytest.approx(scale * outcome.value(key), abs=0.3), (name, key)
 
 
-def test_the_quoted_verdict_is_the_verdict(bert):
-    quoted = " ".join(line[2:] for line in README.splitlines() if line.startswith("> "))
-    pattern = re.compile(r"\d+(?:\.\d+)?")
-    assert pattern.sub("#", quoted) == pattern.sub("#", bert.verdict)
-    for said, true in zip(pattern.findall(quoted), pattern.findall(bert.verdict), strict=True):
-        assert float(said) == pytest.approx(float(true), rel=0.05)
+def test_the_quoted_verdicts_are_the_verdicts(bert, tuned):
+    pattern = re.compile(r"\d+(?:[\d,]*\d)?(?:\.\d+)?")
+    for quoted, verdict in zip(quotes(), (bert.verdict, tuned.verdict), strict=True):
+        assert pattern.sub("#", quoted) == pattern.sub("#", verdict)
+        for said, true in zip(pattern.findall(quoted), pattern.findall(verdict), strict=True):
+            wanted = float(true.replace(",", ""))
+            assert float(said.replace(",", "")) == pytest.approx(wanted, rel=0.05), (said, true)
+
+
+def test_what_the_text_says_of_tuning_is_so(tuned):
+    assert tuned.winner.feasible
+    assert tuned.winner.worth[0].high < 20
+    assert tuned.winner.worth[0].value < 0.93 * tuned.of("length_bucketed").worth[0].value
 
 
 def test_what_the_text_concludes_is_so(bert):
@@ -72,7 +91,7 @@ def test_what_the_text_concludes_is_so(bert):
     assert waits / greedy == pytest.approx(1.5, abs=0.1)
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=["compare", "own_policy"])
+@pytest.mark.parametrize("block", blocks("python"), ids=["compare", "tune", "own_policy"])
 def test_the_python_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
