@@ -72,13 +72,23 @@ class Row(NamedTuple):
 
     @property
     def regret(self) -> float:
-        """The mean over the seeds."""
+        """The mean over the seeds; infinite where one of them found nothing."""
         return mean(max(0.0, one.regret) for one in self.runs)
 
     @property
-    def worst(self) -> float:
-        """The largest regret."""
-        return max(one.regret for one in self.runs)
+    def found(self) -> tuple[Recommended, ...]:
+        """The searches that recommend something."""
+        return tuple(one for one in self.runs if one.table is not None)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Mean and worst regret of the searches that recommend something, and how many do not."""
+        if not self.found:
+            return "nothing found", "nothing found"
+        missing = len(self.runs) - len(self.found)
+        none = f", {missing} found nothing" if missing else ""
+        average = mean(max(0.0, one.regret) for one in self.found)
+        return f"{100 * average:.2f} %{none}", f"{100 * max(o.regret for o in self.found):.2f} %"
 
     @property
     def near(self) -> int:
@@ -100,7 +110,7 @@ class Row(NamedTuple):
         return {
             "scenario": self.known.name,
             "regret": self.regret,
-            "worst": self.worst,
+            "found": len(self.found),
             "near": self.near,
             "broken": self.broken,
             "runs": [one._asdict() for one in self.runs],
@@ -170,10 +180,9 @@ def table_of(rows: Sequence[Row]) -> Table:
             f"{row.truth.worth.value:.4g} {goal.objectives[0].word.unit}".strip(),
             f"{100 * greedy:+.1f} %{over}",
             f"{row.truth.settings:,}",
-            f"{100 * row.regret:.2f} %",
-            f"{100 * row.worst:.2f} %",
+            *row.words,
             f"{row.near} of {len(row.runs)}",
-            f"{row.broken} of {len(row.runs)}" if goal.constraints else "no limit",
+            f"{row.broken} of {len(row.found)}" if goal.constraints else "no limit",
         )
     return table
 
@@ -188,7 +197,7 @@ def said(setting: Setting) -> str:
 def summary_of(rows: Sequence[Row]) -> str:
     """What the table says."""
     runs = [one for row in rows for one in row.runs]
-    limited = [one for row in rows for one in row.runs if row.known.limited]
+    limited = [one for row in rows for one in row.found if row.known.limited]
     return (
         f"{sum(row.passes for row in rows)} of {len(rows)} scenarios are within 1 % of the best "
         f"on average without breaking a limit; {sum(one.is_near for one in runs)} of {len(runs)} "

@@ -146,6 +146,15 @@ def test_a_row_passes_within_one_per_cent_on_average_and_only_with_its_limits_ke
     assert not row((0.0, 0.0), (math.inf, 0.0)).passes
 
 
+def test_a_search_that_finds_nothing_is_said_and_does_not_pass() -> None:
+    found = row((0.004, 0.0), (0.0, 0.0))
+    lost = found._replace(runs=(*found.runs, Recommended(2, None, math.inf, 0.0, 1.0)))
+    assert found.words == ("0.20 %", "0.40 %")
+    assert lost.words == ("0.20 %, 1 found nothing", "0.40 %")
+    assert found.passes
+    assert not lost.passes
+
+
 def test_a_setting_that_seems_better_than_the_best_does_not_make_up_for_a_bad_one() -> None:
     assert row((-0.02, 0.0), (0.03, 0.0)).regret == pytest.approx(0.015)
 
