@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--skip-time", action="store_true", help="leave out the speed")
     given = parser.parse_args(arguments)
     wanted = [known_answer(n) for n in given.scenario] if given.scenario else KNOWN_ANSWERS
-    console, written = Console(width=250), {}
+    console, written = Console(width=400), {}  # a row of Markdown is one line
     rows = [row_of(one, answer_of(one), range(given.seeds)) for one in wanted]
     console.print(table_of(rows), summary_of(rows))
     written["scenarios"] = [row.to_dict() for row in rows]
