@@ -13,7 +13,8 @@ class PreferredSizes(NamedTuple):
     """Dispatch the largest preferred size that waits, or all when the oldest has waited too long.
 
     This is Triton's dynamic batcher for requests of one row (``GetDynamicBatch`` in
-    ``dynamic_batch_scheduler.cc``), with ``max_wait_ns`` for ``max_queue_delay_microseconds``:
+    ``dynamic_batch_scheduler.cc``) where it does not form batches ahead, which
+    ``allow_timeout_override`` turns off; ``max_wait_ns`` is its ``max_queue_delay_microseconds``:
 
     - While the delay of the oldest request is not over, the largest preferred size that is waiting
       goes at once, so that a small preferred size starves a large one.

@@ -173,3 +173,12 @@ def test_what_is_no_batcher_is_refused_in_a_sentence():
 def test_an_inference_service_is_recognised_among_other_yaml():
     assert kserve.recognises(SERVICE)
     assert not kserve.recognises("kind: Deployment\n")
+
+
+def test_a_name_is_one_that_kubernetes_takes():
+    from experiments.export.kserve import kubernetes_name
+
+    assert kubernetes_name("Bert_base v2") == "bert-base-v2"
+    assert kubernetes_name("7b") == "model-7b"
+    long = kubernetes_name("a" * 62 + "-b")
+    assert long == "a" * 62

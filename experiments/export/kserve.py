@@ -86,9 +86,10 @@ def _service(setting: Setting, route: Route) -> str:
 
 
 def kubernetes_name(model: str) -> str:
-    """A name as Kubernetes takes it (RFC 1035 label): small letters, digits and hyphens."""
+    """A name as Kubernetes takes it (RFC 1035 label): 63 small letters, digits and hyphens."""
     plain = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
-    return plain if plain[:1].isalpha() else f"model-{plain}".rstrip("-")
+    named = plain if plain[:1].isalpha() else f"model-{plain}"
+    return named[:63].rstrip("-")
 
 
 def recognises(text: str) -> bool:
