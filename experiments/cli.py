@@ -31,7 +31,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(profile_app, name="profile")
-register_export(app)
 
 Scenario = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A shipped scenario's name, or a TOML file.")
@@ -133,6 +132,27 @@ def compare(
 
 
 @app.command()
+def sweep(
+    scenario: Scenario,
+    over: Over,
+    policy: Policies = None,
+    engine: EngineChoice = Engine.kernel,
+    settings: Set = None,
+    json: Json = False,
+    out: Out = RUNS,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare policies over a range of any key: loads, servers, waits, batch sizes."""
+    with spoken(debug=debug):
+        from .cli_run import run_sweep
+
+        with progress_bar(quiet=quiet or json) as progress:
+            run = run_sweep(scenario, over, policy, engine.value, settings, out, progress)
+        run.show(json=json, quiet=quiet)
+
+
+@app.command()
 def tune(
     scenario: Annotated[
         str,
@@ -189,27 +209,6 @@ def tune(
 
 
 @app.command()
-def sweep(
-    scenario: Scenario,
-    over: Over,
-    policy: Policies = None,
-    engine: EngineChoice = Engine.kernel,
-    settings: Set = None,
-    json: Json = False,
-    out: Out = RUNS,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Compare policies over a range of any key: loads, servers, waits, batch sizes."""
-    with spoken(debug=debug):
-        from .cli_run import run_sweep
-
-        with progress_bar(quiet=quiet or json) as progress:
-            run = run_sweep(scenario, over, policy, engine.value, settings, out, progress)
-        run.show(json=json, quiet=quiet)
-
-
-@app.command()
 def capacity(
     scenario: Scenario,
     policy: Policies = None,
@@ -233,6 +232,9 @@ def capacity(
         with progress_bar(quiet=quiet or json) as progress:
             run = run_capacity(scenario, policy, rate, max_servers, settings, out, progress)
         run.show(json=json, quiet=quiet)
+
+
+register_export(app)
 
 
 @app.command()
