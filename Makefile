@@ -49,9 +49,10 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(RUN)/python -m experiments.bench
+	$(RUN)/python -m experiments.bench_tune --skip-time
 
 bench-tune: $(VENV)/ready
-	$(RUN)/python -m experiments.bench_tune
+	$(RUN)/python -m experiments.bench_tune --skip-time
 
 clean:
 	rm -rf $(VENV) $(STACKS:%=$(VENV)-%) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
