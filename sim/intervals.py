@@ -101,9 +101,9 @@ class Difference:
     """
 
 
-def percentile_needs(share: float, sections: int = SECTIONS) -> int:
+def percentile_needs(share: float, sections: int = SECTIONS, tail: int = TAIL_PER_SECTION) -> int:
     """Requests after the warm-up that a percentile needs (rule 1); ``share`` is 0.99 for p99."""
-    return sections * round(TAIL_PER_SECTION / (1.0 - share))
+    return sections * round(tail / (1.0 - share))
 
 
 def mean_needs(sections: int = SECTIONS) -> int:
@@ -159,7 +159,9 @@ def rank_of(n: int, share: float) -> int:
     return min(max(int(np.ceil(round(share * n, 6))) - 1, 0), n - 1)
 
 
-def percentiles(values: NDArray[Any], cuts: IntArray, shares: Sequence[float]) -> list[Estimate]:
+def percentiles(
+    values: NDArray[Any], cuts: IntArray, shares: Sequence[float], tail: int = TAIL_PER_SECTION
+) -> list[Estimate]:
     """Percentiles of values in order of arrival, each with its interval or its refusal.
 
     ``values`` is reordered in place: ten million latencies are not copied.
@@ -168,9 +170,10 @@ def percentiles(values: NDArray[Any], cuts: IntArray, shares: Sequence[float]) -
         values: (n,) of any number type.
         cuts: int64 (sections + 1,): section s is ``values[cuts[s]:cuts[s + 1]]``.
         shares: the percentiles as shares, 0.99 for p99.
+        tail: requests that a section must have beyond the percentile.
     """
     n, counts = int(cuts[-1] - cuts[0]), np.diff(cuts)
-    needs = [percentile_needs(share, len(counts)) for share in shares]
+    needs = [percentile_needs(share, len(counts), tail) for share in shares]
     granted = [k for k in range(len(shares)) if is_long_enough(counts, needs[k])]
     parts = np.zeros((len(granted), len(counts)))
     for s, (low, high) in enumerate(pairwise(cuts)):

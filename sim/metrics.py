@@ -25,6 +25,7 @@ from policies.contract import NEVER, FloatArray, IntArray
 
 from .intervals import (
     LATEST_CUT,
+    TAIL_PER_SECTION,
     Difference,
     Estimate,
     mser5,
@@ -54,6 +55,7 @@ def measure(
     load: float | None = None,
     stability: Stability | None = None,
     shares: Mapping[str, float] = SHARES,
+    tail: int = TAIL_PER_SECTION,
 ) -> Measures:
     """Every number of a run.
 
@@ -63,17 +65,21 @@ def measure(
         load: passed on.
         stability: passed on; where it says unstable, latencies are refused.
         shares: the percentiles by name, as ``{"p99": 0.99}``.
+        tail: requests beyond a percentile that a section must have; with fewer than by default the
+            intervals cover too little, and the values are for a first look only.
     """
     runs = tuple(
         _Run(trace, cut(trace, len(as_traces(traces))), service) for trace in as_traces(traces)
     )
     refusal = "" if stability is None or stability.stable else stability.message
     tiers = runs[0].trace.tiers
-    groups = tuple(_group(tier.name, runs, [k], refusal, shares) for k, tier in enumerate(tiers))
+    groups = tuple(
+        _group(tier.name, runs, [k], refusal, shares, tail) for k, tier in enumerate(tiers)
+    )
     if len(tiers) == 1:
         overall = replace(groups[0], name=OVERALL)
     else:
-        overall = _group(OVERALL, runs, list(range(len(tiers))), refusal, shares)
+        overall = _group(OVERALL, runs, list(range(len(tiers))), refusal, shares, tail)
     warnings = () if refusal else tuple(_warnings(runs))
     return Measures(overall, groups, load, stability, warnings)
 
@@ -139,6 +145,7 @@ def _group(
     tiers: list[int],
     refusal: str,
     shares: Mapping[str, float],
+    tail: int,
 ) -> Group:
     """The numbers of some tiers together."""
 
@@ -164,8 +171,8 @@ def _group(
         rejected=int(status[REJECTED]),
         expired=int(status[EXPIRED]),
         unfinished=int(status[UNFINISHED]),
-        latency_ms=_spread(runs, tiers, "finish_ns", refusal, shares),
-        wait_ms=_spread(runs, tiers, "start_ns", refusal, shares),
+        latency_ms=_spread(runs, tiers, "finish_ns", refusal, shares, tail),
+        wait_ms=_spread(runs, tiers, "start_ns", refusal, shares, tail),
         throughput_per_s=ratio(served, lasts_ns / 1e9, counts),
         goodput_per_s=ratio(total("good"), lasts_ns / 1e9, counts),
         slo_attainment=_attainment(runs, tiers),
@@ -178,7 +185,12 @@ def _group(
 
 
 def _spread(
-    runs: Sequence[_Run], tiers: list[int], until: str, refusal: str, shares: Mapping[str, float]
+    runs: Sequence[_Run],
+    tiers: list[int],
+    until: str,
+    refusal: str,
+    shares: Mapping[str, float],
+    tail: int,
 ) -> dict[str, Estimate]:
     """Mean and percentiles of latency or wait, in ms."""
     found = [run.spans(tiers, until) for run in runs]
@@ -193,7 +205,7 @@ def _spread(
     mean = ratio(sums, counts, counts)
     if mean.low is None:
         mean = refused(n, mean.needs)
-    tails = percentiles(values, cuts, list(shares.values()))
+    tails = percentiles(values, cuts, list(shares.values()), tail)
     estimates = {"mean": mean} | dict(zip(shares, tails, strict=True))
     return {key: one.scaled(MS) for key, one in estimates.items()}
 

@@ -95,10 +95,13 @@ class Constraint:
         unit = f" {self.measure.word.unit}" if self.measure.word.unit else ""
         return f"{self.measure.title} {'<=' if self.at_most else '>='} {self.limit:g}{unit}"
 
-    def violation(self, measures: Measures, servers: int) -> float:
-        """By how much the confidence bound is beyond the limit, as a share of it; <= 0 holds."""
+    def violation(self, measures: Measures, servers: int, width: float = 1.0) -> float:
+        """By how much the confidence bound is beyond the limit, as a share of it; <= 0 holds.
+
+        ``width`` scales the interval: 0 takes the number itself.
+        """
         found = self.measure.estimate(measures, servers)
-        bound = found.high if self.at_most else found.low
+        bound = end_of(found, width, upper=self.at_most)
         if bound is None:
             return math.inf
         over = bound - self.limit if self.at_most else self.limit - bound
@@ -117,10 +120,10 @@ class Target:
         """``p99 of interactive <= 20 ms``."""
         return f"{self.measure.title} <= {self.tier.slo_ns / 1e6:g} ms"
 
-    def violation(self, measures: Measures, servers: int) -> float:
+    def violation(self, measures: Measures, servers: int, width: float = 1.0) -> float:
         """As of a constraint; rule 2."""
         slo_ms = self.tier.slo_ns / 1e6
-        high = self.measure.estimate(measures, servers).high
+        high = end_of(self.measure.estimate(measures, servers), width, upper=True)
         if high is None:
             return math.inf
         group = measures.group(self.tier.name)
@@ -128,7 +131,7 @@ class Target:
         if group.served == group.requests or group.slo_attainment is None:
             return late
         allowed = 1.0 - self.tier.percentile / 100.0
-        low = group.slo_attainment.low
+        low = end_of(group.slo_attainment, width, upper=False)
         missed = math.inf if low is None else (1.0 - low) / allowed - 1.0
         return max(late, missed)
 
@@ -158,9 +161,17 @@ class Goal:
         """The objectives of one run."""
         return [one.estimate(measures, servers) for one in self.objectives]
 
-    def violations(self, measures: Measures, servers: int) -> list[float]:
+    def violations(self, measures: Measures, servers: int, width: float = 1.0) -> list[float]:
         """Of every constraint, in order."""
-        return [one.violation(measures, servers) for one in self.constraints]
+        return [one.violation(measures, servers, width) for one in self.constraints]
+
+
+def end_of(found: Estimate, width: float, *, upper: bool) -> float | None:
+    """An end of an interval whose width is scaled; None where the number or its end is unknown."""
+    end = found.high if upper else found.low
+    if end is None or found.value is None:
+        return None
+    return found.value + width * (end - found.value)
 
 
 def goal_of(scenario: Scenario) -> Goal:

@@ -1,7 +1,8 @@
 """Where the search looks next: everywhere evenly at first, then where it was good.
 
 1. A small space is gone through whole, place by place.
-2. A large one starts with a scrambled Sobol sequence; after that Optuna's TPE samples each axis by
+2. A large one starts with a scrambled Sobol sequence, in turn with the best settings of a first
+   look (:mod:`experiments.tune.screen`); after that Optuna's TPE samples each axis by
    itself (``multivariate=False``: the multivariate form settles too early on one corner).  Trials
    that are running count as bad (``constant_liar``), so that those of a round differ.
 3. Every second trial after the start, and each that would repeat a setting, is instead a step away
@@ -13,7 +14,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +47,8 @@ class PlacedSampler(BaseSampler):
         self.start = start
         self.place = 0
         """Of the trial that is drawn."""
+        self.screened: Sequence[Mapping[str, int]] = ()
+        """Places of the axes, from 0, of the best settings of a first look."""
         self._tpe: TPESampler | None = None
 
     @property
@@ -64,6 +67,9 @@ class PlacedSampler(BaseSampler):
     def draw(self, study: Study, place: int) -> dict[str, Any]:
         """Parameters of the trial at a place, from what was told so far."""
         self.place, self._tpe = place, None
+        begins = not self.exhaustive and place < self.start and place % 2 == 1
+        if begins and place // 2 < len(self.screened):
+            return {axis: k + 1 for axis, k in self.screened[place // 2].items()}
         looks = not self.exhaustive and place >= self.start and len(study.directions) == 1
         if looks and place % 2 and (step := self._nearby(study)):
             return step

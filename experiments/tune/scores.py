@@ -20,6 +20,7 @@ import numpy as np
 from experiments.capacity_rate import largest_rate
 from experiments.scenario import Scenario
 from policies.contract import NEVER, FloatArray, PolicyError, bind
+from sim.intervals import TAIL_PER_SECTION
 from sim.metrics import measure
 from sim.stability import Driver, Stability, assess
 
@@ -84,6 +85,10 @@ class Scorer:
     goal: Goal
     course: Course
     run: Driver
+    width: float = 1.0
+    """Of the intervals that constraints hold with."""
+    tail: int = TAIL_PER_SECTION
+    """Requests beyond a percentile that a section must have."""
 
     def score(self, setting: Setting) -> Score:
         """Run a setting, unless it cannot keep up."""
@@ -114,7 +119,12 @@ class Scorer:
         draws = leg.on(setting.servers)
         traces = [self.run(setting.policy, workload, service) for workload, service in draws]
         found = measure(
-            traces, draws[0][1], load=leg.load, stability=stability, shares=self.goal.shares
+            traces,
+            draws[0][1],
+            load=leg.load,
+            stability=stability,
+            shares=self.goal.shares,
+            tail=self.tail,
         )
         estimates = self.goal.values(found, setting.servers)
         needs = [one.needs for one in estimates if one.value is None and one.needs]
@@ -122,7 +132,7 @@ class Scorer:
             raise TooShort(max(needs))
         objectives = [one.to_json() for one in estimates]
         about = {"load": leg.load, "rate_per_s": leg.rate_per_s, "objectives": objectives}
-        return about, self.goal.violations(found, setting.servers)
+        return about, self.goal.violations(found, setting.servers, self.width)
 
     def _largest_rate(self, setting: Setting, stability: Stability) -> Score:
         """The objective that finds its own load."""

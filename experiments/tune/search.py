@@ -1,6 +1,7 @@
 """The search: every contestant is tried evenly, then the better half of them where they look good.
 
-1. A contestant with few settings is gone through whole.  The others begin with a Sobol sequence.
+1. A contestant with few settings is gone through whole.  The others begin with a Sobol sequence
+   and the best settings of a first look at many more, on a short run.
 2. After it all search on, round by round, until half of the budget is used: who looks good evenly
    spread is often not who is best.  The rest goes to the better half of them, at least two; with
    several objectives, to all.
@@ -33,6 +34,7 @@ from .goal import Goal
 from .rounds import BATCH, Rounds
 from .sampler import START, PlacedSampler
 from .scores import SCORE, Score, Scorer
+from .screen import screened, short
 from .store import PLACE, SETTING, Direction, Job, Shelf
 
 FEWEST = 2
@@ -95,6 +97,7 @@ class Search:
     def go(self) -> list[Tried]:
         """Search until the budget is used up; gives everything that was tried."""
         self.rounds.retire()
+        self._look_around()
         while True:
             if jobs := self.rounds.next():
                 self._run(jobs)
@@ -105,6 +108,21 @@ class Search:
                 return self.tried()
             if self.database.shared:
                 self.rounds.retire()
+
+    def _look_around(self) -> None:
+        """Find out where contestants that have not been spread yet begin."""
+        if len(self.goal.objectives) > 1 or self.goal.finds_load:
+            return
+        scorer = short(self.scorer)
+        for place, shelf in enumerate(self.shelves):
+            sampler = shelf.sampler
+            if sampler.exhaustive or len(shelf.taken()) >= sampler.start:
+                continue
+            self.progress(f"a first look at {sampler.contestant.name}", self._done(), self.budget)
+            sampler.screened = screened(
+                sampler.contestant, scorer, rank, seed=self.scenario.seeds.tuner, place=place,
+                trials=self.share, wanted=sampler.start // 2,
+            )  # fmt: skip
 
     def _run(self, jobs: Sequence[Job]) -> None:
         """Run a round in threads and tell it in order; with Ctrl-C as far as it is known."""
