@@ -39,6 +39,9 @@ class Landscape:
         self.scored = []
         self.cut_at = cut_at
 
+    def glance(self):
+        return Landscape()
+
     def score(self, setting):
         if len(self.scored) == self.cut_at:
             raise CutError

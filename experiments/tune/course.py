@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from experiments.contest import Draw
-from experiments.load_curve import at_pace
+from experiments.load_curve import at_pace, first_requests
 from experiments.scenario import Scenario
 
 SEARCH, ROUNDS, JUDGING = 1_000, 2_000, 3_000
@@ -32,6 +32,11 @@ class Leg:
     def on(self, servers: int) -> list[Draw]:
         """The draws with so many servers."""
         return [(workload, replace(service, servers=servers)) for workload, service in self.draws]
+
+    def first(self, requests: int) -> Leg:
+        """The beginning of the same draws."""
+        drawn = ((first_requests(workload, requests), service) for workload, service in self.draws)
+        return replace(self, draws=tuple(drawn))
 
 
 Course = tuple[Leg, ...]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,9 @@ import numpy as np
 from experiments.capacity_rate import largest_rate
 from experiments.scenario import Scenario
 from policies.contract import NEVER, FloatArray, PolicyError, bind
-from sim.intervals import TAIL_PER_SECTION
+from sim.intervals import TAIL_PER_SECTION, percentile_needs
 from sim.metrics import measure
+from sim.sections import WARM_UP
 from sim.stability import Driver, Stability, assess
 
 from .contestants import Setting, largest_size
@@ -36,6 +37,12 @@ SEARCH_TOLERANCE = 0.01
 
 SCORE = "score"
 """The name under which a score is kept with a trial."""
+
+GLANCE = 12_000
+"""Requests of a first look, more where a percentile is beyond p99."""
+
+GLANCE_TAIL = 2
+"""Requests beyond a percentile in each section of it: enough for an order, not for an interval."""
 
 UNBOUNDED = 1e6
 """Stands for a violation without limit: Optuna's storage takes finite numbers."""
@@ -111,6 +118,18 @@ class Scorer:
             for k in range(len(self.goal.objectives))
         )
         return Score(values, violations, stability.saturation_per_s, legs)
+
+    def glance(self) -> Scorer | None:
+        """The scorer of a first look: the beginning of the same course, without intervals.
+
+        None where there is no one number to look at, or where it takes many runs itself.
+        """
+        if len(self.goal.objectives) > 1 or self.goal.finds_load:
+            return None
+        needs = [percentile_needs(share, tail=GLANCE_TAIL) for share in self.goal.shares.values()]
+        requests = max(GLANCE, int(1.1 * max(needs, default=0) / (1.0 - WARM_UP)))
+        course = tuple(leg.first(requests) for leg in self.course)
+        return replace(self, course=course, width=0.0, tail=GLANCE_TAIL)
 
     def _on_leg(
         self, setting: Setting, leg: Leg, stability: Stability

@@ -12,26 +12,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from scipy.stats import qmc
 
-from experiments.load_curve import first_requests
 from experiments.parallel import in_threads
-from sim.intervals import percentile_needs
-from sim.sections import WARM_UP
 from sim.streams import stream
 
 from .contestants import Contestant, Setting
-from .course import Course, Leg
-from .goal import Goal
-from .scores import Score, Scorer
-
-REQUESTS = 12_000
-"""Of the short run, more where a percentile is beyond p99."""
-
-TAIL = 2
-"""Requests beyond a percentile in each section of it: enough for an order, not for an interval."""
+from .scores import Score
 
 PER_TRIAL, MOST = 4, 1024
 """Settings looked at for each trial that the contestant may expect, and at most."""
@@ -40,26 +28,10 @@ Places = dict[str, int]
 """By axis, from 0."""
 
 
-def short(scorer: Scorer) -> Scorer:
-    """The scorer of the first look: the beginning of the same course."""
-    needs = [percentile_needs(share, tail=TAIL) for share in scorer.goal.shares.values()]
-    requests = max(REQUESTS, int(1.1 * max(needs, default=0) / (1.0 - WARM_UP)))
-    return replace(scorer, course=_first(scorer.course, requests), width=0.0, tail=TAIL)
-
-
-def _first(course: Course, requests: int) -> Course:
-    return tuple(_leg(leg, requests) for leg in course)
-
-
-def _leg(leg: Leg, requests: int) -> Leg:
-    drawn = ((first_requests(workload, requests), service) for workload, service in leg.draws)
-    return replace(leg, draws=tuple(drawn))
-
-
 def screened(
     contestant: Contestant,
-    scorer: Scorer,
-    order: Callable[[Score, Goal], tuple[float, float]],
+    score: Callable[[Setting], Score],
+    order: Callable[[Score], tuple[float, float]],
     *,
     seed: int,
     place: int,
@@ -70,7 +42,7 @@ def screened(
 
     Args:
         contestant: whose space is looked at.
-        scorer: of the short run.
+        score: what a setting is worth on the short run.
         order: of scores.
         seed: of the tuner.
         place: of the contestant among the others.
@@ -90,8 +62,6 @@ def screened(
         looked.setdefault(setting.key, (places, setting))
     settings = [setting for _, setting in looked.values()]
     names = [setting.name for setting in settings]
-    scores = in_threads(scorer.score, settings, names, lambda *_: None)
-    ranked = sorted(
-        zip(looked.values(), scores, strict=True), key=lambda each: order(each[1], scorer.goal)
-    )
+    scores = in_threads(score, settings, names, lambda *_: None)
+    ranked = sorted(zip(looked.values(), scores, strict=True), key=lambda each: order(each[1]))
     return [places for (places, _), score in ranked[:wanted] if score.values is not None]

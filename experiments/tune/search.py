@@ -34,7 +34,7 @@ from .goal import Goal
 from .rounds import BATCH, Rounds
 from .sampler import START, PlacedSampler
 from .scores import SCORE, Score, Scorer
-from .screen import screened, short
+from .screen import screened
 from .store import PLACE, SETTING, Direction, Job, Shelf
 
 FEWEST = 2
@@ -111,17 +111,16 @@ class Search:
 
     def _look_around(self) -> None:
         """Find out where contestants that have not been spread yet begin."""
-        if len(self.goal.objectives) > 1 or self.goal.finds_load:
-            return
-        scorer = short(self.scorer)
+        scorer = self.scorer.glance()
         for place, shelf in enumerate(self.shelves):
             sampler = shelf.sampler
-            if sampler.exhaustive or len(shelf.taken()) >= sampler.start:
+            if scorer is None or sampler.exhaustive or len(shelf.taken()) >= sampler.start:
                 continue
             self.progress(f"a first look at {sampler.contestant.name}", self._done(), self.budget)
             sampler.screened = screened(
-                sampler.contestant, scorer, rank, seed=self.scenario.seeds.tuner, place=place,
-                trials=self.share, wanted=sampler.start // 2,
+                sampler.contestant, scorer.score, lambda score: rank(score, self.goal),
+                seed=self.scenario.seeds.tuner, place=place, trials=self.share,
+                wanted=sampler.start // 2,
             )  # fmt: skip
 
     def _run(self, jobs: Sequence[Job]) -> None:
