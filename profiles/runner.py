@@ -20,7 +20,7 @@ class Served(NamedTuple):
     """Device events around the forward; None on a CPU."""
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemory(RuntimeError):  # noqa: N818 - a limit that is recorded, not an error
     """The device has no room for this batch: a limit to record, not a failure."""
 
 
