@@ -35,12 +35,12 @@ class Conditions(NamedTuple):
 
 
 class Sensors:
-    """Reads the conditions; of the first GPU where there is one and ``gpu`` asks for it."""
+    """Reads the conditions, those of a GPU where its number is given and it can be asked."""
 
-    def __init__(self, *, gpu: bool) -> None:
+    def __init__(self, gpu: int | None = None) -> None:
         self._nvml: Any = None
         self._handle: Any = None
-        if not gpu:
+        if gpu is None:
             return
         try:
             nvml: Any = importlib.import_module("pynvml")
@@ -48,7 +48,7 @@ class Sensors:
             return
         try:
             nvml.nvmlInit()
-            self._handle = nvml.nvmlDeviceGetHandleByIndex(0)
+            self._handle = nvml.nvmlDeviceGetHandleByIndex(gpu)
         except nvml.NVMLError:
             return
         self._nvml = nvml

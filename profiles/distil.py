@@ -27,6 +27,8 @@ from .plan import SAMPLES_LEAST
 About = dict[str, str | int | float]
 BUSY = 0.5
 """Load average beside the model's own threads from which a machine counts as loaded."""
+SLOWED = 1.1
+"""Paced over back-to-back time from which a user must know it: at low load calls are paced."""
 LOG_SD_OF_MEDIAN = 1.2533
 """Standard error of a median over that of a mean, for normal noise: sqrt(pi / 2)."""
 
@@ -150,6 +152,7 @@ def _metadata(
     """What ran, on what, how it was timed, and what to mistrust."""
     known = {key: str(value) for key, value in about.items()}
     mode = known.get("mode", "eager")
+    known.setdefault("device_name", known.get("device", "not stated"))
     _, counts = np.unique(np.stack((calls.batch_size, calls.length)), axis=1, return_counts=True)
     kinds = {kind: sum(call.kind == kind for call in found.calls) for kind in ("warmup", "steady")}
     named = ("model", "device_name", "precision", "framework")
@@ -182,6 +185,9 @@ def _defects(found: Measured, known: dict[str, str], least: int) -> list[str]:
             f"the machine was loaded (load average {load:.1f} beside {threads} of the model), so "
             f"times and jitter may be high"
         )
+    for gap_ns, ratio in paced_ratio(found).items():
+        if ratio > SLOWED:
+            defects.append(f"calls after {gap_ns / 1e6:.0f} ms idle take {ratio:.2f} times as long")
     for size, length in found.limits:
         defects.append(f"batch size {size}, length {length} does not fit into memory")
     if found.stopped:

@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 PILOT_SHARE = 0.1
 """Of the budget: the pilot stops after the shape that brings it there."""
 PILOT_CALLS = 3
-INTERRUPTED = "interrupted"
+INTERRUPTED, OUT_OF_TIME = "interrupted", "out of time"
 
 
 class Clock(Protocol):
@@ -159,7 +159,7 @@ class Measurement:
         yield "warm-up"
         for number in range(self.plan.rounds):
             if number and self.clock.now_ns() + self._round_ns(number) > deadline_ns:
-                self.found.stopped = "out of time"
+                self.found.stopped = OUT_OF_TIME
                 break
             self._round(number)
             self.found.rounds_done += 1
