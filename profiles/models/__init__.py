@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 
-from ..runner import ModelError, Runner
+from profiles.runner import ModelError, Runner
+
 from .catalogue import MODELS, Row
 from .function import PREFIX, FunctionRunner
 
@@ -39,8 +40,9 @@ def open_runner(
         ModelError: there is no such model, device, precision or mode, or torch is missing.
     """
     if model.startswith(PREFIX):
-        said = {"device": device, "precision": precision, "mode": mode, "threads": threads}
-        return FunctionRunner(model, said)
+        return FunctionRunner(
+            model, {"device": device, "precision": precision, "mode": mode, "threads": threads}
+        )
     row = MODELS.get(model)
     if row is None:
         nearest = difflib.get_close_matches(model, MODELS, n=1, cutoff=0.0)[0]

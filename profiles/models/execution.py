@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..runner import ModelError
+from profiles.runner import ModelError
 
 MODES = ("eager", "graphs", "compile")
 SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -82,8 +82,8 @@ class Graphs:
     def __init__(self, model: nn.Module, device: torch.device, unit: str, longest: int) -> None:
         self.model = model
         self.device = device
-        self.lengths = tuple(edge for edge in LENGTHS[unit] if edge < longest) + (longest,)
-        self.pool: tuple[int, int] | None = None
+        self.lengths = (*(edge for edge in LENGTHS[unit] if edge < longest), longest)
+        self.pool = torch.cuda.graph_pool_handle()
         self._captured: dict[tuple[torch.Size, torch.Size], Captured] = {}
 
     def shape(self, size: int, length: int) -> tuple[int, int]:
@@ -120,7 +120,6 @@ class Graphs:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
             output = self.model(values, mask)
-        self.pool = graph.pool()
         return Captured(graph, values, mask, output)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runner import ModelError, OutOfMemory, Served
+from profiles.runner import ModelError, OutOfMemory, Served
 
 PREFIX = "callable:"
 UNITS = ("tokens", "audio_ms")
@@ -117,7 +117,8 @@ def find_function(name: str) -> Callable[[list[int]], Any]:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise ModelError(f"{name}: {module_name} has no function {function_name!r}")
-    return function  # type: ignore[no-any-return]
+    found: Callable[[list[int]], Any] = function
+    return found
 
 
 def _finite(output: Any) -> bool:

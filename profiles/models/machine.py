@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..runner import ModelError
+from profiles.runner import ModelError
 
 MALLOPT = ((-4, 0), (-1, 2**31 - 1), (-2, 256 << 20), (-8, 1))
 """``M_MMAP_MAX``, ``M_TRIM_THRESHOLD``, ``M_TOP_PAD``, ``M_ARENA_MAX`` (glibc, mallopt(3)).

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..runner import ModelError, OutOfMemory, Served
+from profiles.runner import ModelError, OutOfMemory, Served
+
 from . import bert, wav2vec2, whisper
 from .catalogue import BertShape, Row, Wav2Vec2Shape, WhisperShape
 from .execution import execution

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..runner import ModelError
+from profiles.runner import ModelError
+
 from .bert import Bert
 from .catalogue import MINILM_PACKAGE, BertShape, Row, Shape, Wav2Vec2Shape
 from .wav2vec2 import Wav2Vec2
@@ -46,7 +47,7 @@ def build(row: Row, seed: int) -> nn.Module:
     """
     # Built without memory first: default initialisation of a large model takes seconds.
     with torch.device("meta"):
-        model = _module(row.shape)
+        model = module(row.shape)
     model.to_empty(device="cpu")
     if row.weights == "random":
         draw(model, seed)
@@ -74,7 +75,7 @@ def read_minilm(model: nn.Module) -> None:
     except ImportError:
         raise ModelError(f"{path}: reading it needs safetensors: pip install safetensors") from None
     tensors = {
-        _renamed(name): tensor
+        renamed(name): tensor
         for name, tensor in load_file(path).items()
         if not name.startswith("pooler.") and not name.endswith("position_ids")
     }
@@ -100,7 +101,8 @@ def minilm_folder() -> Path:
     return Path(found.submodule_search_locations[0]) / "model"
 
 
-def _module(shape: Shape) -> nn.Module:
+def module(shape: Shape) -> nn.Module:
+    """A model of this size with torch's own initialisation."""
     if isinstance(shape, BertShape):
         return Bert(shape)
     if isinstance(shape, Wav2Vec2Shape):
@@ -108,7 +110,8 @@ def _module(shape: Shape) -> nn.Module:
     return Whisper(shape)
 
 
-def _renamed(name: str) -> str:
+def renamed(name: str) -> str:
+    """A weight of a published BERT as it is called here."""
     for theirs, ours in MINILM_RENAMES:
         name = name.replace(theirs, ours)
     return name

@@ -14,6 +14,8 @@ Architecture: Radford et al., "Robust Speech Recognition via Large-Scale Weak Su
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -154,7 +156,7 @@ class Whisper(nn.Module):
         hidden = self.encode(mel)
         size, count = mask.shape
         heads, each = self.shape.heads, self.shape.width // self.shape.heads
-        audio = [layer.audio.keys_values(hidden) for layer in self.decoder]
+        audio = [cast(DecoderLayer, layer).audio.keys_values(hidden) for layer in self.decoder]
         caches = [
             (hidden.new_empty(size, heads, count, each), hidden.new_empty(size, heads, count, each))
             for _ in self.decoder
