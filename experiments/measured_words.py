@@ -30,8 +30,8 @@ def plan_sentences(plan: Plan, unit: str) -> list[str]:
     steady = sum(series.calls for series in plan.series if series.kind == "steady")
     paced = sum(series.calls for series in plan.series if series.kind == "paced")
     if plan.series:
-        lines.append(f"      then {steady:,} steady calls for noise and {paced} paced ones")
-    lines += [f"      given up {words}" for words in plan.dropped]
+        lines.append(f"      then {steady:,} steady calls for noise, {paced} paced ones")
+    lines += [f"      {words}" for words in plan.dropped]
     return [*lines, f"      about {duration(plan.expected_ns)}"]
 
 

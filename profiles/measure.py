@@ -30,7 +30,7 @@ from .runner import ModelError, OutOfMemory, Runner
 Progress = Callable[[str, int, int], None]
 """What is going on, ms done, ms in all."""
 PILOT_SHARE = 0.1
-"""Of the budget: the pilot stops after the shape that brings it there."""
+"""Of the budget."""
 PILOT_CALLS = 3
 INTERRUPTED, OUT_OF_TIME = "interrupted", "out of time"
 
@@ -85,12 +85,17 @@ def pilot(
 ) -> Cost:
     """Estimate what calls cost from a few shapes, cheapest first, within a share of the budget.
 
+    A shape that would take more than is left of the share is passed over; the first never is.
+
     Raises:
         ProfileError: not even the smallest shape fits into memory.
     """
-    begun, warm, first, limits = clock.now_ns(), {}, [], Measured(_NOTHING)
+    end = clock.now_ns() + PILOT_SHARE * budget_ns
+    warm: dict[tuple[int, int], float] = {}
+    first, limits = [], Measured(_NOTHING)
     for size, length in pilot_shapes(sizes, lengths):
-        if not limits.fits(size, length):
+        too_long = PILOT_CALLS * _at_most_ns(warm, size * length) > end - clock.now_ns()
+        if not limits.fits(size, length) or (warm and too_long):
             continue
         try:
             took = [_elapsed_ns(runner, size, length, clock) for _ in range(PILOT_CALLS)]
@@ -99,8 +104,6 @@ def pilot(
             continue
         warm[size, length] = float(np.median(took[1:]))
         first.append(took[0] - warm[size, length])
-        if clock.now_ns() - begun > PILOT_SHARE * budget_ns:
-            break
     if not warm:
         raise ProfileError(
             f"{runner.name}: not even one request of {lengths[0]} {runner.length_unit} fits into "
@@ -109,6 +112,11 @@ def pilot(
     # The very first call also starts the framework; what it takes says nothing of other shapes.
     later = first[1:] or first
     return fitted_cost(warm, max(0.0, float(np.median(later))))
+
+
+def _at_most_ns(warm: dict[tuple[int, int], float], units: int) -> float:
+    """What a call may take if it costs no more for each unit than those that were tried."""
+    return min((ns * max(1.0, units / (s * n)) for (s, n), ns in warm.items()), default=0.0)
 
 
 def _elapsed_ns(runner: Runner, size: int, length: int, clock: Clock) -> int:

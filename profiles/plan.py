@@ -181,7 +181,9 @@ def planned(
         least = _plan(shapes, 0.0, series, warming, cost)
         if least.expected_ns > budget_ns:
             continue
-        dropped = (f"to fit the budget: {words}",) if words else ()
+        kinds = {one.kind for one in series}
+        missing = [f"no {kind} calls" for kind in ("steady", "paced") if kind not in kinds]
+        dropped = tuple(f"to fit the budget: {what}" for what in (words, *missing) if what)
         return _fullest(shapes, series, warming, cost, budget_ns, dropped)
     needed = ceil(least.expected_ns / 1e9)
     raise ProfileError(
