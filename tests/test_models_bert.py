@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="running models needs torch")
 
-from profiles.models import MODELS, bert, weights
-from profiles.models.catalogue import BertShape, Row
-from profiles.models.inputs import Staging, collate
-from profiles.runner import ModelError
+from profiles.models import MODELS, bert, weights  # noqa: E402
+from profiles.models.catalogue import BertShape, Row  # noqa: E402
+from profiles.models.inputs import Staging, collate  # noqa: E402
+from profiles.runner import ModelError  # noqa: E402
 
 SHAPE = BertShape(3, 64, 4, 128)
 ROW = Row("small", "tokens", 1, 512, SHAPE, 0)
@@ -42,7 +42,7 @@ def test_an_item_of_a_padded_batch_is_as_alone(batch):
 
 
 def test_without_its_mask_it_is_not(batch):
-    model, items, ids, mask = batch
+    model, _, ids, mask = batch
     unmasked = model.encode(ids, None)
     masked = model.encode(ids, mask)
     for row, length in enumerate(LENGTHS):
@@ -144,8 +144,12 @@ def test_weights_that_are_not_installed_are_asked_for(monkeypatch):
 
 
 def test_other_weights_than_minilms_are_refused(monkeypatch, tmp_path):
-    safetensors = pytest.importorskip("safetensors.torch", reason="MiniLM's weights are in its form")
-    safetensors.save_file({"embeddings.LayerNorm.weight": torch.ones(3)}, tmp_path / "model.safetensors")
+    safetensors = pytest.importorskip(
+        "safetensors.torch", reason="MiniLM's weights are in its form"
+    )
+    safetensors.save_file(
+        {"embeddings.LayerNorm.weight": torch.ones(3)}, tmp_path / "model.safetensors"
+    )
     monkeypatch.setattr(weights, "minilm_folder", lambda: tmp_path)
     with pytest.raises(ModelError, match="these are not the weights of MiniLM-L6: Error") as error:
         weights.build(MODELS["minilm"], 0)
@@ -163,9 +167,10 @@ def test_bert_equals_transformers(name):
         intermediate_size=shape.inner,
     )
     theirs = transformers.BertModel(config, add_pooling_layer=False).eval()
+    seeded = generator()
     with torch.no_grad():
         for weight in theirs.parameters():  # larger than ours, so that every term shows
-            weight.normal_(0.0, 0.05, generator=generator())
+            weight.normal_(0.0, 0.05, generator=seeded)
     ours = weights.module(shape).eval()
     ours.load_state_dict(
         {

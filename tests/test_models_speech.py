@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="running models needs torch")
 
-from profiles.models import wav2vec2, weights, whisper
-from profiles.models.catalogue import Row, Wav2Vec2Shape, WhisperShape
-from profiles.models.inputs import Staging, collate
+from profiles.models import wav2vec2, weights, whisper  # noqa: E402
+from profiles.models.catalogue import Row, Wav2Vec2Shape, WhisperShape  # noqa: E402
+from profiles.models.inputs import Staging, collate  # noqa: E402
 
 WAVE = Wav2Vec2Shape(3, 64, 4, 128, 32)
 MEL = WhisperShape(2, 64, 4, 128, 60_000)
@@ -261,9 +261,10 @@ def listener_weights(theirs):
     for key, value in theirs.state_dict().items():
         if key == "proj_out.weight":
             continue
+        name = key
         for part, ours in renames:
-            key = key.replace(part, ours)
-        if key.startswith("encoder."):
-            key = key.replace(".past.", ".attention.").replace(".norm_past.", ".norm.")
-        named[key] = value
+            name = name.replace(part, ours)
+        if name.startswith("encoder."):
+            name = name.replace(".past.", ".attention.").replace(".norm_past.", ".norm.")
+        named[name] = value
     return named

@@ -68,5 +68,5 @@ def driver(device: torch.device) -> str:
         return "none"
     if not DRIVER_FILE.exists():
         return UNKNOWN
-    version = re.search(r"Module\D*(\d[\d.]+)", DRIVER_FILE.read_text())
+    version = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", DRIVER_FILE.read_text())
     return version[1] if version else UNKNOWN

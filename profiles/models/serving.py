@@ -52,7 +52,9 @@ class ModelRunner:
         if threads < 1:
             raise ModelError(f"there must be at least 1 thread, but got {threads}")
         if mode == "compile" and isinstance(row.shape, WhisperShape):
-            raise ModelError(f"{name} would be compiled anew for each number of steps: use eager")
+            raise ModelError(
+                f"{name} would be compiled anew for each number of steps: use mode eager"
+            )
         self.name, self.length_unit, self.longest = name, row.unit, row.longest
         self.shortest = row.shortest
         self.device = find_device(device)
