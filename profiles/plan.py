@@ -187,9 +187,9 @@ def planned(
         return _fullest(shapes, series, warming, cost, budget_ns, dropped)
     needed = ceil(least.expected_ns / 1e9)
     raise ProfileError(
-        f"--budget is {budget_ns / 1e9:.3g} s, but the smallest plan (batch size 1, "
-        f"lengths {', '.join(map(str, kept))}) takes {needed} s: give a longer budget or "
-        f"shorter lengths"
+        f"{budget_ns / 1e9:.2g} s of --budget are left after the pilot, but the smallest plan "
+        f"(batch size 1, lengths {', '.join(map(str, kept))}) takes {needed} s: give a "
+        f"longer budget or shorter lengths"
     )
 
 

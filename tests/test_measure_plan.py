@@ -94,7 +94,8 @@ def test_a_budget_too_short_says_what_would_do():
     with pytest.raises(ProfileError) as error:
         planned(8, (1_000, 5_000), 2 * SECOND, SPEECH)
     assert str(error.value) == (
-        "--budget is 2 s, but the smallest plan (batch size 1, lengths 1000, 5000) takes 4 s: "
+        "2 s of --budget are left after the pilot, but the smallest plan (batch size 1, "
+        "lengths 1000, 5000) takes 4 s: "
         "give a longer budget or shorter lengths"
     )
 
