@@ -89,7 +89,7 @@ class ModelRunner:
             "python": platform.python_version(),
             "threads": self.threads,
             "malloc": self.malloc,
-            "matmul_fp32": torch.get_float32_matmul_precision(),
+            "tf32": "convolutions" if torch.backends.cudnn.allow_tf32 else "no",
         }
 
     def serve(self, lengths: Sequence[int]) -> Served:
@@ -125,6 +125,8 @@ class ModelRunner:
 
     def close(self) -> None:
         """Drop the weights, the graphs and the buffers; the runner serves no more."""
+        if self.model is None:
+            return
         self.model = None
         del self.execution, self._arriving, self._leaving
         if self.device.type == "cuda":
@@ -140,7 +142,8 @@ class ModelRunner:
         with torch.inference_mode():
             values, mask = self.execution.load(values, mask)
             if self.device.type == "cpu":
-                return self.execution(values, mask), None
+                output = self.execution(values, mask)
+                return (output[:size] if output.shape[0] == to[0] else output), None
             events = tuple(torch.cuda.Event(enable_timing=True) for _ in range(2))
             events[0].record()
             output = self.execution(values, mask)
