@@ -88,10 +88,9 @@ def measured(
     plan = planned(wishes.batch_size_max, lengths, left_ns, cost, warming)
     announce(plan)
     sensors = Sensors(gpu)
-    deadline = begun + wishes.budget_ns - plan.series_ns
     try:
         work = Measurement(runner, plan, seed=wishes.seed, clock=clock, sensors=sensors)
-        found = work.run(deadline, progress)
+        found = work.run(begun + wishes.budget_ns, progress)
     finally:
         sensors.close()
     when = dt.datetime.now(dt.UTC).date().isoformat()

@@ -4,8 +4,9 @@
    in an order drawn from a seed.
 2. A shape that does not fit into memory is a limit: it and all that are at least as large in both
    directions are left out from then on.
-3. A round that would run past its time is not begun.  An interruption or a broken model keeps the
-   complete rounds and series, and says so; without one complete round it is raised.
+3. A round that would run into the time of the series is not begun, and a series ends with the
+   budget.  An interruption or a broken model keeps the complete rounds and series, and says so;
+   without one complete round it is raised.
 4. Garbage collection waits until the end.
 """
 
@@ -139,8 +140,8 @@ class Measurement:
         self.found = Measured(plan)
         self.warm: set[tuple[int, int]] = set()
 
-    def run(self, deadline_ns: float, progress: Progress) -> Measured:
-        """Measure everything, or up to the deadline or an interruption.
+    def run(self, end_ns: float, progress: Progress) -> Measured:
+        """Measure everything, or up to the end of its time or an interruption.
 
         Raises:
             KeyboardInterrupt, ModelError: before the first round was complete.
@@ -150,7 +151,7 @@ class Measurement:
         with quiet_memory():
             kept = 0
             try:
-                for what in self._steps(deadline_ns):
+                for what in self._steps(end_ns):
                     kept = len(found.calls)
                     done = int((self.clock.now_ns() - begun) / 1e6)
                     progress(what, min(done, total), total)
@@ -161,10 +162,11 @@ class Measurement:
                 del found.calls[kept:]
         return found
 
-    def _steps(self, deadline_ns: float) -> Iterator[str]:
+    def _steps(self, end_ns: float) -> Iterator[str]:
         """One complete step at a time: warm load, each round, each series, the memory."""
         self._load()
         yield "warm-up"
+        deadline_ns = end_ns - self.plan.series_ns
         for number in range(self.plan.rounds):
             if number and self.clock.now_ns() + self._round_ns(number) > deadline_ns:
                 self.found.stopped = OUT_OF_TIME
@@ -173,7 +175,7 @@ class Measurement:
             self.found.rounds_done += 1
             yield f"round {number + 1} of {self.plan.rounds}"
         for number, series in enumerate(self.plan.series):
-            self._series(number, series)
+            self._series(number, series, end_ns)
             self.found.series_done += 1
             yield f"{series.kind} calls"
         self._peaks()
@@ -193,8 +195,11 @@ class Measurement:
             size, length, _, kind = cells[place]
             self._call(size, length, number, kind)
 
-    def _series(self, number: int, series: Series) -> None:
+    def _series(self, number: int, series: Series, end_ns: float) -> None:
         for _ in range(series.calls):
+            if self.clock.now_ns() > end_ns:
+                self.found.stopped = OUT_OF_TIME
+                return
             if series.gap_ns:
                 self.clock.sleep_ns(series.gap_ns)
             self._call(series.batch_size, series.length, number, series.kind, series.gap_ns)

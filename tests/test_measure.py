@@ -27,8 +27,8 @@ def measurement(runner, plan=None, seed=0):
     return Measurement(runner, plan, seed=seed, clock=runner.clock, sensors=Sensors())
 
 
-def run(runner, plan=None, *, seed=0, deadline_ns=10**18):
-    return measurement(runner, plan, seed).run(deadline_ns, lambda *_: None)
+def run(runner, plan=None, *, seed=0, end_ns=10**18):
+    return measurement(runner, plan, seed).run(end_ns, lambda *_: None)
 
 
 def drawn(**settings):
@@ -125,17 +125,17 @@ def test_out_of_memory_is_a_limit_and_larger_shapes_are_not_tried():
     assert all(size * length > 256 for size, length in found.limits)
     assert {(8, 32), (4, 64)} <= {call[:2] for call in found.calls}, "what fits is measured"
     assert not any(call[0] * call[1] > 256 for call in found.calls)
-    tried = []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shapes_at_least_as_large_as_a_limit_are_not_tried(seed):
+    runner, tried = drawn(memory=64), []
     serve = runner.serve
-
-    def watched(lengths):
-        tried.append((len(lengths), lengths[0]))
-        return serve(lengths)
-
-    runner = drawn(memory=256)
-    runner.serve, serve = watched, runner.serve
-    found = run(runner)
-    for size, length in found.limits:
+    runner.serve = lambda lengths: (tried.append((len(lengths), lengths[0])), serve(lengths))[1]
+    limits = run(runner, seed=seed).limits
+    assert limits
+    for size, length in limits:
+        assert tried.count((size, length)) == 1
         after = tried[tried.index((size, length)) + 1 :]
         assert not any(s >= size and n >= length for s, n in after)
 
@@ -186,13 +186,13 @@ def test_a_model_that_breaks_keeps_the_complete_rounds_and_its_sentence():
 def test_a_round_that_would_run_past_its_time_is_not_begun():
     runner = drawn(base_ns=3_000_000, per_unit_ns=30_000)  # three times the estimate
     plan = planned(8, (16, 32, 64), 5 * SECOND, COST)
-    deadline = 4 * SECOND
-    found = run(runner, plan, deadline_ns=deadline)
+    found = run(runner, plan, end_ns=5 * SECOND)
     last = [call for call in found.calls if call.kind == "grid"][-1]
     assert found.stopped == OUT_OF_TIME
-    assert last.instant_ns + last.wall_ns <= deadline
+    assert last.instant_ns + last.wall_ns <= 5 * SECOND - plan.series_ns
     assert 1 <= found.rounds_done < plan.rounds
-    assert found.series_done == len(plan.series)
+    assert runner.clock.now < 5.1 * SECOND, "a series ends with the time of everything"
+    assert run(drawn(), plan, end_ns=5 * SECOND).stopped == "", "the control"
 
 
 def test_progress_counts_to_the_estimate_and_ends_there():
@@ -247,6 +247,18 @@ def test_the_pilot_knows_what_a_first_call_costs():
     assert cost(4, 32) == pytest.approx(runner.true_ns(4, 32), rel=0.01)
 
 
+def test_the_start_of_the_framework_is_not_taken_for_what_first_calls_cost():
+    runner = drawn()
+    serve = runner.serve
+
+    def starting(lengths):
+        runner.clock.now += 0 if runner.served else 5 * SECOND
+        return serve(lengths)
+
+    runner.serve = starting
+    assert pilot(runner, [1, 2], [16], 600 * SECOND, runner.clock).first_ns == 0.0
+
+
 def test_a_model_of_which_nothing_fits_is_refused():
     runner = drawn(memory=1)
     with pytest.raises(ProfileError) as error:
@@ -265,6 +277,18 @@ def test_a_whole_measurement_stays_within_its_budget(budget_s):
     campaign = measured(runner, wishes, clock=runner.clock)
     assert campaign.took_ns <= 1.05 * wishes.budget_ns
     assert campaign.found.stopped in ("", OUT_OF_TIME)
+
+
+def test_a_machine_that_slows_down_after_the_pilot_still_ends_in_time():
+    runner = drawn()
+    runner.true_ns = lambda size, length: (
+        (1 if len(runner.served) < 25 else 3) * (1_000_000 + 10_000 * size * length)
+    )
+    wishes = Wishes(batch_size_max=16, lengths=(16, 32, 64), budget_ns=20 * SECOND)
+    campaign = measured(runner, wishes, clock=runner.clock)
+    assert campaign.found.stopped == OUT_OF_TIME
+    assert campaign.took_ns < 1.02 * wishes.budget_ns
+    assert campaign.found.rounds_done > 1
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,18 @@ def test_autocorrelation_does_not_see_that_series_differ_in_level():
     assert steady_lag1(mixed) > 0.5, "the control: in one series the levels look correlated"
 
 
+def test_a_long_series_counts_for_more_than_a_short_one():
+    rng = np.random.default_rng(6)
+    free = rng.standard_normal(3_000)
+    calls = [
+        Call(1, 16, number, "steady", 0, round(10**6 * math.exp(0.1 * z)), None, 0)
+        for number, series in enumerate((free, np.cumsum(free[:60])))
+        for z in series
+    ]
+    assert steady_lag1([call for call in calls if call.round == 1]) > 0.7
+    assert abs(steady_lag1(calls)) < 0.08
+
+
 def test_short_series_say_nothing_of_autocorrelation():
     calls = [Call(1, 16, 0, "steady", 0, 10**6 + i, None, 0) for i in range(20)]
     assert steady_lag1(calls) is None
