@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="running models needs torch")
 
-from profiles.models import MODELS, execution, machine  # noqa: E402
+from profiles.models import MODELS, buckets, machine  # noqa: E402
 from profiles.models.inputs import Feed, Staging, collate  # noqa: E402
 
 
@@ -22,22 +22,22 @@ def test_rows_of_a_bucket_beyond_the_requests_are_empty_with_a_full_mask():
 
 @pytest.mark.parametrize("unit", ["tokens", "audio_ms"])
 def test_a_bucket_is_the_smallest_that_holds_the_batch(unit):
-    lengths = execution.LENGTHS[unit]
+    lengths = buckets.LENGTHS[unit]
     for size in range(1, 300):
-        wide, _ = execution.bucket(size, 1, lengths)
-        below = [edge for edge in execution.SIZES if edge < wide]
+        wide, _ = buckets.bucket(size, 1, lengths)
+        below = [edge for edge in buckets.SIZES if edge < wide]
         assert wide >= size
-        assert execution.bucket(wide, 1, lengths)[0] == wide
+        assert buckets.bucket(wide, 1, lengths)[0] == wide
         assert not below or below[-1] < size or wide > 128
-    assert execution.bucket(129, 1, lengths)[0] == 256
+    assert buckets.bucket(129, 1, lengths)[0] == 256
     for length in range(1, lengths[-1] + 1, 7):
-        _, long = execution.bucket(1, length, lengths)
+        _, long = buckets.bucket(1, length, lengths)
         assert long == min(edge for edge in lengths if edge >= length)
 
 
 def test_every_length_of_a_model_has_a_bucket():
     for row in MODELS.values():
-        assert execution.LENGTHS[row.unit][-1] == row.longest
+        assert buckets.LENGTHS[row.unit][-1] == row.longest
 
 
 def test_freed_memory_is_kept_where_malloc_is_glibcs(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="running models needs torch")
 
-from profiles.models import execution, machine, open_runner, serving  # noqa: E402
+from profiles.models import buckets, execution, machine, open_runner, serving  # noqa: E402
 from profiles.runner import ModelError, OutOfMemory  # noqa: E402
 
 cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -267,7 +267,7 @@ def test_a_compiled_model_gives_the_same():
 def test_graphs_give_what_eager_gives_in_the_same_bucket(name):
     eager = open_runner(name, device="cuda")
     graphs = open_runner(name, device="cuda", mode="graphs")
-    longest = execution.LENGTHS[eager.length_unit][1]
+    longest = buckets.LENGTHS[eager.length_unit][1]
     for lengths in ([longest, longest // 3, longest // 2, longest], [longest], [longest] * 2):
         expected = eager.answer(lengths)[0].clone()
         for _ in range(2):

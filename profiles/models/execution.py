@@ -1,14 +1,12 @@
 """How a forward pass is run: eager, replayed CUDA graphs, or compiled.
 
 CUDA graphs are captured by bucket: a batch is padded up to the next batch size and the next length
-that have a graph, so the service time is a staircase of both (see :func:`bucket`).  A graph is
-captured when its bucket is first used, 0.2-0.5 s each, and all share one memory pool, since they
-never run at once.
+that have a graph (see :mod:`profiles.models.buckets`).  A graph is captured when its bucket is
+first used, 0.2-0.5 s each, and all share one memory pool, since they never run at once.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -17,13 +15,9 @@ from torch import Tensor, nn
 
 from profiles.runner import ModelError
 
+from .buckets import LENGTHS, bucket
+
 MODES = ("eager", "graphs", "compile")
-SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""Above 8 two steps a doubling: half of the padding of powers of two, twice the graphs."""
-LENGTHS = {
-    "tokens": (16, 32, 64, 96, 128, 192, 256, 384, 512),
-    "audio_ms": (1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000),
-}
 WARM_UPS = 3
 """Calls before a capture: libraries allocate and choose their kernels in the first."""
 
@@ -121,17 +115,6 @@ class Graphs:
         with torch.cuda.graph(graph, pool=self.pool):
             output = self.model(values, mask)
         return Captured(graph, values, mask, output)
-
-
-def bucket(size: int, length: int, lengths: tuple[int, ...]) -> tuple[int, int]:
-    """The smallest batch size and length with a graph that hold a batch.
-
-    Batch sizes above the largest of :data:`SIZES` go up in its multiples.  ``length`` must not be
-    above the last of ``lengths``.
-    """
-    top = SIZES[-1]
-    wide = SIZES[bisect_left(SIZES, size)] if size <= top else -(-size // top) * top
-    return wide, lengths[bisect_left(lengths, length)]
 
 
 def execution(

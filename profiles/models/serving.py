@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from profiles.runner import ModelError, OutOfMemory, Served
 
 from . import bert, wav2vec2, whisper
+from .buckets import LENGTHS, SIZES
 from .catalogue import BertShape, Row, Wav2Vec2Shape, WhisperShape
 from .execution import execution
 from .inputs import Feed, Staging, collate
@@ -72,7 +73,7 @@ class ModelRunner:
 
     def about(self) -> dict[str, str | int | float]:
         """What runs, on what, and how."""
-        return {
+        about: dict[str, str | int | float] = {
             "model": self.name,
             "title": self.row.title,
             "parameters": self.row.parameters,
@@ -91,6 +92,10 @@ class ModelRunner:
             "malloc": self.malloc,
             "tf32": "convolutions" if torch.backends.cudnn.allow_tf32 else "no",
         }
+        if self.mode == "graphs":
+            about["graph_sizes"] = ", ".join(map(str, SIZES))
+            about["graph_lengths"] = ", ".join(map(str, LENGTHS[self.length_unit]))
+        return about
 
     def serve(self, lengths: Sequence[int]) -> Served:
         """Serve one batch of synthetic requests with these lengths.
