@@ -204,6 +204,7 @@ def test_a_batch_that_does_not_fit_is_a_limit_and_the_next_one_is_served(tiny, m
     assert str(error.value) == (
         f"bert-tiny: a batch of 2 padded to 9 tokens does not fit into the memory of {name}"
     )
+    assert error.value.__context__ is None, "torch's error would keep the batch's tensors alive"
     assert tiny.serve([5, 9]).wall_ns > 0
 
 

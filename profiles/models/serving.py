@@ -110,12 +110,21 @@ class ModelRunner:
         """As :meth:`serve`, with the output (B, ...), which the next call overwrites."""
         self._check(lengths)
         items = [self.feed.item(index, length) for index, length in enumerate(lengths)]
+        limit = None
         try:
             began_ns = time.perf_counter_ns()
             output, events = self._call(items, lengths)
             wall_ns = time.perf_counter_ns() - began_ns
         except (RuntimeError, MemoryError) as error:
-            raise self._explained(error, lengths) from error
+            if not out_of_memory(error):
+                raise self._failed(error, lengths) from error
+            where = f"the memory of {device_name(self.device)}"
+            limit = OutOfMemory(f"{self.name}: {self._shape(lengths)} does not fit into {where}")
+        if limit is not None:
+            # Raised here, since the error of torch holds the frames that hold the batch's tensors.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise limit
         self._verify(output, lengths)
         device_ns = None if events is None else round(events[0].elapsed_time(events[1]) * 1e6)
         return output, Served(wall_ns, device_ns)
@@ -182,15 +191,8 @@ class ModelRunner:
                 f"{self.name} in {self.precision} gives NaN or infinity for {self._shape(lengths)}"
             )
 
-    def _explained(self, error: BaseException, lengths: Sequence[int]) -> Exception:
+    def _failed(self, error: BaseException, lengths: Sequence[int]) -> ModelError:
         """The failed call in one sentence."""
-        if isinstance(error, ModelError):
-            return error
-        if out_of_memory(error):
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            where = f"the memory of {device_name(self.device)}"
-            return OutOfMemory(f"{self.name}: {self._shape(lengths)} does not fit into {where}")
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         return ModelError(f"{self.name} failed on {self._shape(lengths)}: {reason}")
 
