@@ -1,13 +1,15 @@
 """One measurement from the model to the files: pilot, plan, calls, profile, hold-out.
 
 Files: those of :mod:`profiles.store`, and beside them ``NAME-raw.csv.gz`` with every call
-(:mod:`profiles.calls`) and ``NAME-rounds.csv`` with the machine at the start of each round
-(:mod:`profiles.conditions`).
+(:mod:`profiles.calls`), ``NAME-rounds.csv`` with the machine at the start of each round
+(:mod:`profiles.conditions`), and ``NAME-memory.csv`` with the most memory that each shape took,
+where the device can say: ``batch_size, length, peak_bytes``.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,10 +23,12 @@ from .measure import Clock, Measured, Measurement, Progress, RealClock, pilot
 from .metadata import ProfileError
 from .plan import CPU_WARMING, CUDA_WARMING, Plan, all_sizes, planned
 from .runner import Runner
-from .store import save
+from .store import save, write_whole
 
 LENGTHS = {"tokens": (16, 32, 64, 128, 256), "audio_ms": (1_000, 2_000, 5_000, 10_000, 15_000)}
 """Measured where none are asked for: sentences and short utterances, twice as long each time."""
+
+MEMORY = "-memory.csv"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def measured(
         ModelError: the model broke before the first round was complete.
         KeyboardInterrupt: before the first round was complete.
     """
-    clock, about = clock or RealClock(), runner.about()
+    clock, about = clock or RealClock(), {**runner.about(), **priority()}
     lengths, name = wished_lengths(runner, wishes), wishes.name or profile_name(about)
     if not FILE_NAME.fullmatch(name):
         raise ProfileError(
@@ -101,12 +105,19 @@ def measured(
 
 
 def save_campaign(campaign: Campaign, folder: str | Path) -> list[Path]:
-    """Write profile, raw calls and conditions into a folder; the first path names the profile."""
+    """Write everything into a folder, which is made if need be; the first path is the profile."""
     side, name = save(campaign.profile, folder), campaign.profile.name
     raw, rounds = Path(folder) / f"{name}{RAW}", Path(folder) / f"{name}{ROUNDS}"
     write_calls(campaign.found.calls, raw)
     write_conditions(campaign.found.conditions, rounds)
-    return [side, raw, rounds]
+    peaks = campaign.found.peak_bytes
+    memory = Path(folder) / f"{name}{MEMORY}"
+    if not peaks:
+        memory.unlink(missing_ok=True)
+        return [side, raw, rounds]
+    rows = [f"{size},{length},{peak}\n" for (size, length), peak in sorted(peaks.items())]
+    write_whole(memory, "".join(("batch_size,length,peak_bytes\n", *rows)).encode())
+    return [side, raw, rounds, memory]
 
 
 def wished_lengths(runner: Runner, wishes: Wishes) -> list[int]:
@@ -134,6 +145,12 @@ def profile_name(about: dict[str, str | int | float]) -> str:
     if about.get("mode", "eager") != "eager":
         words.append(about["mode"])
     return slug(words)
+
+
+def priority() -> dict[str, int]:
+    """The process's niceness where it is not 0: it yields to others, so it may be slower."""
+    nice = os.nice(0) if hasattr(os, "nice") else 0
+    return {"nice": nice} if nice else {}
 
 
 def gpu_index(device: str) -> int | None:

@@ -48,8 +48,12 @@ class Sensors:
             return
         try:
             nvml.nvmlInit()
+        except nvml.NVMLError:
+            return
+        try:
             self._handle = nvml.nvmlDeviceGetHandleByIndex(gpu)
         except nvml.NVMLError:
+            nvml.nvmlShutdown()
             return
         self._nvml = nvml
 

@@ -178,7 +178,7 @@ class Measurement:
             self._series(number, series, end_ns)
             self.found.series_done += 1
             yield f"{series.kind} calls"
-        self._peaks()
+        self._peaks(end_ns)
         yield "memory"
 
     def _load(self) -> None:
@@ -232,19 +232,21 @@ class Measurement:
             if call.kind in ("grid", "holdout"):
                 took.setdefault(call[:2], []).append(call.wall_ns)
         cells = self.plan.in_round(number)
-        return float(sum(np.median(took[cell[:2]]) for cell in cells if cell[:2] in took))
+        return float(sum(np.mean(took[cell[:2]]) for cell in cells if cell[:2] in took))
 
-    def _peaks(self) -> None:
-        for size in (self.plan.sizes()[0], self.plan.sizes()[-1]):
+    def _peaks(self, end_ns: float) -> None:
+        """Most memory by shape, large batches first, as far as time allows."""
+        for size in reversed(self.plan.sizes()):
             for length in self.plan.lengths():
-                if self.found.fits(size, length):
-                    try:
-                        peak = self.runner.peak_memory_bytes([length] * size)
-                    except OutOfMemory:
-                        continue
-                    if peak is None:
-                        return
-                    self.found.peak_bytes[size, length] = peak
+                if not self.found.fits(size, length):
+                    continue
+                try:
+                    peak = self.runner.peak_memory_bytes([length] * size)
+                except OutOfMemory:
+                    continue
+                if peak is None or self.clock.now_ns() > end_ns:
+                    return
+                self.found.peak_bytes[size, length] = peak
 
 
 @contextmanager

@@ -7,7 +7,8 @@
    cells are in the first round.
 3. Samples go as ``weight / sqrt(cost)``, which makes the sum of the relative variances smallest
    for the time spent; batch size 1 and the cap weigh double (they anchor idle latency and
-   capacity).  No cell has fewer than :data:`SAMPLES_LEAST` or more than :data:`SAMPLES_MOST`.
+   capacity).  No cell has fewer than :data:`SAMPLES_LEAST` or more than :data:`SAMPLES_MOST`,
+   those of the two anchors :data:`SAMPLES_ANCHOR`.
 4. Then come steady series of one shape back to back, whose autocorrelation is the noise's, and
    paced calls, since an idle device clocks down.
 5. What does not fit is given up in the order of :func:`grids`: whole batch sizes, then lengths,
@@ -25,15 +26,15 @@ from typing import NamedTuple
 from .cost import Cost
 from .metadata import ProfileError
 
-SAMPLES_LEAST, SAMPLES_MOST = 5, 50
+SAMPLES_LEAST, SAMPLES_MOST, SAMPLES_ANCHOR = 5, 50, 200
 SIZES_BEYOND = (40, 48, 64, 96, 128, 192, 256, 384, 512)
 """Batch sizes above 32; up to there every size is measured."""
 STEADY_SHARE, STEADY_CALLS, STEADY_LEAST = 0.15, 400, 60
 """Share of the budget for all steady series; calls in one; below the last it says too little."""
 PACED_SHARE, PACED_CALLS = 0.10, 20
 PACED_GAPS_NS = (20_000_000, 100_000_000)
-SPARE = 1.1
-"""The estimate is of the calls alone; the loop around them and the pilot's error take some too."""
+SPARE = 1.2
+"""The estimate is of median calls; stalls, the loop around them and the pilot's error take some."""
 
 
 class Cell(NamedTuple):
@@ -202,7 +203,7 @@ def _fullest(
     dropped: tuple[str, ...],
 ) -> Plan:
     """The plan with the most samples that fits, by bisection on the scale of rule 3."""
-    low, high = 0.0, SAMPLES_MOST * sqrt(max(cost(size, length) for size, length, _ in shapes))
+    low, high = 0.0, SAMPLES_ANCHOR * sqrt(max(cost(size, length) for size, length, _ in shapes))
     for _ in range(40):
         scale = (low + high) / 2
         fits = _plan(shapes, scale, series, warming, cost).expected_ns <= budget_ns
@@ -222,9 +223,10 @@ def _plan(
     largest = max(size for size, _, _ in shapes)
     cells = []
     for size, length, kind in shapes:
-        weight = 2.0 if size in (1, largest) else 1.0
+        anchor = kind == "grid" and size in (1, largest)
+        weight, most = (2.0, SAMPLES_ANCHOR) if anchor else (1.0, SAMPLES_MOST)
         wanted = int(scale * weight / sqrt(cost(size, length)))
-        samples = min(max(wanted, SAMPLES_LEAST), SAMPLES_MOST)
+        samples = min(max(wanted, SAMPLES_LEAST), most)
         cells.append(Cell(size, length, samples, kind))
     return Plan(tuple(cells), series, warming, cost)
 

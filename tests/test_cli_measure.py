@@ -45,7 +45,7 @@ def test_it_shows_the_plan_the_medians_the_hold_out_and_what_is_next(run, model)
     result = run("drawn", *SMALL, "--into", "mine")
     assert result.exit_code == 0, result.output
     for words in (
-        "plan: batch sizes 1 to 4 x lengths 16, 64 tokens: 8 cells, 50 to 50 calls each in 50 "
+        "plan: batch sizes 1 to 4 x lengths 16, 64 tokens: 8 cells, 50 to 200 calls each in 200 "
         "rounds of random order, and 3 shapes off the grid",
         "steady calls for noise",
         "written: mine/drawn-cpu-fp32.json, mine/drawn-cpu-fp32-raw.csv.gz, ",
@@ -64,8 +64,8 @@ def test_json_is_one_object_and_nothing_else(run, model):
     found = json.loads(result.stdout)
     assert result.stderr == ""
     assert found["name"] == "n"
-    assert found["files"] == ["n.json", "n-raw.csv.gz", "n-rounds.csv"]
-    assert found["rounds_done"] == found["plan"]["rounds"] == 50
+    assert found["files"] == ["n.json", "n-raw.csv.gz", "n-rounds.csv", "n-memory.csv"]
+    assert found["rounds_done"] == found["plan"]["rounds"] == 200
     assert len(found["hold_out"]["shapes"]) == 3
     assert found["lag1"] == profiles.load("n").lag1
     assert found["limits"] == []
@@ -91,7 +91,7 @@ def test_interrupted_it_keeps_the_complete_rounds_and_ends_with_130(run, model):
     assert result.exit_code == 130
     last = result.stderr.splitlines()[-1]
     assert last.startswith("interrupted; ")
-    assert last.endswith(" of 50 rounds are kept: drawn-cpu-fp32.json")
+    assert last.endswith(" of 200 rounds are kept: drawn-cpu-fp32.json")
     assert profiles.load("drawn-cpu-fp32").metadata.defects[-1].endswith("interrupted")
     assert model.closed
 

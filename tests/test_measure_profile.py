@@ -203,7 +203,7 @@ def test_the_profile_says_what_ran_and_how():
     assert meta.execution == "eager"
     assert meta.versions["driver"] == "none"
     assert meta.versions["threads"] == "1"
-    assert meta.samples.startswith(f"{len(made.profile.samples)} grid calls, 50 to 50 a cell")
+    assert meta.samples.startswith(f"{len(made.profile.samples)} grid calls, 50 to 200 a cell")
     assert "2 of each new shape, discarded" in meta.warm_up
 
 
@@ -216,15 +216,16 @@ def test_names_are_of_model_device_precision_and_mode():
 
 def test_a_profile_comes_back_from_its_files_exactly_with_every_raw_call(tmp_path):
     _, made = campaign()
-    side, raw, rounds = save_campaign(made, tmp_path)
+    side, raw, rounds, memory = save_campaign(made, tmp_path)
     back = profiles.load(side)
     assert profiles.fingerprint(back) == profiles.fingerprint(made.profile)
     assert back.lag1 == made.profile.lag1
     assert read_calls(raw) == made.found.calls
     assert len(rounds.read_text().splitlines()) == made.found.plan.rounds + 1
+    assert memory.read_text().splitlines()[:2] == ["batch_size,length,peak_bytes", "1,16,16000"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "drawn-cpu-fp32-raw.csv.gz", "drawn-cpu-fp32-rounds.csv", "drawn-cpu-fp32.csv",
-        "drawn-cpu-fp32.json", "drawn-cpu-fp32.samples.csv.gz",
+        "drawn-cpu-fp32-memory.csv", "drawn-cpu-fp32-raw.csv.gz", "drawn-cpu-fp32-rounds.csv",
+        "drawn-cpu-fp32.csv", "drawn-cpu-fp32.json", "drawn-cpu-fp32.samples.csv.gz",
     ]  # fmt: skip
 
 
@@ -239,7 +240,7 @@ def test_a_measured_profile_runs_in_a_scenario(tmp_path):
     (tmp_path / "mine.toml").write_text(SCENARIO.format(path=side))
     scenario = load_scenario(tmp_path / "mine.toml")
     assert scenario.profile.lag1 == made.profile.lag1
-    assert "noise measured: quantiles of 1,200 calls" in scenario.describe()
+    assert f"quantiles of {len(made.profile.samples):,} calls" in scenario.describe()
     told = CliRunner().invoke(app, ["simulate", str(scenario.path), "--engine", "simpy", "--json",
                                     "--out", str(tmp_path / "runs")])  # fmt: skip
     assert told.exit_code == 0, told.output
