@@ -100,7 +100,9 @@ def held_out(profile: Profile, found: Measured) -> HoldOut | None:
     if not shapes:
         return None
     errors = np.abs([shape.error for shape in shapes])
-    spread = LOG_SD_OF_MEDIAN * _log_spread(profile) / np.sqrt([s.samples for s in shapes])
+    # Interpolating halfway between two medians halves their variance.
+    variance = 1.0 / np.array([s.samples for s in shapes]) + 0.5 / _usual_samples(profile)
+    spread = LOG_SD_OF_MEDIAN * _log_spread(profile) * np.sqrt(variance)
     noise = 0.6745 * float(np.median(spread))  # the median of |z| is 0.6745
     return HoldOut(tuple(shapes), float(np.median(errors)), float(errors.max()), noise)
 
@@ -126,6 +128,13 @@ def median_load(found: Measured) -> float | None:
     """Load average over the rounds."""
     seen = [c.load_average for c in found.conditions if c.load_average is not None]
     return float(np.median(seen)) if seen else None
+
+
+def _usual_samples(profile: Profile) -> float:
+    """Median number of calls of a cell of the grid."""
+    assert profile.samples is not None
+    cells = np.stack((profile.samples.batch_size, profile.samples.length))
+    return float(np.median(np.unique(cells, axis=1, return_counts=True)[1]))
 
 
 def _log_spread(profile: Profile) -> float:

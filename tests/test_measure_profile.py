@@ -119,9 +119,8 @@ def test_the_hold_out_is_right_where_the_surface_is_what_interpolation_takes_it_
     assert made.hold_out.worst_error < 1e-6
     _, noisy = campaign()
     assert noisy.hold_out.median_error < 3 * noisy.hold_out.noise_error
-    assert noisy.hold_out.noise_error == pytest.approx(
-        0.6745 * 1.2533 * SIGMA / math.sqrt(50), rel=0.2
-    )
+    by_theory = 0.6745 * 1.2533 * SIGMA * math.sqrt(1.5 / 50)
+    assert noisy.hold_out.noise_error == pytest.approx(by_theory, rel=0.1)
 
 
 def test_the_hold_out_sees_a_surface_that_bends_between_the_points():
