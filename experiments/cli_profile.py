@@ -1,4 +1,4 @@
-"""``batchwright profile list | show | import``: measured latencies, as tables and pictures."""
+"""``batchwright profile list | show | import | measure``: latencies, as tables and pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_measure import measure
 from .cli_speech import console, say, spoken
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def import_table(
         print_profile(profile)
         say(f'written: {side}   use it as  profile = "{side}"  in a scenario')
 
+
+app.command()(measure)
 
 UNITS = {"tokens": "tokens", "audio_ms": "ms"}
 

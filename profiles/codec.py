@@ -73,6 +73,8 @@ def side_text(profile: Profile) -> str:
         "length_unit": profile.length_unit,
         "statistic": profile.statistic,
     }
+    if profile.lag1 is not None:
+        side["lag1"] = profile.lag1
     return json.dumps(side | to_mapping(profile.metadata), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -94,6 +96,9 @@ def read_side(text: str, place: str) -> dict[str, Any]:
     version = side.pop("format")
     if version != FORMAT:
         raise ProfileError(f"{place}: `format` must be {FORMAT}, but got {version!r}")
+    lag1 = side.setdefault("lag1", None)
+    if lag1 is not None and (isinstance(lag1, bool) or not isinstance(lag1, int | float)):
+        raise ProfileError(f"{place}: `lag1` must be a number, but got {lag1!r}")
     return side
 
 

@@ -76,6 +76,8 @@ class Profile:
     percentiles_ns: Mapping[int, IntArray] = field(default_factory=dict)
     """Percentile (50, 90, 95 or 99) to int64 (B, L), where the source gives it everywhere."""
     samples: Samples | None = None
+    lag1: float | None = None
+    """Correlation of consecutive calls of one shape, where steady series were measured."""
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -109,6 +111,8 @@ def _problems(profile: Profile) -> Iterator[str]:
             yield f"percentiles_ns may hold 50, 90, 95 and 99, but got {percentile}"
         yield from _grid_problems(f"p{percentile}", values, shape, profile)
     yield from _order_problems(profile)
+    if profile.lag1 is not None and not -1.0 < profile.lag1 < 1.0:
+        yield f"lag1 must be between -1 and 1, but got {profile.lag1!r}"
     yield from _sample_problems(profile)
 
 

@@ -9,6 +9,9 @@ median call, +2.33 the 99th percentile.
 3. Without percentiles *assumed default*: a lognormal with sigma 0.03 for engines and 0.1 for
    eager frameworks, consistent with 1,500 published rows of p99 over centre (median 1.01-1.13).
 
+The autocorrelation is the profile's own where it was measured on steady series, since the calls of
+a grid are of changing shapes; otherwise that of the raw samples in their order.
+
 Where the statistic is p50 the factor has median 1; where it is the mean it has mean 1, exactly so
 under the linear interpolation between knots.
 """
@@ -61,7 +64,7 @@ def noise_table(profile: Profile) -> NoiseTable:
         residuals = _residuals(profile, profile.samples)
         class_of_call = class_of_size[profile.samples.batch_size]
         rows = [np.quantile(residuals[class_of_call == row], _chances()) for row in classes]
-        lag1 = _lag1(residuals)
+        lag1 = lag1_of(residuals) if profile.lag1 is None else profile.lag1
     quantiles = [row / _centre(row, profile.statistic) for row in rows]
     return NoiseTable(np.stack(quantiles), class_of_size, lag1)
 
@@ -130,7 +133,7 @@ def _residuals(profile: Profile, samples: Samples) -> FloatArray:
     return residuals
 
 
-def _lag1(residuals: FloatArray) -> float:
+def lag1_of(residuals: FloatArray) -> float:
     """Correlation of consecutive calls, after each became a normal score by its rank."""
     from scipy.special import ndtri
 

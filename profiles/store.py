@@ -4,8 +4,8 @@ Format 1:
 
 1. ``NAME.csv``: ``batch_size, length, latency_ms`` and any of ``p50_ms, p90_ms, p95_ms, p99_ms``;
    one row per point of a full grid, in any order.
-2. ``NAME.json``: ``format``, ``length_unit``, ``statistic`` and the fields of
-   :class:`profiles.Metadata`.
+2. ``NAME.json``: ``format``, ``length_unit``, ``statistic``, ``lag1`` where steady series were
+   measured, and the fields of :class:`profiles.Metadata`.
 3. ``NAME.samples.csv.gz``, where raw calls were kept: ``batch_size, length, start_ns, latency_ns``,
    one row per call, in the order in which they were made.
 
@@ -17,6 +17,8 @@ from __future__ import annotations
 import difflib
 import gzip
 import hashlib
+import os
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from .metadata import ProfileError, from_mapping
 
 SHIPPED = tuple(Path(__file__).parent / folder for folder in ("published", "measured"))
 GRID, SIDE, SAMPLES = ".csv", ".json", ".samples.csv.gz"
+FILE_MODE = 0o644
+"""Readable by all, as data is; a temporary file is the owner's alone."""
 
 
 def names() -> list[str]:
@@ -42,7 +46,7 @@ def load(name_or_path: str | Path) -> Profile:
     folder, name = _find(str(name_or_path))
     grid_path, side_path = folder / f"{name}{GRID}", folder / f"{name}{SIDE}"
     side = read_side(_text(side_path), str(side_path))
-    unit, statistic = side.pop("length_unit"), side.pop("statistic")
+    unit, statistic, lag1 = (side.pop(key) for key in ("length_unit", "statistic", "lag1"))
     points = read_grid(_text(grid_path), str(grid_path))
     samples = _load_samples(folder / f"{name}{SAMPLES}")
     try:
@@ -60,6 +64,7 @@ def load(name_or_path: str | Path) -> Profile:
             metadata=metadata,
             percentiles_ns=points.percentiles_ns,
             samples=samples,
+            lag1=lag1,
         )
     except ProfileError as error:
         raise ProfileError(f"{folder / name}: {str(error).partition(': ')[2]}") from None
@@ -68,20 +73,36 @@ def load(name_or_path: str | Path) -> Profile:
 def save(profile: Profile, folder: str | Path) -> Path:
     """Write a profile's files into a folder, which is made if need be.
 
+    Each file is replaced as a whole, the side file last: a full disk leaves the old ones.
+
     Returns:
         The path of the side file; :func:`load` takes it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     side_path = folder / f"{profile.name}{SIDE}"
-    side_path.write_text(side_text(profile), encoding="utf-8")
-    (folder / f"{profile.name}{GRID}").write_text(grid_text(profile), encoding="utf-8")
     samples_path = folder / f"{profile.name}{SAMPLES}"
     if profile.samples is None:
         samples_path.unlink(missing_ok=True)
     else:
-        samples_path.write_bytes(gzip.compress(samples_text(profile.samples).encode(), mtime=0))
+        write_whole(samples_path, gzip.compress(samples_text(profile.samples).encode(), mtime=0))
+    write_whole(folder / f"{profile.name}{GRID}", grid_text(profile).encode())
+    write_whole(side_path, side_text(profile).encode())
     return side_path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole, or as it was before."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        unfinished.chmod(FILE_MODE)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def fingerprint(profile: Profile) -> str:

@@ -1,0 +1,219 @@
+"""A reference model served as it would be in production, one timed batch a call.
+
+1. The clock runs from the requests' inputs on the host to the outputs on the host: collate and pad
+   with a mask, copy, forward in inference mode, copy back, synchronise.  Making the inputs and
+   checking the outputs are outside.
+2. Weights are cast to the precision, never autocast: that adds casts and launches to every call.
+   Inputs are copied as they arrive (int64 ids, float32 audio) and cast on the device.
+3. Opening a runner sets torch's threads and, on a CPU, glibc's malloc for the whole process: a
+   model belongs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from profiles.runner import ModelError, OutOfMemory, Served
+
+from . import bert, wav2vec2, whisper
+from .buckets import LENGTHS, SIZES
+from .catalogue import BertShape, Row, Wav2Vec2Shape, WhisperShape
+from .execution import execution
+from .inputs import Feed, Staging, collate
+from .machine import device_name, driver, find_device, keep_memory
+from .weights import build
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""What torch, cuDNN and cuBLAS write where they raise no error of a class of its own."""
+
+
+class ModelRunner:
+    """A :class:`profiles.runner.Runner` of one reference model."""
+
+    def __init__(
+        self,
+        name: str,
+        row: Row,
+        *,
+        device: str,
+        precision: str,
+        mode: str,
+        threads: int,
+        seed: int,
+    ) -> None:
+        if precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ModelError(f"the precision must be one of {known}, but got {precision!r}")
+        if threads < 1:
+            raise ModelError(f"there must be at least 1 thread, but got {threads}")
+        if mode == "compile" and isinstance(row.shape, WhisperShape):
+            raise ModelError(
+                f"{name} would be compiled anew for each number of steps: use mode eager"
+            )
+        self.name, self.length_unit, self.longest = name, row.unit, row.longest
+        self.shortest = row.shortest
+        self.device = find_device(device)
+        self.malloc = "kept" if self.device.type == "cpu" and keep_memory() else "default"
+        torch.set_num_threads(threads)
+        self.row, self.precision, self.mode, self.threads = row, precision, mode, threads
+        self.seed = seed
+        self.feed = _feed(row, torch.Generator().manual_seed(seed))
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.set_device(self.device)
+        self._arriving, self._leaving = Staging(pinned=cuda), Staging(pinned=cuda)
+        self.model: nn.Module | None = build(row, seed).to(self.device, PRECISIONS[precision])
+        self.execution = execution(mode, self.model, self.device, row.unit, row.longest)
+
+    def about(self) -> dict[str, str | int | float]:
+        """What runs, on what, and how."""
+        about: dict[str, str | int | float] = {
+            "model": self.name,
+            "title": self.row.title,
+            "parameters": self.row.parameters,
+            "weights": f"{self.row.weights}, seed {self.seed}"
+            if self.row.weights == "random"
+            else self.row.weights,
+            "device": str(self.device),
+            "device_name": device_name(self.device),
+            "driver": driver(self.device),
+            "cuda": str(torch.version.cuda or "none"),
+            "precision": self.precision,
+            "mode": self.mode,
+            "framework": f"torch {torch.__version__}",
+            "python": platform.python_version(),
+            "threads": self.threads,
+            "malloc": self.malloc,
+            "tf32": "convolutions" if torch.backends.cudnn.allow_tf32 else "no",
+        }
+        if self.mode == "graphs":
+            about["graph_sizes"] = ", ".join(map(str, SIZES))
+            about["graph_lengths"] = ", ".join(map(str, LENGTHS[self.length_unit]))
+        return about
+
+    def serve(self, lengths: Sequence[int]) -> Served:
+        """Serve one batch of synthetic requests with these lengths.
+
+        Raises:
+            OutOfMemory: the batch does not fit.
+            ModelError: a length is out of range, or the output is wrong.
+        """
+        return self.answer(lengths)[1]
+
+    def answer(self, lengths: Sequence[int]) -> tuple[Tensor, Served]:
+        """As :meth:`serve`, with the output (B, ...), which the next call overwrites."""
+        self._check(lengths)
+        items = [self.feed.item(index, length) for index, length in enumerate(lengths)]
+        limit = None
+        try:
+            began_ns = time.perf_counter_ns()
+            output, events = self._call(items, lengths)
+            wall_ns = time.perf_counter_ns() - began_ns
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise self._failed(error, lengths) from error
+            where = f"the memory of {device_name(self.device)}"
+            limit = OutOfMemory(f"{self.name}: {self._shape(lengths)} does not fit into {where}")
+        if limit is not None:
+            # Raised here, since the error of torch holds the frames that hold the batch's tensors.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise limit
+        self._verify(output, lengths)
+        device_ns = None if events is None else round(events[0].elapsed_time(events[1]) * 1e6)
+        return output, Served(wall_ns, device_ns)
+
+    def peak_memory_bytes(self, lengths: Sequence[int]) -> int | None:
+        """Most that torch had allocated during a call, weights included; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self.serve(lengths)
+        return int(torch.cuda.max_memory_allocated(self.device))
+
+    def close(self) -> None:
+        """Drop the weights, the graphs and the buffers; the runner serves no more."""
+        if self.model is None:
+            return
+        self.model = None
+        del self.execution, self._arriving, self._leaving
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _call(
+        self, items: Sequence[Tensor], lengths: Sequence[int]
+    ) -> tuple[Tensor, tuple[torch.cuda.Event, torch.cuda.Event] | None]:
+        """All that the service time is made of."""
+        size = len(lengths)
+        to = self.execution.shape(size, max(lengths))
+        values, mask = collate(self.feed, items, lengths, self._arriving, to)
+        with torch.inference_mode():
+            values, mask = self.execution.load(values, mask)
+            if self.device.type == "cpu":
+                output = self.execution(values, mask)
+                return (output[:size] if output.shape[0] == to[0] else output), None
+            events = tuple(torch.cuda.Event(enable_timing=True) for _ in range(2))
+            events[0].record()
+            output = self.execution(values, mask)
+            events[1].record()
+            output = output[:size] if output.shape[0] == to[0] else output
+            host = self._leaving.take(tuple(output.shape), output.dtype, clear=False)
+            host.copy_(output, non_blocking=True)
+            torch.cuda.synchronize(self.device)
+        return host, (events[0], events[1])
+
+    def _check(self, lengths: Sequence[int]) -> None:
+        if self.model is None:
+            raise ModelError(f"{self.name} was closed, and serves no more")
+        if not lengths:
+            raise ModelError(f"{self.name}: a batch must have at least one request, but got none")
+        for length in lengths:
+            if not self.shortest <= length <= self.longest:
+                raise ModelError(
+                    f"{self.name} takes {self.shortest} to {self.longest} {self.length_unit}, "
+                    f"but a request has {length}"
+                )
+
+    def _verify(self, output: Tensor, lengths: Sequence[int]) -> None:
+        if output.shape[0] != len(lengths):
+            raise ModelError(
+                f"{self.name} must give one output per request, but gave {output.shape[0]} for a "
+                f"batch of {len(lengths)}"
+            )
+        if not torch.isfinite(output).all():
+            raise ModelError(
+                f"{self.name} in {self.precision} gives NaN or infinity for {self._shape(lengths)}"
+            )
+
+    def _failed(self, error: BaseException, lengths: Sequence[int]) -> ModelError:
+        """The failed call in one sentence."""
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        return ModelError(f"{self.name} failed on {self._shape(lengths)}: {reason}")
+
+    def _shape(self, lengths: Sequence[int]) -> str:
+        return f"a batch of {len(lengths)} padded to {max(lengths)} {self.length_unit}"
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one during whose handling it arose, is that memory ran out."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY):
+            return True
+        error = error.__context__
+    return False
+
+
+def _feed(row: Row, generator: torch.Generator) -> Feed:
+    if isinstance(row.shape, BertShape):
+        return bert.feed(row.shape, generator)
+    if isinstance(row.shape, Wav2Vec2Shape):
+        return wav2vec2.feed(generator)
+    return whisper.feed(generator)
