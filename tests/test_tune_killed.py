@@ -26,7 +26,9 @@ policies = ["waits", "queue_depth_wait", "greedy"]
 """
 
 SLOWLY = """
+import signal
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # heard in the background, too
 from experiments import cli_tune
 from experiments.cli import main
 from experiments.tune import search
