@@ -16,7 +16,7 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -191,6 +191,31 @@ def table_of(rows: Sequence[Row]) -> Table:
     return table
 
 
+def short_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """The table of the README, from what ``--json`` keeps of each scenario."""
+    heads = "scenario", "goal", "best of all", "greedy", "mean regret", "worst", "within 1 %"
+    lines = [" | ".join([*heads, "limit broken"]), "|".join(["---"] * 8)]
+    for result in results:
+        known = known_answer(result["scenario"])
+        truth, goal = answer_of(known), goal_of(known.scenario())
+        runs = result["runs"]
+        regrets = [max(0.0, one["regret"]) for one in runs if one["table"] is not None]
+        none = len(runs) - len(regrets)
+        greedy = goal.objectives[0].sign * (truth.greedy.value / truth.worth.value - 1.0)
+        cells = (
+            known.about,
+            goal.title,
+            said(truth.best),
+            f"{100 * greedy:+.0f} %{', over the limit' if truth.greedy.excess(goal) > 0 else ''}",
+            f"{100 * mean(regrets):.2f} %{f', {none} found nothing' if none else ''}",
+            f"{100 * max(regrets):.2f} %",
+            f"{result['near']} of {len(runs)}",
+            f"{result['broken']} of {len(regrets)}" if goal.constraints else "",
+        )
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" if line[0] != "-" else f"|{line}|" for line in lines)
+
+
 def said(setting: Setting) -> str:
     """``snap: max_batch_size 16``."""
     table = setting.table
@@ -237,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [row_of(one, answer_of(one), seeds) for one in wanted]
     console.print(table_of(rows), summary_of(rows))
     written["scenarios"] = [row.to_dict() for row in rows]
+    print(short_table(written["scenarios"]))
     if not given.skip_pairs:
         pairs = [pair for one in wanted for pair in compared(one, PAIRS)]
         console.print(pairs_table(PairRow.of(pairs)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import profiles
+from experiments.bench_tune import short_table
 from experiments.cli import app
 from experiments.compare import compare
 from experiments.config import load_scenario
@@ -26,6 +28,11 @@ SHARES = ("slo_attainment", "utilisation", "useful_fraction", "mean_batch_size",
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def flat():
+    """The text with its lines joined."""
+    return " ".join(README.split())
 
 
 def quotes():
@@ -89,6 +96,17 @@ def test_what_the_text_concludes_is_so(bert):
         bert.outcome(name).value("latency_ms.mean") for name in ("size_or_timeout", "greedy")
     )
     assert waits / greedy == pytest.approx(1.5, abs=0.1)
+
+
+def test_the_table_of_known_answers_is_that_of_the_last_benchmark():
+    kept = json.loads((ROOT / "docs" / "bench-tune.json").read_text())
+    assert short_table(kept["scenarios"]) in README
+    runs = [run for one in kept["scenarios"] for run in one["runs"]]
+    near = sum(one["near"] for one in kept["scenarios"])
+    limited = [run for run in runs if run["table"] is not None]
+    assert f"{near} of the {len(runs)} searches end within 1 % of the best" in flat()
+    assert sum(run["excess"] > 0 for run in limited) == 0
+    assert "none breaks its limit" in flat()
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=["compare", "tune", "own_policy"])
