@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from random_runs import MS
+from service_curves import CURVES, LINE, SIZES
 
 from policies import POLICIES, Optimal
 from sim import kernel
@@ -19,20 +20,12 @@ from sim.errors import WorkloadError
 from sim.lengths import Dataset
 from sim.service import Noise, Service
 from sim.theory import MDc
-from sim.theory_batch import greedy_table, largest_rate, linear_service, solve_batches
+from sim.theory_batch import greedy_table, largest_rate, solve_batches
 from sim.theory_noise import CONSTANT, Gamma, Mixture
 from sim.theory_smdp import solve_optimum
 from sim.trace import SERVED
 from sim.workload import Workload
 
-LINE = linear_service(2.0, 0.35, 32)
-SIZES = np.arange(1, 33)
-CURVES = {
-    "linear": LINE,
-    "pow2": 2.0 + 0.35 * 2.0 ** np.ceil(np.log2(SIZES)),
-    "tile8": 2.0 + 2.8 * np.ceil(SIZES / 8),
-    "convex": 2.0 + 0.1 * SIZES + 0.03 * SIZES**2,
-}
 LOADS = (0.2, 0.5, 0.9)
 REQUESTS = 60_000
 

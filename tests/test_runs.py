@@ -132,3 +132,15 @@ def test_the_newest_run_of_some_commands_can_be_asked_for(tmp_path):
     assert resolve_run("bert", tmp_path, ("tune", "compare")) == compared
     assert resolve_run("latest", tmp_path, ("tune", "compare")) == compared
     assert resolve_run("bert", tmp_path, ("tune",)) == measured
+
+
+def test_of_several_such_runs_the_one_that_was_written_last_is_taken(tmp_path):
+    import os
+
+    runs = [create_run("bert", name, tmp_path) for name in ("compare", "tune", "capacity")]
+    for place, folder in enumerate(runs):
+        (folder / "manifest.json").write_text("{}")
+        (folder / "result.json").write_text("{}")
+        os.utime(folder / "result.json", ns=(place * 10**9, place * 10**9))
+    name_latest(runs[-1])
+    assert resolve_run("bert", tmp_path, ("tune", "compare")) == runs[1]

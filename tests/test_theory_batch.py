@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from oracle_runs import ORACLES, holds
+from service_curves import CURVES, LINE, SIZES
 
 from policies import Snap
 from policies.contract import bind
@@ -24,14 +25,6 @@ from sim.theory_batch import (
 from sim.theory_latency import GreedyLatency
 from sim.theory_loss import MD1K
 from sim.theory_timeout import AmpleTimeout, solve_timeout
-
-LINE = linear_service(2.0, 0.35, 32)
-SIZES = np.arange(1, 33)
-CURVES = {
-    "linear": LINE,
-    "pow2": 2.0 + 0.35 * 2.0 ** np.ceil(np.log2(SIZES)),
-    "tile8": 2.0 + 2.8 * np.ceil(SIZES / 8),
-}
 
 
 def means(queue):

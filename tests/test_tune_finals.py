@@ -203,3 +203,29 @@ def test_the_winner_has_the_plain_name_of_its_policy(staircase):
     assert settings[1] is winner
     assert renamed(found, found[2])[1] is found[2]
     assert renamed(found, None) == (list(found), None)
+
+
+def test_a_finalist_further_down_wins_where_the_fresh_runs_show_it_to_be_better(staircase):
+    from dataclasses import replace
+
+    goal, found = staircase
+    worse = replace(next(one for one in found if one.name == "greedy"), name="x", role="tuned")
+    better = next(one for one in found if one.name == "tuned_greedy")
+    assert winner_of([worse, better], goal, baselines_compete=False) is better
+
+
+def test_every_round_of_the_halving_counts(tmp_path, monkeypatch):
+    rounds = iter([{1: 9.0, 2: 3.0}, {1: 1.0, 2: 3.0}, {1: 1.0, 2: 3.0}])
+
+    class Told:
+        def __init__(self, *_):
+            self.values = next(rounds)
+
+        def score(self, setting):
+            return Score((self.values[setting.table["max_batch_size"]],), {})
+
+    monkeypatch.setattr("experiments.tune.finals.Scorer", Told)
+    scenario = small(tmp_path, 'objective = "mean"', requests=1_000)
+    settings = [Setting("greedy", {"kind": "greedy", "max_batch_size": k}, 1) for k in (1, 2)]
+    best, _ = halved(scenario, goal_of(scenario), settings, (None,), kernel.run, SILENT)
+    assert best.table["max_batch_size"] == 2

@@ -170,3 +170,11 @@ def test_facts_are_those_of_the_profile_and_the_lengths(tmp_path):
     assert facts.full_ns == 13_200_000
     assert facts_of(small(tmp_path, model=TILES)).alone_ns == 4_800_000
     assert LINE.startswith("{ base_ms")
+
+
+def test_a_constraint_has_to_hold_at_every_load(tmp_path):
+    loads = 'objective = "busy"\nloads = [0.2, 0.7]'
+    limit = 'constraints = [{ measure = "mean", at_most = 6.0 }]'
+    found = scorer(small(tmp_path, f"{loads}\n{limit}", requests=50_000)).score(GREEDY)
+    assert found.violations["mean latency <= 6 ms"] > 0.2
+    assert not found.feasible
