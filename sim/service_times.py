@@ -1,0 +1,59 @@
+"""A batch that starts, and how long it takes on a virtual clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from policies.contract import expected_ns
+
+from .service import Service, drawn_ns, noise_factor
+
+
+class Batch(NamedTuple):
+    """A batch that starts."""
+
+    index: int
+    """Its place among all batches, from 0."""
+    server: int
+    number: int
+    """How many batches its server had before."""
+    members: tuple[int, ...]
+    """Request ids, lane by lane, in order of arrival."""
+    longest: int
+    lane: int
+    """-1 where it is mixed."""
+    models: tuple[int, ...]
+    """Tables of the service that it is charged by: it costs the largest of their times."""
+    start_ns: int
+    expected_ns: int
+    """Time that the profile expects, without noise."""
+
+
+class ServiceTimes(Protocol):
+    """How long a batch takes, in a run on a virtual clock."""
+
+    def __call__(self, batch: Batch, /) -> int:
+        """Service time in ns, at least 1."""
+        ...
+
+
+class DrawnTimes:
+    """Service times of the service's own noise: the k-th batch on a server takes the k-th draw."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def __call__(self, batch: Batch) -> int:
+        """The largest of the times of the batch's models."""
+        service, size = self.service, len(batch.members)
+        noise, times = service.noise, []
+        for model in batch.models:
+            usual = expected_ns(
+                service.service_ns[model], service.length_edges, size, batch.longest
+            )
+            factor = noise_factor(
+                noise.draws, noise.quantiles, noise.class_of_size,
+                model, batch.server, batch.number, size,
+            )  # fmt: skip
+            times.append(drawn_ns(usual, factor))
+        return max(times)
