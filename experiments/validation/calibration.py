@@ -1,0 +1,50 @@
+"""Times of batches as they were calibrated: in place, through the same code path as the windows.
+
+A prediction takes three things from it: the table of medians, how far single calls are from it, and
+how far the whole device drifts between one calibration block and the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from policies.contract import NEVER
+from profiles.latency import Profile, table_ns
+from sim.service import Service
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Round trips of every shape that the policies can produce."""
+
+    profile: Profile
+    """Medians of the round trips, with the raw calls; its calls are in the order of measurement."""
+    block_factors: tuple[float, ...]
+    """Mean time of each calibration block over that of the pooled table."""
+
+    @property
+    def drift_sd(self) -> float:
+        """Standard deviation of the blocks' factors; 0 where there is one block."""
+        if len(self.block_factors) < 2:
+            return 0.0
+        return float(np.std(self.block_factors, ddof=1))
+
+    def service(
+        self,
+        servers: int = 1,
+        *,
+        capacity: int = NEVER,
+        capacity_counts_in_system: bool = False,
+        longest_admitted: int = NEVER,
+    ) -> Service:
+        """The service of the medians, without noise: what policies are bound to, live too."""
+        return Service(
+            service_ns=table_ns(self.profile)[np.newaxis],
+            length_edges=self.profile.length,
+            servers=servers,
+            capacity=capacity,
+            capacity_counts_in_system=capacity_counts_in_system,
+            longest_admitted=longest_admitted,
+        )
