@@ -68,6 +68,20 @@ def run(policy: Policy, workload: Workload, service: Service) -> Trace:
         workload.tiers,
         service.servers,
     )
+    return run_bound(policy, workload, service)
+
+
+def run_bound(policy: Policy, workload: Workload, service: Service) -> Trace:
+    """Simulate a policy that is bound already, maybe to other times than batches now take.
+
+    Args:
+        policy: bound to a service with as many servers, batch sizes and edges.
+        workload: who arrives when.
+        service: how long a batch takes, and what the policy is told to expect of running batches.
+
+    Raises:
+        PolicyError: as :func:`run`.
+    """
     system = prepare(policy, workload, service)
     try:
         compiled(type(policy))(policy, system)

@@ -4,25 +4,25 @@ What was measured comes as :class:`Window` objects and one :class:`Calibration`;
 a device, a clock or a running server::
 
     calibration = Calibration(profile, block_factors)
-    service = calibration.service(servers=1)         # what the policies were bound to, live
+    service = calibration.service(servers=1)  # what the policies were bound to, live
     found = judged(
-        facts,          # of the scenario: name, hash, requests, seeds, ...: plain values
-        policies,       # Mapping[str, Policy], not bound
-        workloads,      # Mapping[float | None, Workload], by load
+        facts,  # of the scenario: name, hash, requests, seeds, ...: plain values
+        policies,  # Mapping[str, Policy], not bound
+        workloads,  # Mapping[float | None, Workload], by load
         calibration,
-        windows,        # Sequence[Window], rejected ones included
+        windows,  # Sequence[Window], rejected ones included
         service,
-        device={},      # what the windows ran on: plain values
+        device={},  # what the windows ran on: plain values
         replications=200,
         seed=3,
         seconds=0.0,
-    )                                                # -> Validation
+    )  # -> Validation
     found.verdict, found.to_json(), found.to_frame(), found.plot.ecdf()
 
-    shown.validation_tables(found, width=100)        # -> list of rich renderables
-    figures.figures_of(found)                        # -> dict[str, Figure], as of a tuning
+    shown.validation_tables(found, width=100)  # -> list of rich renderables
+    figures.figures_of(found)  # -> dict[str, Figure], as of a tuning
     recorded.save(folder, window, table, workload, service, device)
-    recorded.load(folder)                            # -> Recorded, for a replay at any time
+    recorded.load(folder)  # -> Recorded, for a replay at any time
 """
 
 from __future__ import annotations
