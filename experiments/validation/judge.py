@@ -1,0 +1,133 @@
+"""A live run judged: every policy at every load, from the accepted windows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from policies.contract import Policy
+from profiles.noise import noise_table
+from sim.service import Service
+from sim.workload import Workload
+
+from .calibration import Calibration
+from .matching import Setup, matched
+from .predict import REPLICATIONS, drawn_luck, drift_of, drifts
+from .result import Reading, Validation, calibration_facts
+from .summary import summary_of
+from .windows import Window
+
+
+def judged(
+    facts: Mapping[str, Any],
+    policies: Mapping[str, Policy],
+    workloads: Mapping[float | None, Workload],
+    calibration: Calibration,
+    windows: Sequence[Window],
+    service: Service,
+    *,
+    device: Mapping[str, Any],
+    replications: int = REPLICATIONS,
+    seed: int = 3,
+    seconds: float = 0.0,
+    engine: str = "kernel",
+) -> Validation:
+    """Hold the windows of a live run against the simulator.
+
+    Args:
+        facts: of the scenario, plain values.
+        policies: by name, not bound.
+        workloads: what all windows of a load replayed, by load.
+        calibration: measured beside the windows.
+        windows: all of them, rejected ones too.
+        service: what the policies were bound to; see :meth:`Calibration.service`.
+        device: what the windows ran on, plain values.
+        replications: of an a-priori prediction.
+        seed: of the service's noise and drift.
+        seconds: how long the live run took.
+        engine: ``kernel``, or ``simpy`` for rules that do not compile.
+
+    Raises:
+        ValueError: a window is of no known policy or load, or its requests are not the workload's.
+    """
+    for window in windows:
+        _check(window, policies, workloads)
+    accepted = [window for window in windows if window.condition.accepted]
+    jitter = noise_table(calibration.profile)
+    most = max((len(workload) for workload in workloads.values()), default=0)
+    setup = Setup(
+        service,
+        jitter,
+        drawn_luck(calibration, service, most, replications, seed),
+        drifts(calibration, replications, seed),
+        engine,
+    )
+    matches = []
+    for load, workload in workloads.items():
+        for name, policy in policies.items():
+            mine = [one for one in accepted if (one.policy, one.load) == (name, load)]
+            if mine:
+                matches.append(matched(policy, workload, _in_order(mine), setup))
+    return Validation(
+        scenario=dict(facts),
+        device=dict(device),
+        calibration=calibration_facts(calibration, jitter),
+        readings=tuple(_reading(window, setup) for window in windows),
+        matches=tuple(matches),
+        replications=replications,
+        seconds=seconds,
+    )
+
+
+def _in_order(windows: Sequence[Window]) -> list[Window]:
+    return sorted(windows, key=lambda one: (one.round, one.attempt))
+
+
+def _reading(window: Window, setup: Setup) -> Reading:
+    """What is kept of a window, accepted or not."""
+    trace = window.trace
+    drift = drift_of(trace, setup.service, setup.jitter) if len(trace.batch_size) else None
+    return Reading(
+        window.policy,
+        window.load,
+        window.round,
+        window.attempt,
+        window.condition,
+        len(trace),
+        drift,
+        summary_of(trace).values,
+    )
+
+
+def _check(
+    window: Window,
+    policies: Mapping[str, Policy],
+    workloads: Mapping[float | None, Workload],
+) -> None:
+    """An accepted window has to be comparable."""
+    where = f"window {window.policy}, load {window.load}, round {window.round}"
+    if window.policy not in policies:
+        raise ValueError(f"{where}: its policy is none of {', '.join(policies)}")
+    if window.load not in workloads:
+        known = ", ".join(map(str, workloads))
+        raise ValueError(f"{where}: there is no workload of its load, only of {known}")
+    if not window.condition.accepted:
+        return
+    workload, trace = workloads[window.load], window.trace
+    if not len(trace.batch_size):
+        raise ValueError(f"{where}: it counts, but no batch ran in it")
+    if len(trace) != len(workload):
+        raise ValueError(
+            f"{where}: it counts, but {len(trace)} requests arrived in it and the workload has "
+            f"{len(workload)}"
+        )
+    same = np.array_equal(trace.length, workload.length)
+    if workload.closed is None:
+        same = same and np.array_equal(trace.arrival_ns, workload.arrival_ns)
+    if not same:
+        raise ValueError(
+            f"{where}: its requests are not those of the workload; arrivals must be the intended "
+            "instants, and lengths in the order of arrival"
+        )

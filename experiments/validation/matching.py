@@ -1,0 +1,131 @@
+"""From the accepted windows of one policy at one load to its :class:`Match`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from policies.contract import FloatArray, Policy
+from profiles.noise import NoiseTable
+from sim.service import Service
+from sim.workload import Workload
+
+from .cells import Cell, Curves, Match
+from .predict import CORRECTED, Forecast, Luck, drift_of, foretold, quantiles, replayed
+from .summary import STATISTICS, Distance, Summary, distance, summary_of
+from .windows import Window
+
+DIGITS = 6
+"""Significant digits of the points of a curve."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What every match shares."""
+
+    service: Service
+    """Calibrated, without noise."""
+    jitter: NoiseTable
+    luck: Sequence[Luck]
+    """The replications, without their drift."""
+    drifts: Sequence[float]
+    engine: str
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A window with what was simulated for it."""
+
+    live: Summary
+    replay: Summary
+    shared_batches: float
+    drift: float
+    corrected: Forecast
+
+
+def matched(policy: Policy, workload: Workload, windows: Sequence[Window], setup: Setup) -> Match:
+    """Hold the windows against replay, prediction and drift-corrected prediction.
+
+    Args:
+        policy: not bound.
+        workload: what all these windows replayed.
+        windows: accepted, of one policy and load, at least one.
+        setup: the calibration, and the luck of the replications.
+    """
+    luck = [one.slowed(drift) for one, drift in zip(setup.luck, setup.drifts, strict=True)]
+    forecast = foretold(policy, workload, setup.service, luck, setup.engine)
+    held = [_held(policy, workload, one, setup) for one in windows]
+    name, load = windows[0].policy, windows[0].load
+    return Match(
+        load,
+        name,
+        tuple(_cell(load, name, statistic, held, forecast) for statistic in STATISTICS),
+        drift=tuple(one.drift for one in held),
+        shared_batches=tuple(one.shared_batches for one in held),
+        replay_distance=tuple(_apart(one.live, one.replay.latency_ms) for one in held),
+        a_priori_distance=tuple(_apart(one.live, forecast.pooled_ms) for one in held),
+        live_distance=tuple(_apart(a.live, b.live.latency_ms) for a, b in combinations(held, 2)),
+        curves=_curves(held, forecast),
+    )
+
+
+def _held(policy: Policy, workload: Workload, window: Window, setup: Setup) -> Held:
+    live = window.trace
+    replay = replayed(policy, workload, setup.service, live)
+    drift = drift_of(live, setup.service, setup.jitter)
+    luck = [one.slowed(drift) for one in setup.luck[:CORRECTED]]
+    return Held(
+        summary_of(live),
+        summary_of(replay.trace),
+        replay.shared_batches,
+        drift,
+        foretold(policy, workload, setup.service, luck, setup.engine),
+    )
+
+
+def _cell(
+    load: float | None, policy: str, statistic: str, held: Sequence[Held], forecast: Forecast
+) -> Cell:
+    low, high = forecast.interval(statistic)
+    return Cell(
+        load,
+        policy,
+        statistic,
+        live=tuple(one.live.values[statistic] for one in held),
+        replay=tuple(one.replay.values[statistic] for one in held),
+        foretold=forecast.point(statistic),
+        low=low,
+        high=high,
+        corrected=tuple(one.corrected.point(statistic) for one in held),
+    )
+
+
+def _apart(live: Summary, other_ms: FloatArray) -> Distance:
+    return distance(live.latency_ms, other_ms)
+
+
+def _curves(held: Sequence[Held], forecast: Forecast) -> Curves:
+    low, middle, high = np.quantile(forecast.latency_ms, (0.05, 0.5, 0.95), axis=0)
+    width = forecast.batch_share.shape[1]
+    live = [np.pad(one.live.batch_share, (0, width))[:width] for one in held]
+    return Curves(
+        live=tuple(_kept(quantiles(one.live.latency_ms)) for one in held),
+        foretold=_kept(middle),
+        low=_kept(low),
+        high=_kept(high),
+        batches_live=_kept(np.mean(live, axis=0)),
+        batches_foretold=_kept(forecast.batch_share.mean(axis=0)),
+    )
+
+
+def _kept(values: FloatArray) -> tuple[float, ...]:
+    return tuple(rounded(value) for value in values.tolist())
+
+
+def rounded(value: float) -> float:
+    """With so many significant digits as a curve needs."""
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else math.nan

@@ -1,0 +1,240 @@
+"""What the simulator says of a live window, in three ways.
+
+1. *Replay*: it is fed the times that the window's own batches took.  This tests its logic.
+2. *A priori*: it knows the calibration alone.  Every replication has jitter drawn from the
+   calibrated residuals (correlated from batch to batch as those were), one drift of the whole
+   device, and a table of medians from resampled calibration calls, since these were few.  All
+   replications run the window's own requests.  The point is their mean; from their 5th to their
+   95th percentile is the interval of 90 % for *one* window.
+3. *Drift-corrected*: as 2 without a drawn drift, but slowed as a whole by the one factor that the
+   window's batches took in sum over what the calibration expects of them.
+
+Policies stay bound to the calibrated table, as they were live: what happens to the service times is
+luck, which they do not know.  With several servers they see running batches end when the
+resampled table expects it (in the compiled kernel), within the error of a median.
+
+The drift is a factor exp(N(0, s)), with s the spread of the calibration's blocks times
+sqrt(1 + 1 / blocks): the window drifts, and so did the mean of the blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.costs import correlated
+from policies.contract import FloatArray, IntArray, Policy, bind
+from profiles.latency import Profile, Samples, table_ns
+from profiles.noise import NoiseTable, noise_table
+from sim import kernel, model
+from sim.recorded import RecordedTimes, profile_ns
+from sim.service import SCORE_LIMIT, Noise, Service
+from sim.service_times import DrawnTimes
+from sim.streams import stream
+from sim.trace import Trace
+from sim.workload import Workload
+
+from .calibration import Calibration
+from .summary import SHARES, STATISTICS, summary_of
+
+REPLICATIONS = 200
+"""The 5th percentile of 200 is the 10th smallest: known to +-3 % of probability."""
+CORRECTED = 20
+"""Replications behind each drift-corrected value, which has no interval."""
+LOW, HIGH = 0.05, 0.95
+
+
+class Replay(NamedTuple):
+    """A window simulated with its own times."""
+
+    trace: Trace
+    shared_batches: float
+    """Share of its batches that the window made too, of the same requests."""
+
+
+def replayed(policy: Policy, workload: Workload, service: Service, live: Trace) -> Replay:
+    """A window's requests in the simulator, with the times of the window's own batches.
+
+    Args:
+        policy: not bound.
+        workload: the window's own.
+        service: the calibrated one, to which the policy is bound.
+        live: what happened in the window.
+    """
+    times = RecordedTimes(live, service)
+    trace = model.run(policy, workload, service, times=times)
+    return Replay(trace, times.found_share)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Replications of one policy on one workload."""
+
+    values: dict[str, FloatArray]
+    """By statistic float64 (replications,)."""
+    latency_ms: FloatArray
+    """float64 (replications, shares): latency that these shares of the requests are within."""
+    pooled_ms: FloatArray
+    """float64 (any,), increasing: the latencies of all replications together."""
+    batch_share: FloatArray
+    """float64 (replications, largest batch + 1): share of batches by size."""
+
+    def point(self, statistic: str) -> float:
+        """Mean over the replications."""
+        return float(self.values[statistic].mean())
+
+    def interval(self, statistic: str) -> tuple[float, float]:
+        """Where 90 % of the windows should be."""
+        low, high = np.quantile(self.values[statistic], (LOW, HIGH))
+        return float(low), float(high)
+
+
+def foretold(
+    policy: Policy,
+    workload: Workload,
+    service: Service,
+    luck: Sequence[Luck],
+    engine: str = "kernel",
+) -> Forecast:
+    """Run a policy once for each draw of luck.
+
+    Args:
+        policy: not bound.
+        workload: the window's own.
+        service: the calibrated one, to which the policy is bound.
+        luck: the replications.
+        engine: ``kernel``, or ``simpy`` for rules that do not compile.
+    """
+    run = _compiled if engine == "kernel" else _simulated
+    found = [summary_of(run(policy, workload, service, one)) for one in luck]
+    width = service.largest_batch + 1
+    padded = [np.pad(one.batch_share, (0, width - len(one.batch_share))) for one in found]
+    return Forecast(
+        {name: np.array([one.values[name] for one in found]) for name in STATISTICS},
+        np.stack([quantiles(one.latency_ms) for one in found]),
+        np.sort(np.concatenate([one.latency_ms for one in found])),
+        np.stack(padded),
+    )
+
+
+def _compiled(policy: Policy, workload: Workload, service: Service, luck: Luck) -> Trace:
+    table = service.service_ns.max(axis=0)
+    bound = bind(policy, table, service.length_edges, workload.tiers, service.servers)
+    return kernel.run_bound(bound, workload, luck.service_like(service))
+
+
+def _simulated(policy: Policy, workload: Workload, service: Service, luck: Luck) -> Trace:
+    return model.run(policy, workload, service, times=DrawnTimes(luck.service_like(service)))
+
+
+def quantiles(latency_ms: FloatArray) -> FloatArray:
+    """float64 (shares,): latencies at the shares of :data:`SHARES`; NaN where there are none."""
+    if not len(latency_ms):
+        return np.full(len(SHARES), math.nan)
+    found: FloatArray = np.quantile(latency_ms, SHARES)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Luck:
+    """What one replication draws, the same for every policy and load."""
+
+    service_ns: IntArray
+    """int64 (1, largest batch, edges): medians of resampled calls."""
+    noise: Noise
+
+    def service_like(self, service: Service) -> Service:
+        """The service with these times."""
+        return replace(service, service_ns=self.service_ns, noise=self.noise)
+
+    def slowed(self, factor: float) -> Luck:
+        """All times multiplied."""
+        return replace(self, noise=slower(self.noise, factor))
+
+
+def slower(noise: Noise, factor: float) -> Noise:
+    """Noise whose factors are all multiplied; the table, which policies know, stays."""
+    return replace(noise, quantiles=factor * noise.quantiles)
+
+
+def drawn_luck(
+    calibration: Calibration, service: Service, batches: int, replications: int, seed: int
+) -> list[Luck]:
+    """Draw the replications' jitter and tables; without drift.
+
+    Args:
+        calibration: what is known.
+        service: for the number of servers.
+        batches: how many a server can run at most.
+        replications: how many.
+        seed: of the service's noise.
+    """
+    jitter = noise_table(calibration.profile)
+    tables = resampled(calibration.profile, replications, seed)
+    return [
+        Luck(table[np.newaxis], _noise(jitter, service.servers, batches, seed, number))
+        for number, table in enumerate(tables)
+    ]
+
+
+def _noise(jitter: NoiseTable, servers: int, batches: int, seed: int, number: int) -> Noise:
+    rng = stream(seed, "service", number)
+    scores = rng.standard_normal((servers, max(batches, 1)), dtype=np.float32)
+    draws = correlated(scores, jitter.lag1)[np.newaxis]
+    return Noise(draws, jitter.quantiles, jitter.class_of_size)
+
+
+def drifts(calibration: Calibration, replications: int, seed: int) -> list[float]:
+    """One factor a replication; all 1 where a single block tells nothing of drift."""
+    blocks = max(len(calibration.block_factors), 1)
+    spread = calibration.drift_sd * math.sqrt(1.0 + 1.0 / blocks)
+    scores = [stream(seed, "drift", number).standard_normal() for number in range(replications)]
+    return [math.exp(spread * score) for score in scores]
+
+
+def resampled(profile: Profile, replications: int, seed: int) -> Iterator[IntArray]:
+    """Tables of medians, each from as many calls as were made, drawn with replacement by shape.
+
+    Without raw calls nothing is known of the error of the medians, and the table is the profile's.
+    """
+    if profile.samples is None or profile.statistic != "p50":
+        yield from (table_ns(profile) for _ in range(replications))
+        return
+    cells = list(_cells(profile, profile.samples))
+    for number in range(replications):
+        rng = stream(seed, "drift", number, 1)
+        grid = profile.latency_ns.copy()
+        for row, column, calls in cells:
+            grid[row, column] = np.rint(np.median(rng.choice(calls, len(calls))))
+        yield table_ns(replace(profile, latency_ns=grid, percentiles_ns={}))
+
+
+def _cells(profile: Profile, samples: Samples) -> Iterator[tuple[int, int, IntArray]]:
+    """Row, column and calls of each shape."""
+    for row, size in enumerate(profile.batch_size):
+        for column, length in enumerate(profile.length):
+            here = (samples.batch_size == size) & (samples.length == length)
+            yield row, column, samples.latency_ns[here]
+
+
+def drift_of(live: Trace, service: Service, jitter: NoiseTable) -> float:
+    """What a window's batches took in sum, over what the calibration expects of them.
+
+    The mean of the jitter is part of what is expected, so that a window without drift has 1.
+    """
+    took_ns = (live.batch_finish_ns - live.batch_start_ns).sum()
+    usual = mean_factors(jitter)[jitter.class_of_size[live.batch_size]]
+    return float(took_ns / (profile_ns(live, service) * usual).sum())
+
+
+def mean_factors(jitter: NoiseTable) -> FloatArray:
+    """float64 (classes,): mean of the jitter of each class of batch sizes."""
+    from scipy.special import ndtri
+
+    scores = np.clip(ndtri((np.arange(4096) + 0.5) / 4096), -SCORE_LIMIT, SCORE_LIMIT)
+    knots = np.linspace(-SCORE_LIMIT, SCORE_LIMIT, jitter.quantiles.shape[1])
+    return np.array([np.interp(scores, knots, row).mean() for row in jitter.quantiles])

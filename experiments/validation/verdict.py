@@ -1,0 +1,178 @@
+"""What a validation says, in plain words; see the rules of :mod:`.claims`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from experiments.wording import joined
+
+from .claims import (
+    A_PRIORI,
+    BUSY_MOST,
+    RATIO_GATE,
+    REPLAY_GATE,
+    Coverage,
+    Ranking,
+    Worst,
+    no_claim,
+    widest_spread,
+    worst_a_priori,
+    worst_corrected,
+    worst_replay,
+)
+from .summary import REPLAYED
+
+if TYPE_CHECKING:
+    from .cells import Cell
+    from .result import Validation
+
+WORDS = {
+    "mean_batch": "mean batch",
+    "busy": "busy share",
+    "throughput_per_s": "throughput",
+    "lost": "lost requests",
+}
+"""Statistics whose name is not their word."""
+
+
+def verdict_of(found: Validation) -> str:
+    """The sentences, most important first."""
+    reason = no_claim([one.condition for one in found.readings])
+    if reason:
+        rejected = _rejected(found)
+        return " ".join([f"No claim: {reason}.", *rejected])
+    sentences = [
+        *_replay(found),
+        *_a_priori(found),
+        *_coverage(found.coverage),
+        *_ranking(found.rankings),
+        *_spread(found),
+        *_busy(found),
+        *_rejected(found),
+    ]
+    return " ".join(sentences)
+
+
+def said(statistic: str) -> str:
+    """The word for a statistic."""
+    return WORDS.get(statistic, statistic)
+
+
+def at(load: float | None) -> str:
+    """``at load 0.4``."""
+    return "in the closed loop" if load is None else f"at load {load:g}"
+
+
+def percent(share: float) -> str:
+    """``1.2 %``, ``12 %``, ``0.03 %``: two significant digits, without a sign."""
+    value = 100 * abs(share)
+    return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
+
+
+def _where(cell: Cell) -> str:
+    return f"{said(cell.statistic)} of {cell.policy} {at(cell.load)}"
+
+
+def _replay(found: Validation) -> Iterator[str]:
+    """The simulator's logic."""
+    worst = worst_replay(found.matches, REPLAYED)
+    if worst is None:
+        return
+    listed = joined([said(name) for name in REPLAYED])
+    if abs(worst.error) <= REPLAY_GATE:
+        yield (
+            f"Fed the measured service times, the simulator is within {percent(worst.error)} of "
+            f"the {listed} of every window (gate: {percent(REPLAY_GATE)})."
+        )
+    else:
+        yield (
+            f"Fed the measured service times, the simulator is {percent(worst.error)} "
+            f"{_side(worst.error)} in the {_where(worst.cell)}, more than the gate of "
+            f"{percent(REPLAY_GATE)}: its logic and that of the live run differ."
+        )
+
+
+def _side(error: float) -> str:
+    return "too high" if error > 0 else "too low"
+
+
+def _a_priori(found: Validation) -> Iterator[str]:
+    """Predictions from the calibration alone, and what drift explains of their errors."""
+    worst = {name: worst_a_priori(found.matches, name) for name in A_PRIORI}
+    known = {name: one for name, one in worst.items() if one is not None}
+    if not known:
+        return
+    parts = [f"{said(name)} to within {percent(one.error)}" for name, one in known.items()]
+    yield f"From the calibration alone it foretells {joined(parts)}."
+    corrected = {name: worst_corrected(found.matches, name) for name in ("mean", "p99")}
+    better = [
+        f"{percent(one.error)} in the {said(name)}"
+        for name, one in corrected.items()
+        if one is not None and name in known and abs(one.error) < abs(known[name].error)
+    ]
+    if better:
+        yield f"With each window's drift of service times that becomes {joined(better)}."
+
+
+def _coverage(found: Coverage | None) -> Iterator[str]:
+    if found is not None:
+        yield (
+            f"{found.inside} of {found.total} live figures ({100 * found.share:.0f} %; "
+            f"{100 * found.low:.0f} to {100 * found.high:.0f} %, were they independent) are inside "
+            "their intervals of 90 %."
+        )
+
+
+def _ranking(rankings: Sequence[Ranking]) -> Iterator[str]:
+    """Whether the best policy was foretold."""
+    if not rankings:
+        return
+    missed = [one for one in rankings if not one.best_foretold]
+    if not missed:
+        yield "The best policy is the foretold one, by mean and by p99, at every load."
+    for one in missed:
+        yield (
+            f"By {one.statistic} {at(one.load)}, {one.measured[0]} was best and "
+            f"{one.foretold[0]} was foretold."
+        )
+    worst = max(rankings, key=lambda one: one.ratio_error)
+    within = "" if worst.ratio_error <= RATIO_GATE else f", more than {percent(RATIO_GATE)}"
+    yield (
+        f"Ratios between policies are foretold to within {percent(worst.ratio_error)} "
+        f"({worst.statistic} {at(worst.load)}){within}."
+    )
+
+
+def _spread(found: Validation) -> Iterator[str]:
+    """How far live runs differ from each other."""
+    parts = [
+        f"± {percent(spread)} in the {said(name)}"
+        for name in ("mean", "p99")
+        if (spread := widest_spread(found.matches, name)) is not None
+    ]
+    if parts:
+        yield f"Rounds of the same requests differ by up to {joined(parts)}."
+
+
+def _busy(found: Validation) -> Iterator[str]:
+    """Where no error is claimed."""
+    above = [one for one in found.matches if one.busy > BUSY_MOST]
+    if above:
+        listed = joined([f"{one.policy} {at(one.load)}" for one in above])
+        yield f"No error is claimed above {BUSY_MOST:g} busy: {listed}."
+
+
+def _rejected(found: Validation) -> Iterator[str]:
+    """Who was rejected and why; reasons that recur are counted."""
+    reasons = Counter(one.condition.rejected for one in found.readings if one.condition.rejected)
+    if not reasons:
+        return
+    total = len(found.readings)
+    count = reasons.total()
+    listed = "; ".join(f"{many} x {text}" if many > 1 else text for text, many in reasons.items())
+    yield f"{count} of {total} windows {'was' if count == 1 else 'were'} rejected: {listed}."
+
+
+__all__ = ["Worst", "at", "percent", "said", "verdict_of"]
