@@ -14,6 +14,7 @@ import typer
 from .cli_export import register as register_export
 from .cli_profile import app as profile_app
 from .cli_speech import progress_bar, spoken
+from .cli_validate import register as register_validate
 
 
 class Engine(StrEnum):
@@ -234,6 +235,7 @@ def capacity(
         run.show(json=json, quiet=quiet)
 
 
+register_validate(app)
 register_export(app)
 
 

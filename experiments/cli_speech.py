@@ -93,8 +93,13 @@ def sentence(error: Exception) -> str:
 
 
 @contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """A bar on stderr for the person at the terminal; silent in a pipe or with ``--quiet``."""
+def progress_bar(*, quiet: bool, still: bool = False) -> Iterator[Progress]:
+    """A bar on stderr for the person at the terminal; silent in a pipe or with ``--quiet``.
+
+    Args:
+        quiet: show nothing.
+        still: draw only when told something; nothing moves while the process measures time.
+    """
     screen = console(stderr=True)
     if quiet or not screen.is_terminal:
         yield lambda _what, _done, _total: None
@@ -108,8 +113,8 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
         bars.TextColumn("left"),
         bars.TimeRemainingColumn(compact=True),
     )
-    with bars.Progress(*columns, console=screen, transient=True) as bar:
+    with bars.Progress(*columns, console=screen, transient=True, auto_refresh=not still) as bar:
         task = bar.add_task("reading", total=None)
         yield lambda what, done, total: bar.update(
-            task, description=what, completed=done, total=total
+            task, description=what, completed=done, total=total, refresh=still
         )

@@ -1,0 +1,244 @@
+"""``validate``: a scenario's policies on a live device, and what the simulator said of it.
+
+1. Before each round, and after the last, the device is calibrated through the same processes.  The
+   first calibration also fixes the arrivals: a load is a share of what it found possible.
+2. In a round every policy runs at every load, on the same arrivals and lengths, in an order that
+   shifts from round to round.  Beside each window sentinel calls tell how fast the device is.
+3. A window that the guard rejects is run again, once.  All are kept.
+4. An interruption or a dead server ends the run; the windows so far are judged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.config import ScenarioError
+from experiments.parallel import Progress, nothing
+from experiments.scenario import Scenario
+from policies.contract import IntArray, Policy
+from profiles.store import save
+from sim.service import Service
+from sim.worker import EmulatedOpening, ModelOpening, Opening, WorkerError
+from sim.workload import Workload
+
+from .calibration import Calibration
+from .guard import condition_of
+from .preparing import calibrated, calibration_of, cap_of
+from .rig import Pace, Rig, Trip, described, load_average
+from .shapes import Shape, edges_to_reach, shapes_within
+from .windows import Condition, Window
+
+RETRIES = 1
+SENTINEL_NS, SENTINEL_LEAST, SENTINEL_MOST = 1_000_000_000, 20, 400
+"""Time and number of the calls between two windows."""
+OnWindow = Callable[[Window, Workload, Service], None]
+"""Given each window as soon as it is done, with what arrived and what the policy was bound to."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure what."""
+
+    loads: tuple[float, ...] = ()
+    """Shares of the largest possible rate; empty: the scenario's own."""
+    rounds: int = 3
+    window_ns: int = 15 * 10**9
+    calibration_ns: int = 40 * 10**9
+    """For all blocks together."""
+    seed: int = 0
+
+
+@dataclass
+class Found:
+    """What a campaign has brought so far."""
+
+    scenario: Scenario
+    policies: Mapping[str, Policy]
+    device: dict[str, Any]
+    calibration: Calibration
+    service: Service
+    workloads: dict[float | None, Workload] = field(default_factory=dict)
+    windows: list[Window] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = ""
+    """Why it ended early; empty: it did not."""
+
+
+def opening_of(scenario: Scenario, device: str, model: str | None, precision: str, mode: str,
+               threads: int) -> Opening:  # fmt: skip
+    """What a server opens: an emulation of the scenario's service, or a model.
+
+    Raises:
+        ScenarioError: the scenario does not say which model, or has several.
+    """
+    if len(scenario.service_ns) > 1:
+        raise ScenarioError(
+            f"scenario {scenario.name} has a model for each tier; validate takes one model for all"
+        )
+    if device == "emulated":
+        return EmulatedOpening(scenario.draw()[1])
+    if model is None:
+        from profiles.models import MODELS
+
+        measured = None if scenario.profile is None else scenario.profile.metadata.model
+        if measured not in MODELS:
+            raise ScenarioError(
+                f"the profile of scenario {scenario.name} is of {measured or 'no model'}, which is "
+                f"not a reference model; name one with --model (batchwright profile measure --list "
+                "shows them), or use --device emulated"
+            )
+        model = measured
+    return ModelOpening(model, device, precision, mode, threads)
+
+
+class Campaign:
+    """One validation; :meth:`run` does it."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        policies: Mapping[str, Policy],
+        plan: Plan,
+        folder: Path,
+        *,
+        emulated: bool,
+        progress: Progress = nothing,
+        on_window: OnWindow = lambda _window, _workload, _service: None,
+    ) -> None:
+        self.scenario, self.policies, self.plan, self.folder = scenario, policies, plan, folder
+        self.progress, self.on_window = progress, on_window
+        drawn = scenario.draw()[0].length
+        edges = scenario.length_edges
+        self.lengths = edges_to_reach(edges, int(drawn.min()), int(drawn.max()))
+        block_ns = plan.calibration_ns / (plan.rounds + 1)
+        usual = int(edges[min(np.searchsorted(edges, float(np.mean(drawn))), len(edges) - 1)])
+        self.usual: Shape = (1, min(max(usual, self.lengths[0]), self.lengths[-1]))
+        single_ns = self._expected_ns(scenario.service_ns[0], edges, self.usual)
+        self.pace = Pace(0.0 if emulated else single_ns, np.random.default_rng(plan.seed))
+        self.shapes, self.passes = shapes_within(
+            scenario.service_ns[0] + int(self.pace.idle_ns), edges, self.lengths,
+            cap_of(policies.values(), scenario.service_ns.shape[1]), block_ns,
+        )  # fmt: skip
+        self.trips: list[Trip] = []
+        self.steps, self.step = 1, 0
+
+    def run(self, opening: Opening, *, spins: bool) -> Found:
+        """Measure everything, or up to an interruption.
+
+        Raises:
+            WorkerError, KeyboardInterrupt: before the first window was done.
+        """
+        began = time.perf_counter()
+        self._tell("opening the device")
+        with Rig(opening, self.scenario.servers, spins=spins) as rig:
+            self._tell("warming up")
+            rig.warm_up(self.shapes)
+            self._tell("calibrating")
+            self._calibrate(rig, 0)
+            found = self._prepared(rig)
+            try:
+                self._rounds(rig, found)
+            except (KeyboardInterrupt, WorkerError) as error:
+                if not found.windows:
+                    raise
+                interrupted = isinstance(error, KeyboardInterrupt)
+                found.stopped = "interrupted" if interrupted else str(error)
+        found.calibration = self._calibration(rig)
+        found.service = _service(found.scenario, found.calibration)
+        save(found.calibration.profile, self.folder)
+        found.seconds = time.perf_counter() - began
+        return found
+
+    def _rounds(self, rig: Rig, found: Found) -> None:
+        names = list(self.policies)
+        self.steps = self.plan.rounds * len(found.workloads) * len(names)
+        beside = self._sentinel(rig)
+        for number in range(self.plan.rounds):
+            order = names[number % len(names) :] + names[: number % len(names)]
+            again: list[tuple[float | None, str]] = []
+            for load in found.workloads:
+                for name in order:
+                    beside, accepted = self._window(rig, found, (load, name, number, 0), beside)
+                    self.step += 1
+                    if not accepted:
+                        again.append((load, name))
+            for load, name in again * RETRIES:
+                beside, _ = self._window(rig, found, (load, name, number, 1), beside)
+            self._tell("calibrating")
+            self._calibrate(rig, number + 1)
+            found.calibration = self._calibration(rig)
+
+    def _window(
+        self, rig: Rig, found: Found, what: tuple[float | None, str, int, int], before: list[int]
+    ) -> tuple[list[int], bool]:
+        load, name, number, attempt = what
+        at = "" if load is None else f" at load {load:g}"
+        self._tell(f"round {number + 1}: {name}{at}" + (" again" if attempt else ""))
+        workload, service = found.workloads[load], _service(found.scenario, found.calibration)
+        trace, readings = rig.window(self.policies[name], workload, service)
+        after = self._sentinel(rig)
+        calibrated_ns = self._calibrated_ns(found.calibration)
+        condition = condition_of(
+            readings, before + after, calibrated_ns, calibrated_ns, load_average()
+        )
+        window = Window(name, load, number, attempt, trace, condition)
+        found.windows.append(window)
+        self.on_window(window, workload, service)
+        return after, condition.accepted
+
+    def _sentinel(self, rig: Rig) -> list[int]:
+        each_ns = self._calibrated_ns(self._calibration(rig)) + self.pace.idle_ns
+        calls = int(np.clip(SENTINEL_NS / each_ns, SENTINEL_LEAST, SENTINEL_MOST))
+        return rig.sentinel(self.usual, calls, self.pace)
+
+    def _calibrate(self, rig: Rig, block: int) -> None:
+        self.trips += rig.calibrate(block, self.shapes, self.passes, self.pace)
+
+    def _calibration(self, rig: Rig) -> Calibration:
+        return calibration_of(self.trips, self.scenario, described(rig.about))
+
+    def _calibrated_ns(self, calibration: Calibration) -> float:
+        profile = calibration.profile
+        return self._expected_ns(profile.latency_ns, profile.length, self.usual)
+
+    @staticmethod
+    def _expected_ns(table_ns: IntArray, edges: IntArray, shape: Shape) -> float:
+        return float(table_ns[shape[0] - 1, int(np.searchsorted(edges, shape[1]))])
+
+    def _prepared(self, rig: Rig) -> Found:
+        """The calibrated scenario, and one workload for each load."""
+        calibration = self._calibration(rig)
+        found = Found(
+            self.scenario, self.policies, described(rig.about), calibration,
+            calibration.service(self.scenario.servers),
+        )  # fmt: skip
+        saved = save(calibration.profile, self.folder)
+        for load in self.plan.loads or (None,):
+            here = calibrated(self.scenario, saved, load, self.plan.window_ns)
+            found.workloads[here.load if load is None else load] = here.draw()[0]
+            found.scenario = here
+        found.service = _service(found.scenario, calibration)
+        return found
+
+    def _tell(self, what: str) -> None:
+        self.progress(what, self.step, self.steps)
+
+
+def _service(scenario: Scenario, calibration: Calibration) -> Service:
+    """The calibrated service, with the scenario's limits."""
+    drawn = scenario.draw()[1]
+    return replace(
+        calibration.service(scenario.servers),
+        capacity=drawn.capacity,
+        capacity_counts_in_system=drawn.capacity_counts_in_system,
+        longest_admitted=drawn.longest_admitted,
+    )
+
+
+__all__ = ["Campaign", "Condition", "Found", "Plan", "opening_of"]

@@ -1,0 +1,105 @@
+"""From calibrating calls to a scenario that can run live: its profile, its loads, its caps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.assemble import assembled
+from experiments.config import ScenarioError
+from experiments.overrides import apply_override, parse_override
+from experiments.scenario import Scenario
+from experiments.schema import Spec
+from experiments.tables import content
+from policies.contract import Policy
+from profiles.latency import Metadata, Samples, from_samples
+from sim.replay import Replay
+
+from .calibration import Calibration
+from .rig import Trip
+
+REQUESTS_LEAST = 50
+"""In a window; fewer say nothing of a percentile."""
+
+
+def calibration_of(
+    trips: Sequence[Trip], scenario: Scenario, about: Mapping[str, Any]
+) -> Calibration:
+    """The profile of calibrating calls, and how the blocks differ."""
+    columns = np.array(trips, dtype=np.int64).T
+    size, length, block, start_ns, took_ns = columns
+    samples = Samples(size.copy(), length.copy(), start_ns - start_ns[0], took_ns.copy())
+    unit = scenario.workload.length_unit or "tokens"
+    metadata = Metadata(
+        model=str(about.get("model", "not stated")),
+        device=str(about.get("device_name", "not stated")),
+        precision=str(about.get("precision", "not stated")),
+        framework=str(about.get("framework", "not stated")),
+        timed="wall clock of the scheduler: to the server's process, the call, and back",
+        licence="not stated",
+        command="batchwright validate",
+    )
+    profile = from_samples(f"{scenario.name}-calibrated", samples, unit, metadata)
+    rows = np.searchsorted(profile.batch_size, size)
+    cells = np.searchsorted(profile.length, length)
+    ratio = took_ns / profile.latency_ns[rows, cells]
+    blocks = [float(np.mean(ratio[block == number])) for number in np.unique(block)]
+    return Calibration(profile, tuple(value / float(np.mean(ratio)) for value in blocks))
+
+
+def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns: int) -> Scenario:
+    """The scenario with a profile in place of its service, at a load, as long as a window.
+
+    Args:
+        scenario: as it was loaded.
+        profile: where the calibrated profile was saved.
+        load: share of the largest possible rate; None: as the scenario has it.
+        window_ns: how long requests arrive.
+
+    Raises:
+        ScenarioError: its arrivals have no load.
+    """
+    arrivals = scenario.spec.workload.arrivals
+    if load is not None and not hasattr(arrivals, "load"):
+        own = "tiers have arrivals of their own"
+        why = own if arrivals is None else "clients wait for answers"
+        raise ScenarioError(
+            f"scenario {scenario.name} has no load to set, since its {why}; leave --load out"
+        )
+    plain = content(scenario.spec)
+    for key in ("model", "noise", "latency", "drift"):
+        plain["service"].pop(key, None)
+    plain["service"]["profile"] = str(profile.resolve())
+    if load is not None:
+        apply_override(plain, parse_override(f"workload.arrivals.load={load}"))
+    here = assembled(Spec.model_validate(plain), scenario.path)
+    requests = max(REQUESTS_LEAST, round(rate_per_s(here) * window_ns / 1e9))
+    if isinstance(here.workload.arrivals, Replay):
+        requests = min(requests, len(here.workload.arrivals))
+    workload = replace(here.workload, requests=requests, duration_ns=None)
+    return replace(here, workload=workload)
+
+
+def rate_per_s(scenario: Scenario) -> float:
+    """Requests per second; of a closed loop what its clients can ask for and its servers do."""
+    offered, closed = scenario.offered_rate_per_s, scenario.workload.closed
+    if offered is not None:
+        return offered
+    assert closed is not None, "only closed loops have no rate"
+    alone_ns = closed.think_ns + float(scenario.service_ns[0, 0].mean())
+    return min(scenario.rate_max_per_s, closed.clients * 1e9 / alone_ns)
+
+
+def cap_of(policies: Iterable[Policy], largest: int) -> int:
+    """The largest batch that any of the policies can fire."""
+    caps = []
+    for policy in policies:
+        given = [getattr(policy, key) for key in ("batch_size", "max_batch_size")
+                 if hasattr(policy, key)]  # fmt: skip
+        most = max((int(np.max(value)) for value in given), default=0)
+        caps.append(min(most, largest) if most else largest)
+    return max(caps)

@@ -1,0 +1,151 @@
+"""Servers, load generator and scheduler of a live run, and what is measured with them.
+
+1. The scheduler (this process), the generator and the servers keep to cores of their own where
+   there are enough.
+2. Calibration, sentinel and windows take the same way through the same processes.
+3. Before a call outside a window the server is idle for a while, as long as it is between batches
+   in a window: a device that was idle is slower (its clock falls, its caches are another's).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from policies.contract import Policy
+from profiles.measure import quiet_memory
+from sim.load_generator import LoadGenerator
+from sim.service import Service
+from sim.timing import cores, now_ns, pin, shared_out, sleep_until
+from sim.trace import Trace
+from sim.wall import Readings, round_trip_ns, run_live
+from sim.worker import Opening, Worker
+from sim.workload import Workload
+
+from .shapes import Shape
+
+WARM_CALLS = 2
+"""Of each shape, before anything counts: a new shape may allocate and choose kernels."""
+
+
+class Trip(NamedTuple):
+    """One calibrating call, from the scheduler to the server and back."""
+
+    batch_size: int
+    length: int
+    block: int
+    start_ns: int
+    took_ns: int
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Idle time before a call outside a window."""
+
+    idle_ns: float
+    """Mean of the exponential; 0: back to back."""
+    rng: np.random.Generator
+
+    def wait(self) -> None:
+        """Let the server be idle."""
+        if self.idle_ns:
+            sleep_until(now_ns() + int(self.rng.exponential(self.idle_ns)))
+
+
+class Rig:
+    """Everything that a live run needs, open until the end of a ``with``."""
+
+    def __init__(self, opening: Opening, servers: int, *, spins: bool) -> None:
+        """Start the processes.
+
+        Args:
+            opening: how each server opens what it serves with.
+            servers: how many.
+            spins: whether an idle server may spin, which it does where it has a core of its own.
+        """
+        self._before = cores()
+        own, theirs = shared_out(servers)
+        alone = len(self._before) > servers
+        pin(own)
+        self.workers: list[Worker] = []
+        self.generator = LoadGenerator(own)
+        try:
+            for server, chosen in enumerate(theirs):
+                self.workers.append(Worker(server, opening, chosen, spins=spins and alone))
+            self.about = [worker.about() for worker in self.workers]
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End all processes."""
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, and give the cores back."""
+        for worker in self.workers:
+            worker.close()
+        self.generator.close()
+        pin(self._before)
+
+    def warm_up(self, shapes: Sequence[Shape]) -> None:
+        """Call every shape on every server, and forget it."""
+        for worker in self.workers:
+            for size, length in shapes:
+                for _ in range(WARM_CALLS):
+                    round_trip_ns(worker, [length] * size)
+
+    def calibrate(self, block: int, shapes: Sequence[Shape], passes: int, pace: Pace) -> list[Trip]:
+        """Call every shape some times, in a new order each time, servers in turn."""
+        trips = []
+        with quiet_memory():
+            for number in range(passes):
+                worker = self.workers[(block * passes + number) % len(self.workers)]
+                for place in pace.rng.permutation(len(shapes)):
+                    size, length = shapes[place]
+                    pace.wait()
+                    start_ns = now_ns()
+                    took_ns = round_trip_ns(worker, [length] * size)
+                    trips.append(Trip(size, length, block, start_ns, took_ns))
+        return trips
+
+    def sentinel(self, shape: Shape, calls: int, pace: Pace) -> list[int]:
+        """Call one shape again and again, servers in turn: ns each."""
+        took = []
+        with quiet_memory():
+            for number in range(calls):
+                pace.wait()
+                worker = self.workers[number % len(self.workers)]
+                took.append(round_trip_ns(worker, [shape[1]] * shape[0]))
+        return took
+
+    def window(
+        self, policy: Policy, workload: Workload, service: Service
+    ) -> tuple[Trace, Readings]:
+        """One live run."""
+        with quiet_memory():
+            return run_live(policy, workload, service, self.workers, self.generator)
+
+
+def load_average() -> float | None:
+    """Of the last minute, where the system knows it."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def described(about: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the servers are: that of the first, without what differs between them."""
+    return {key: value for key, value in about[0].items() if key not in ("pid", "cores")}

@@ -1,0 +1,185 @@
+"""A world of real time: workers that serve, a load generator that sends, and one thread between.
+
+1. The scheduler's thread sleeps in one ``select`` on all of them, and spins for the last stretch
+   before an instant that the policy asked for.
+2. It wakes at least every ``HEARTBEAT_NS``.  How late it wakes is written down: stalls of the
+   machine show there, whatever the requests do.
+3. Instants are ns from the run's origin.  A batch is done when the scheduler learns of it, a
+   request arrived when it was planned to.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from policies.contract import Policy
+
+from .live import run
+from .load_generator import LoadGenerator
+from .service import Service
+from .service_times import Batch
+from .timing import SPIN_NS, fine_timers, now_ns
+from .trace import Trace
+from .worker import Answer, Worker, WorkerError
+from .workload import Workload
+
+HEARTBEAT_NS = 5_000_000
+LEAD_NS = 20_000_000
+"""From the call to the origin: the generator has to unpack its plan."""
+HANGING_NS = 120 * 10**9
+"""A batch that takes longer is given up."""
+
+
+@dataclass
+class Readings:
+    """What the scheduler noted beside the requests; none of it is made of latencies."""
+
+    lag_ns: list[int] = field(default_factory=list)
+    """Of each request: sent after it was planned."""
+    late_ns: list[int] = field(default_factory=list)
+    """Of each wake-up that nothing but the clock caused: after the instant asked for."""
+    answers: list[Answer] = field(default_factory=list)
+    """Of each batch, in the order of their ends."""
+    span_ns: int = 0
+    """From the origin to the last turn."""
+
+
+class WallWorld:
+    """See :mod:`sim.live`."""
+
+    def __init__(
+        self, workload: Workload, workers: Sequence[Worker], generator: LoadGenerator
+    ) -> None:
+        self.workload, self.workers, self.generator = workload, workers, generator
+        self.lengths = workload.length.tolist()
+        self.readings = Readings()
+        self._watched = [generator.fileno(), *(worker.fileno() for worker in workers)]
+        self._of_file = {worker.fileno(): worker for worker in workers}
+        self._client_of: list[int] = []
+        self._arrived: list[int] = []
+        self._thinking = 0 if workload.closed is None else len(workload.closed.think_ns)
+        self._started_ns: dict[int, int] = {}
+        fine_timers()
+        self.origin_ns = now_ns() + LEAD_NS
+        generator.begin(workload, self.origin_ns)
+
+    @property
+    def ended(self) -> bool:
+        """All have arrived, or every client of a closed loop waits for an answer."""
+        if len(self._client_of) == len(self.workload):
+            return True
+        return self.workload.closed is not None and self._thinking == 0
+
+    def wait(self, until_ns: int) -> tuple[int, Sequence[tuple[int, int]]]:
+        """Sleep until a file is readable or the instant has come."""
+        beat_ns = self._now_ns() + HEARTBEAT_NS
+        wanted_ns = min(until_ns, beat_ns)
+        ready = self._select(wanted_ns, spin=until_ns <= beat_ns)
+        instant_ns = self._now_ns()
+        self.readings.span_ns = instant_ns
+        if not ready and wanted_ns > 0:
+            self.readings.late_ns.append(max(0, instant_ns - wanted_ns))
+        done = []
+        for file in ready:
+            worker = self._of_file.get(file)
+            if worker is None:
+                self._receive()
+                continue
+            self.readings.answers.append(worker.answer())
+            self._started_ns.pop(worker.server)
+            done.append((instant_ns, worker.server))
+        self._check_hanging(instant_ns)
+        return max(instant_ns, 0), done
+
+    def arrivals(self) -> Sequence[int]:
+        """Planned instants of those whose message came."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def start(self, batch: Batch) -> None:
+        """Send the batch to its worker."""
+        lengths = [self.lengths[member] for member in batch.members]
+        self._started_ns[batch.server] = batch.start_ns
+        self.workers[batch.server].start(batch.index, lengths)
+
+    def answer(self, requests: Sequence[int], now_ns: int) -> None:
+        """Let the clients of a closed loop think."""
+        if self.workload.closed is None or not requests:
+            return
+        self._thinking += len(requests)
+        if len(self._client_of) < len(self.workload):
+            self.generator.answer([(self._client_of[request], now_ns) for request in requests])
+
+    def _now_ns(self) -> int:
+        return now_ns() - self.origin_ns
+
+    def _select(self, wanted_ns: int, *, spin: bool) -> list[int]:
+        spin_ns = SPIN_NS if spin else 0
+        left_ns = max(0, wanted_ns - self._now_ns() - spin_ns)
+        ready = select.select(self._watched, [], [], left_ns / 1e9)[0]
+        while not ready and self._now_ns() < wanted_ns:
+            ready = select.select(self._watched, [], [], 0)[0]
+        return ready
+
+    def _receive(self) -> None:
+        for sent in self.generator.sent():
+            self._client_of.append(sent.who)
+            self._arrived.append(sent.planned_ns)
+            self.readings.lag_ns.append(sent.sent_ns - sent.planned_ns)
+            if self.workload.closed is not None:
+                self._thinking -= 1
+
+    def _check_hanging(self, instant_ns: int) -> None:
+        for server, started_ns in self._started_ns.items():
+            if instant_ns - started_ns > HANGING_NS:
+                raise WorkerError(
+                    f"server {server} has not answered for {HANGING_NS / 1e9:.0f} s, so it is "
+                    f"given up"
+                )
+
+
+def run_live(
+    policy: Policy,
+    workload: Workload,
+    service: Service,
+    workers: Sequence[Worker],
+    generator: LoadGenerator,
+) -> tuple[Trace, Readings]:
+    """Drive a policy in real time: one window.
+
+    Args:
+        policy: any policy.
+        workload: who is to arrive.
+        service: what is known of the workers; as many servers as there are workers.
+        workers: open, idle.
+        generator: idle.
+
+    Raises:
+        WorkerError: a worker or the generator failed or died.
+        PolicyError: the policy broke the contract.
+    """
+    assert len(workers) == service.servers, "one worker for each server"
+    world = WallWorld(workload, workers, generator)
+    trace = run(policy, workload, service, world)
+    if workload.closed is not None:
+        generator.stop()
+    return trace, world.readings
+
+
+def round_trip_ns(worker: Worker, lengths: Sequence[int]) -> int:
+    """Send one batch on the same way as a run does, and take the time until its answer.
+
+    Raises:
+        WorkerError: the worker failed or died.
+    """
+    began_ns = now_ns()
+    worker.start(-1, lengths)
+    select.select([worker.fileno()], [], [], HANGING_NS / 1e9)
+    took_ns = now_ns() - began_ns
+    worker.answer()
+    return took_ns
+
+
+__all__ = ["Readings", "WallWorld", "round_trip_ns", "run_live"]

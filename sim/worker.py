@@ -1,0 +1,296 @@
+"""A server of a live run: a process of its own that serves one batch at a time.
+
+1. The process opens what serves (a model, a function, an emulation), says what it is, and then
+   answers each batch with how long it took inside.  Only lengths go in: a model makes its own
+   inputs of these lengths.
+2. Garbage collection is off in it, and Ctrl-C is left to the parent.
+3. Whatever goes wrong there arrives here as a :class:`WorkerError` of one sentence.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, Protocol
+
+from profiles.runner import ModelError, OutOfMemory, Served
+
+from .service import Service, drawn_ns, expected_ns, noise_factor
+from .timing import deaf, fine_timers, now_ns, pin, sleep_until
+
+READY, DONE, FAILED = b"R", b"D", b"F"
+GOODBYE_S = 5.0
+OPENING_S = 300.0
+"""A model may be compiled, or its weights read from a slow disk."""
+
+
+class WorkerError(RuntimeError):
+    """A server cannot serve; the text is one sentence that says why."""
+
+
+class Serving(Protocol):
+    """What runs in the worker's process: a part of :class:`profiles.runner.Runner`."""
+
+    def about(self) -> Mapping[str, Any]:
+        """What it is, as plain data."""
+        ...
+
+    def serve(self, lengths: Sequence[int]) -> Served:
+        """Serve one batch."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class Opening(Protocol):
+    """How to open it there; has to be picklable."""
+
+    def open(self, server: int) -> Serving:
+        """Called once in the worker's process."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelOpening:
+    """A model as :func:`profiles.models.open_runner` knows it."""
+
+    model: str
+    device: str = "cpu"
+    precision: str = "fp32"
+    mode: str = "eager"
+    threads: int = 1
+    seed: int = 0
+
+    def open(self, server: int) -> Serving:
+        """Load it."""
+        from profiles.models import open_runner
+
+        return open_runner(
+            self.model, device=self.device, precision=self.precision, mode=self.mode,
+            threads=self.threads, seed=self.seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FunctionOpening:
+    """Any function of a list of lengths, defined at the top of a module."""
+
+    infer: Callable[[list[int]], Any]
+
+    def open(self, server: int) -> Serving:
+        """Nothing to load."""
+        return _Function(self.infer)
+
+
+class _Function:
+    def __init__(self, infer: Callable[[list[int]], Any]) -> None:
+        self.infer = infer
+
+    def about(self) -> Mapping[str, Any]:
+        return {"model": getattr(self.infer, "__qualname__", repr(self.infer))}
+
+    def serve(self, lengths: Sequence[int]) -> Served:
+        began_ns = now_ns()
+        self.infer(list(lengths))
+        return Served(now_ns() - began_ns, None)
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class EmulatedOpening:
+    """A device that sleeps as long as a batch would take, noise included."""
+
+    service: Service
+
+    def open(self, server: int) -> Serving:
+        """The server takes its own stream of noise."""
+        return Emulated(self.service, server)
+
+
+class Emulated:
+    """Sleeps the time of the service's first model; its k-th batch takes the k-th draw."""
+
+    def __init__(self, service: Service, server: int) -> None:
+        self.service, self.server, self.batches = service, server, 0
+
+    def about(self) -> Mapping[str, Any]:
+        """What it pretends to be is known to whoever made it."""
+        return {"model": "emulated", "device_name": "emulated: sleeps the profile's time"}
+
+    def serve(self, lengths: Sequence[int]) -> Served:
+        """Sleep."""
+        began_ns = now_ns()
+        service, noise, size = self.service, self.service.noise, len(lengths)
+        factor = noise_factor(
+            noise.draws, noise.quantiles, noise.class_of_size, 0, self.server, self.batches, size
+        )
+        self.batches += 1
+        usual = expected_ns(service.service_ns[0], service.length_edges, size, max(lengths))
+        sleep_until(began_ns + drawn_ns(usual, factor))
+        return Served(now_ns() - began_ns, None)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Answer(NamedTuple):
+    """What a worker says of a batch."""
+
+    index: int
+    wall_ns: int
+    """Of the call, without the way to the worker and back."""
+    device_ns: int
+    """-1 where the device has no clock of its own."""
+    cpu_ns: int
+    """Processor time of the worker's process."""
+
+
+class Worker:
+    """The parent's side."""
+
+    def __init__(
+        self,
+        server: int,
+        opening: Opening,
+        chosen_cores: Sequence[int] = (),
+        *,
+        spins: bool = False,
+    ) -> None:
+        """Start the process.
+
+        Args:
+            server: its number.
+            opening: what to open there.
+            chosen_cores: those that it keeps to; none: all.
+            spins: never sleep while idle, so that the core neither slows down nor has to be woken
+                up; for a server that has its core alone.
+        """
+        self.server = server
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(
+            target=work, args=(theirs, opening, server, list(chosen_cores), spins), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self._about: dict[str, Any] | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What serves there; waits until it is open.
+
+        Raises:
+            WorkerError: it cannot be opened.
+        """
+        if self._about is None:
+            if not self.connection.poll(OPENING_S):
+                raise WorkerError(f"server {self.server} is not ready after {OPENING_S:.0f} s")
+            self._about = json.loads(self._message(READY))
+        return self._about
+
+    def fileno(self) -> int:
+        """Readable when a batch is done."""
+        return self.connection.fileno()
+
+    def start(self, index: int, lengths: Sequence[int]) -> None:
+        """Send a batch.
+
+        Raises:
+            WorkerError: the worker has died.
+        """
+        try:
+            self.connection.send_bytes(array("q", (index, *lengths)).tobytes())
+        except OSError as error:
+            raise self._died() from error
+
+    def answer(self) -> Answer:
+        """The next answer; waits for it.
+
+        Raises:
+            WorkerError: the batch failed there, or the worker has died.
+        """
+        return Answer(*array("q", self._message(DONE)))
+
+    def close(self) -> None:
+        """End the process."""
+        self.connection.close()
+        self.process.join(GOODBYE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join(GOODBYE_S)
+
+    def _message(self, kind: bytes) -> bytes:
+        try:
+            message = self.connection.recv_bytes()
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+        if message[:1] == FAILED:
+            raise WorkerError(message[1:].decode())
+        assert message[:1] == kind, f"unexpected answer {message[:1]!r}"
+        return message[1:]
+
+    def _died(self) -> WorkerError:
+        self.process.join(GOODBYE_S)
+        code = self.process.exitcode
+        how = "is silent" if code is None else f"ended with exit code {code}"
+        if code is not None and code < 0:
+            how = f"was killed by signal {-code}"
+        return WorkerError(f"the process of server {self.server} {how} before its answer")
+
+
+def work(
+    connection: Connection,
+    opening: Opening,
+    server: int,
+    chosen_cores: Sequence[int],
+    spins: bool = False,
+) -> None:
+    """The worker's own life: open, say so, serve until the parent hangs up."""
+    deaf()
+    fine_timers()
+    pin(chosen_cores)
+    try:
+        serving = opening.open(server)
+        about = {**serving.about(), "pid": os.getpid(), "cores": list(chosen_cores)}
+        connection.send_bytes(READY + json.dumps(about, default=str).encode())
+    except (ModelError, OutOfMemory, ImportError, OSError, ValueError) as error:
+        _say(connection, error)
+        return
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        while True:
+            while spins and not connection.poll(0):
+                pass
+            index, *lengths = array("q", connection.recv_bytes())
+            cpu_ns = time.process_time_ns()
+            served = serving.serve(lengths)
+            device_ns = -1 if served.device_ns is None else served.device_ns
+            spent_ns = time.process_time_ns() - cpu_ns
+            answer = array("q", (index, served.wall_ns, device_ns, spent_ns))
+            connection.send_bytes(DONE + answer.tobytes())
+    except (EOFError, ConnectionError):
+        serving.close()
+    except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything
+        _say(connection, error)
+
+
+def _say(connection: Connection, error: BaseException) -> None:
+    known = isinstance(error, ModelError | OutOfMemory)
+    reason = next(iter(str(error).splitlines()), "")
+    sentence = reason if known else f"the model raised {type(error).__name__}: {reason}"
+    try:
+        connection.send_bytes(FAILED + sentence.encode())
+    except OSError:
+        return
