@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.wording import joined
@@ -25,7 +25,7 @@ from .claims import (
 from .summary import REPLAYED
 
 if TYPE_CHECKING:
-    from .cells import Cell
+    from .cells import Cell, Match
     from .result import Validation
 
 WORDS = {
@@ -66,8 +66,8 @@ def at(load: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """``1.2 %``, ``12 %``, ``0.03 %``: two significant digits, without a sign."""
-    value = 100 * abs(share)
+    """``12 %``, ``1.2 %``, and ``0.1 %`` for whatever is less; without a sign."""
+    value = max(100 * abs(share), 0.1)
     return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
 
 
@@ -84,7 +84,8 @@ def _replay(found: Validation) -> Iterator[str]:
     if abs(worst.error) <= REPLAY_GATE:
         yield (
             f"Fed the measured service times, the simulator is within {percent(worst.error)} of "
-            f"the {listed} of every window (gate: {percent(REPLAY_GATE)})."
+            f"the {listed} of every window that is at most {BUSY_MOST:g} busy (gate: "
+            f"{percent(REPLAY_GATE)})."
         )
     else:
         yield (
@@ -105,7 +106,7 @@ def _a_priori(found: Validation) -> Iterator[str]:
     if not known:
         return
     parts = [f"{said(name)} to within {percent(one.error)}" for name, one in known.items()]
-    yield f"From the calibration alone it foretells {joined(parts)}."
+    yield f"From the calibration alone it foretells their {joined(parts)}."
     corrected = {name: worst_corrected(found.matches, name) for name in ("mean", "p99")}
     better = [
         f"{percent(one.error)} in the {said(name)}"
@@ -157,11 +158,36 @@ def _spread(found: Validation) -> Iterator[str]:
 
 
 def _busy(found: Validation) -> Iterator[str]:
-    """Where no error is claimed."""
+    """What was seen where no error is claimed."""
     above = [one for one in found.matches if one.busy > BUSY_MOST]
-    if above:
-        listed = joined([f"{one.policy} {at(one.load)}" for one in above])
-        yield f"No error is claimed above {BUSY_MOST:g} busy: {listed}."
+    if not above:
+        return
+    replays = _known(match.cell(name).replay_error for match in above for name in REPLAYED)
+    seen = [
+        f"{percent(max(errors))} in the {said(name)}"
+        for name in ("mean", "p99")
+        if (errors := _known(match.cell(name).error for match in above))
+    ]
+    yield (
+        f"Above {BUSY_MOST:g} busy ({_listed(above)}), where small drifts weigh more, no error is "
+        f"claimed; seen were up to {percent(max(replays, default=0.0))} in a replay, and "
+        f"{joined(seen)} from the calibration alone."
+    )
+
+
+def _known(errors: Iterable[float | None]) -> list[float]:
+    return [abs(error) for error in errors if error is not None]
+
+
+def _listed(matches: Sequence[Match]) -> str:
+    """``greedy at load 0.2 and 0.4, snap at load 0.4``."""
+    loads: dict[str, list[str]] = {}
+    for one in matches:
+        loads.setdefault(one.policy, []).append("" if one.load is None else f"{one.load:g}")
+    parts = [
+        f"{name} at load {joined(found)}" if all(found) else name for name, found in loads.items()
+    ]
+    return ", ".join(parts)
 
 
 def _rejected(found: Validation) -> Iterator[str]:

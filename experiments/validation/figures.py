@@ -1,0 +1,29 @@
+"""Which figures the run of a validation gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .plots import calibration, ecdf
+from .plots_batches import batch_sizes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .result import Validation
+
+
+def figures_of(found: Validation) -> dict[str, Figure]:
+    """Figures by file name; none where no window was accepted."""
+    if not found.matches:
+        return {}
+    return {
+        "latency": owner(ecdf(found)[0]),
+        "foretold": owner(calibration(found)),
+        "batch-sizes": owner(batch_sizes(found)[0]),
+    }
+
+
+def owner(axes: object) -> Figure:
+    """The figure that axes belong to."""
+    return axes.figure  # type: ignore[attr-defined,no-any-return]

@@ -1,0 +1,194 @@
+"""Figures of a validation: distributions of latency, and predictions against measurements.
+
+Policies keep their colour of the other figures; what was measured is drawn in full lines and dots,
+what was foretold as a shade from the 5th to the 95th percentile of the replications.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.plots import TAIL, axes_or_new
+from experiments.style import FAINT, INK, figure, looks, plain_ticks, styled
+
+from .summary import SHARES
+from .verdict import at
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+    from .cells import Match
+    from .result import Validation
+
+SLOWER = 1.0 - SHARES
+TICKS = {1.0: "100 %", 0.1: "10 %", 0.01: "1 %", 0.001: "0.1 %"}
+NEAR = 0.1
+"""Half of the grey band along the line where foretold is measured."""
+DOTS: dict[str, dict[str, Any]] = {
+    "p50": {"marker": "o", "markerfacecolor": "white", "markersize": 5.5},
+    "p99": {"marker": "o", "markersize": 5.5},
+}
+
+
+def ecdf(found: Validation) -> list[Axes]:
+    """Share of requests slower than a latency, on log axes, one panel a load.
+
+    A thin line is one live window.
+
+    Raises:
+        ValueError: no window was accepted.
+    """
+    needs_windows(found)
+    with styled():
+        loads = found.loads
+        drawn = figure(1.6 + 3.1 * len(loads), 3.5)
+        panels = list(drawn.subplots(1, len(loads), sharey=True, squeeze=False).flat)
+        look = looks(found.policies)
+        for axes, load in zip(panels, loads, strict=True):
+            for match in found.matches:
+                if match.load == load:
+                    _distribution(axes, match, look[match.policy]["color"])
+            _dress(axes, at(load))
+        panels[0].set_ylabel("requests slower than that")
+        handles = _lines(found)
+        panels[-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+        drawn.suptitle(ECDF, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        return panels
+
+
+ECDF = "Latency, live and foretold"
+
+
+def _dress(axes: Axes, title: str) -> None:
+    """Log axes, so that the p99 is visible."""
+    axes.axhline(TAIL, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(SLOWER[-1], 1.15)
+    axes.set_yticks(list(TICKS), list(TICKS.values()))
+    axes.minorticks_off()
+    plain_ticks(axes)
+    axes.set_xlabel("latency, ms (log scale)")
+    axes.set_title(capital(title))
+
+
+def _lines(found: Validation) -> list[Artist]:
+    """A colour for each policy, a thin line for a window, a shade for a prediction."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    return [
+        *_colours(found),
+        Line2D([], [], color=INK, linewidth=0.9, label="one live window"),
+        Patch(color=INK, alpha=0.25, linewidth=0, label="foretold, 90 %"),
+    ]
+
+
+def _colours(found: Validation) -> list[Artist]:
+    from matplotlib.lines import Line2D
+
+    look = looks(found.policies)
+    return [
+        Line2D([], [], color=look[name]["color"], linewidth=2.4, label=name)
+        for name in found.policies
+    ]
+
+
+def _distribution(axes: Axes, match: Match, colour: str) -> None:
+    curves = match.curves
+    axes.fill_betweenx(
+        SLOWER, curves.low, curves.high, color=colour, alpha=0.25, linewidth=0, zorder=1
+    )
+    for live in curves.live:
+        axes.plot(live, SLOWER, color=colour, linewidth=0.9)
+
+
+def calibration(found: Validation, ax: Axes | None = None) -> Axes:
+    """Foretold against measured p50 (rings) and p99 (dots), over all loads and policies.
+
+    Bars: the range of the windows, and the interval of 90 % for one window.
+
+    Raises:
+        ValueError: no window was accepted.
+    """
+    needs_windows(found)
+    with styled():
+        axes = axes_or_new(ax, 6.6, 4.8)
+        look = looks(found.policies)
+        ends = []
+        for match in found.matches:
+            for statistic, dots in DOTS.items():
+                ends += _point(axes, match, statistic, dots, look[match.policy]["color"])
+        low, high = min(ends) / 1.2, max(ends) * 1.2
+        line = np.array([low, high])
+        axes.fill_between(
+            line,
+            line * (1 - NEAR),
+            line * (1 + NEAR),
+            color=FAINT,
+            alpha=0.4,
+            linewidth=0,
+            zorder=0.6,
+        )  # fmt: skip
+        axes.plot(line, line, color=INK, linewidth=0.8, zorder=1)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+        axes.set_box_aspect(1)
+        plain_ticks(axes)
+        plain_ticks(axes, "y")
+        axes.set_xlabel("measured, ms (log scale)")
+        axes.set_ylabel("foretold from the calibration, ms (log scale)")
+        axes.set_title("Foretold against measured, every load and policy")
+        _keys(axes, found)
+        return axes
+
+
+def _point(
+    axes: Axes, match: Match, statistic: str, dots: dict[str, Any], colour: str
+) -> list[float]:
+    """One statistic of one policy at one load; returns what the axes have to show."""
+    cell = match.cell(statistic)
+    x, y = cell.measured, cell.foretold
+    axes.errorbar(
+        x, y,
+        xerr=[[x - min(cell.live)], [max(cell.live) - x]],
+        yerr=[[max(y - cell.low, 0.0)], [max(cell.high - y, 0.0)]],
+        color=colour, linewidth=0.9, linestyle="none", zorder=2, **dots,
+    )  # fmt: skip
+    return [x, y, cell.low, cell.high]
+
+
+def _keys(axes: Axes, found: Validation) -> None:
+    """Colours for policies, forms for statistics."""
+    from matplotlib.lines import Line2D
+
+    shapes = [
+        Line2D([], [], color=INK, linestyle="none", label=name, **dots)
+        for name, dots in DOTS.items()
+    ]
+    band = Line2D([], [], color=FAINT, linewidth=6, alpha=0.6, label="within 10 %")
+    handles = [*_colours(found), *shapes, band]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+
+
+def needs_windows(found: Validation) -> None:
+    """Figures show what counts.
+
+    Raises:
+        ValueError: nothing does.
+    """
+    if not found.matches:
+        raise ValueError("no window was accepted, so that there is nothing to draw")
+
+
+def capital(text: str) -> str:
+    """With a capital letter."""
+    return text[0].upper() + text[1:]
+
+
+__all__ = ["calibration", "ecdf", "needs_windows"]

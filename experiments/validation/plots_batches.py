@@ -1,0 +1,60 @@
+"""The figure of batch sizes, live and foretold: what the policies did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.plots import frame, grid_of_panels
+from experiments.style import INK, looks, styled
+
+from .plots import needs_windows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .result import Validation
+
+TITLE = "Sizes of batches, live (bars) and foretold (dots)"
+SMALL = 0.001
+"""Sizes that are rarer than this on both sides are not shown beyond the last that is not."""
+
+
+def batch_sizes(found: Validation) -> list[Axes]:
+    """Share of the batches by size, one panel a policy and load.
+
+    Raises:
+        ValueError: no window was accepted.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    needs_windows(found)
+    with styled():
+        drawn, panels = grid_of_panels(len(found.matches))
+        look = looks(found.policies)
+        widest = max(_last(match.curves.batches_live) for match in found.matches)
+        widest = max(widest, *(_last(match.curves.batches_foretold) for match in found.matches))
+        matches = sorted(found.matches, key=lambda one: found.policies.index(one.policy))
+        for axes, match in zip(panels, matches, strict=True):
+            live = 100 * np.array(match.curves.batches_live)
+            foretold = 100 * np.array(match.curves.batches_foretold)
+            sizes = np.arange(len(live))
+            colour = look[match.policy]["color"]
+            axes.bar(sizes, live, width=0.86, color=colour, alpha=0.75, linewidth=0)
+            likely = foretold > 0.0
+            axes.plot(sizes[likely], foretold[likely], ".", color=INK, markersize=5)
+            load = "closed loop" if match.load is None else f"load {match.load:g}"
+            axes.set_title(f"{match.policy}, {load}")
+            axes.grid(visible=False, axis="x")
+            axes.set_ylim(0, 1.15 * max(live.max(), foretold.max()))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        panels[0].set_xlim(0.3, widest + 0.7)
+        panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+        frame(drawn, "batch size, requests", "share of batches, %", TITLE)
+        return panels
+
+
+def _last(shares: tuple[float, ...]) -> int:
+    """The largest size that is not rare."""
+    return int(np.flatnonzero(np.array(shares) > SMALL).max(initial=1))

@@ -1,0 +1,53 @@
+"""The ``.plot`` of a validation, and how it looks in a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.views import table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .result import Validation
+
+HEAD = ("load", "policy", "mean, ms", "error", "p99, ms", "error", "mean batch", "error")
+
+
+@dataclass(frozen=True)
+class ValidationPlots:
+    """Figures of a validation; each returns the axes that it drew on."""
+
+    validation: Validation
+
+    def ecdf(self) -> list[Axes]:
+        """Share of requests slower than a latency, live and foretold, one panel a load."""
+        from .plots import ecdf
+
+        return ecdf(self.validation)
+
+    def calibration(self, ax: Axes | None = None) -> Axes:
+        """Foretold against measured p50 and p99, over all loads and policies."""
+        from .plots import calibration
+
+        return calibration(self.validation, ax)
+
+    def batch_sizes(self) -> list[Axes]:
+        """Sizes of batches, live and foretold, one panel a policy and load."""
+        from .plots_batches import batch_sizes
+
+        return batch_sizes(self.validation)
+
+
+def html_of(found: Validation) -> str:
+    """A small table of measured values and a-priori errors, and the verdict."""
+    from .shown import measured, signed
+
+    rows = []
+    for match in found.matches:
+        load = "closed" if match.load is None else f"{match.load:g}"
+        cells = [match.cell(name) for name in ("mean", "p99", "mean_batch")]
+        pairs = [text for cell in cells for text in (measured(cell), signed(cell.error))]
+        rows.append([load, match.policy, *pairs])
+    return table(HEAD, rows, found.verdict)
