@@ -6,7 +6,6 @@ against the largest batch, ``load`` against what the servers can do.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,11 @@ from .costs import largest_rate_per_s, mean_work_ns, model_costs, profile_costs
 from .resolve import (
     KeyedError,
     blaming,
+    check_drift,
+    digests,
     lengths_of,
     load_profile,
-    located,
+    load_steady,
     process_of,
     tier_spec,
     timeout_of,
@@ -36,8 +37,6 @@ from .resolve import (
 from .rules import ParameterError, build_policy, parameters
 from .scenario import Scenario
 from .schema import Spec
-from .schema_arrivals import TraceFile
-from .schema_lengths import Histogram
 from .schema_service import Affine, Listed, NoNoise, ProfileNoise
 from .units import s_to_ns
 
@@ -48,6 +47,7 @@ def assembled(spec: Spec, path: Path) -> Scenario:
     Raises:
         KeyedError: a key names something that is not there or does not fit.
     """
+    check_drift(spec)
     profile = load_profile(spec, path.parent)
     workload = _workload(spec, path.parent, profile)
     models = _models(spec)
@@ -55,7 +55,7 @@ def assembled(spec: Spec, path: Path) -> Scenario:
         longest = max(workload.lengths_of(tier).pmf().longest for tier in workload.tiers)
         service_ns, length_edges = model_costs(models, longest)
     else:
-        service_ns, length_edges = profile_costs(profile)
+        service_ns, length_edges = profile_costs(profile, spec.service.latency)
     works = _works_ns(workload, service_ns, length_edges)
     workload = _with_loads(spec, workload, works)
     scenario = Scenario(
@@ -68,8 +68,9 @@ def assembled(spec: Spec, path: Path) -> Scenario:
         service_ns=service_ns,
         length_edges=length_edges,
         noise=_noise(spec, models, profile),
+        steady=load_steady(spec, path.parent),
         mean_work_ns=float(np.average(works, weights=_weights(workload))),
-        files=_digests(spec, path.parent),
+        files=digests(spec, path.parent),
     )
     scenario = _with_optima(scenario)
     _check_policies(scenario)
@@ -278,20 +279,3 @@ def _check_policies(scenario: Scenario) -> None:
             parts = ["policies", name, *sorted(named, key=len)[-1:]]
             key = ".".join(parts)
             raise KeyedError(key, f"{key}: {error}") from error
-
-
-def _digests(spec: Spec, folder: Path) -> dict[str, str]:
-    """SHA-256 of the files that the workload names."""
-    names = set()
-    tiers = spec.workload.tiers or ()
-    for arrivals in (spec.workload.arrivals, *(tier.arrivals for tier in tiers)):
-        if isinstance(arrivals, TraceFile):
-            names.add(arrivals.file)
-    for lengths in (spec.workload.lengths, *(tier.lengths for tier in tiers)):
-        if isinstance(lengths, Histogram):
-            names.add(lengths.histogram)
-    digests = {}
-    for name in sorted(names):
-        with located(name, folder).open("rb") as content:
-            digests[name] = hashlib.file_digest(content, "sha256").hexdigest()
-    return digests

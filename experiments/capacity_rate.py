@@ -114,7 +114,8 @@ def largest_rate(
     if saturation is None:
         saturation = most_that_may_arrive(policy, draws[0], run)
         rates.runs += 1
-    needs = run_needs([workload for workload, _ in draws], targets)
+    drifts = draws[0][1].drifts
+    needs = run_needs([workload for workload, _ in draws], targets, drifts=drifts)
     if needs is not None:
         return Limit(
             None, None, None, None, saturation, "too few requests",
@@ -213,7 +214,7 @@ def alone_ns(rates: Rates, target: Target, rate_per_s: float) -> float:
     rates.runs += 1
     first = int(cut(trace).ids[0])
     waited = (trace.start_ns - trace.arrival_ns)[first:]
-    spent = latencies(trace, 1)
+    spent = latencies(trace)
     lost = spent == np.iinfo(np.int64).max
     alone = np.where(lost, spent, spent - waited)[trace.tier[first:] == target.tier]
     found = percentile(alone, target.percentile / 100.0)

@@ -1,4 +1,4 @@
-"""``batchwright profile list | show | import | measure``: latencies, as tables and pictures."""
+"""``batchwright profile list | show | import | measure | check``: as tables and pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_check import check
 from .cli_measure import measure
 from .cli_speech import console, say, spoken
 
@@ -105,6 +106,7 @@ def import_table(
 
 
 app.command()(measure)
+app.command()(check)
 
 UNITS = {"tokens": "tokens", "audio_ms": "ms"}
 

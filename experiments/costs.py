@@ -4,25 +4,41 @@
    linear in length is exact with two length edges.
 2. Noise is drawn here, before any run: normal scores where a profile gives quantiles, else factors
    of mean 1 (float32).
-3. ``largest_rate_per_s`` is what all servers do when every batch has the most efficient size and no
+3. A drift of the whole replication is a factor on its noise, not on the time that policies know.
+4. ``largest_rate_per_s`` is what all servers do when every batch has the most efficient size and no
    padding; ``load`` is a rate over that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.contract import FloatArray, IntArray
-from profiles.latency import Profile, table_ns
+from profiles.blocks import Steady, block_scores
+from profiles.forms import costs
+from profiles.latency import Profile
 from profiles.noise import noise_table
 from sim.service import Noise
 
-from .schema_service import Affine, GammaNoise, Listed, LognormalNoise, NoNoise, ProfileNoise
+from .schema_service import (
+    Affine,
+    BlocksNoise,
+    GammaNoise,
+    Listed,
+    LognormalNoise,
+    NoNoise,
+    ProfileNoise,
+)
 from .units import NS_PER_S, ms_to_ns
 
+AnyKind = NoNoise | ProfileNoise | BlocksNoise | GammaNoise | LognormalNoise
+
+DRIFT_LEAST = 0.5
+"""A drift below it is drawn again: no machine is twice as fast on another day."""
 DRAWS_MAX = 2**22
 """Draws a server; after that many batches its stream starts again (16 MiB at float32)."""
 
@@ -59,26 +75,34 @@ def _cost_ns(model: Affine | Listed, size: int, length: int) -> int:
     return max(1, ms_to_ns(model.base_ms + per_request * size))
 
 
-def profile_costs(profile: Profile) -> tuple[IntArray, IntArray]:
-    """``service_ns`` int64 (1, largest batch, edges) and ``length_edges`` of a profile."""
-    return table_ns(profile)[np.newaxis], profile.length
+def profile_costs(profile: Profile, form: str | None = None) -> tuple[IntArray, IntArray]:
+    """``service_ns`` int64 (1, largest batch, edges) and ``length_edges`` of a profile.
+
+    Args:
+        profile: what was measured.
+        form: one of :data:`profiles.forms.FORMS`; by default the profile's own.
+    """
+    table, edges = costs(profile, form)
+    return table[np.newaxis], edges
 
 
 def draw_noise(
-    kinds: Sequence[NoNoise | ProfileNoise | GammaNoise | LognormalNoise],
+    kinds: Sequence[AnyKind],
     profile: Profile | None,
     servers: int,
     batches: int,
     rng: np.random.Generator,
+    steady: Steady | None = None,
 ) -> Noise:
     """Noise for one run.
 
     Args:
         kinds: one for each model of the service.
-        profile: what ``kind = "profile"`` takes its quantiles from.
+        profile: what ``kind = "profile"`` and ``"blocks"`` take their quantiles from.
         servers: how many servers draw.
         batches: how many batches a server can run at most.
         rng: the stream of service noise.
+        steady: what ``kind = "blocks"`` replays.
     """
     if all(isinstance(kind, NoNoise) for kind in kinds):
         return Noise()
@@ -86,6 +110,10 @@ def draw_noise(
     if isinstance(kinds[0], ProfileNoise) and profile is not None:
         table = noise_table(profile)
         scores = correlated(rng.standard_normal(shape, dtype=np.float32), table.lag1)
+        return Noise(scores[np.newaxis], table.quantiles, table.class_of_size)
+    if steady is not None and profile is not None:
+        table = noise_table(profile)
+        scores = block_scores(steady, shape, rng)
         return Noise(scores[np.newaxis], table.quantiles, table.class_of_size)
     return Noise(np.stack([factors(kind, shape, rng) for kind in kinds]))
 
@@ -102,8 +130,25 @@ def correlated(scores: NDArray[np.float32], lag1: float) -> NDArray[np.float32]:
     return np.concatenate([first, later], axis=1).astype(np.float32)
 
 
+def drift_factor(sd: float, rng: np.random.Generator) -> float:
+    """How much slower than its profile a whole replication is: normal around 1, cut below."""
+    while True:
+        factor = float(rng.normal(1.0, sd))
+        if factor > DRIFT_LEAST:
+            return factor
+
+
+def drifted(noise: Noise, factor: float, models: int, servers: int) -> Noise:
+    """Noise whose every factor is multiplied by that of the replication."""
+    if noise.quantiles.shape[0]:
+        return replace(noise, quantiles=noise.quantiles * factor)
+    if noise.draws.shape[2]:
+        return replace(noise, draws=noise.draws * np.float32(factor))
+    return Noise(np.full((models, servers, 1), factor, dtype=np.float32))
+
+
 def factors(
-    kind: NoNoise | ProfileNoise | GammaNoise | LognormalNoise,
+    kind: AnyKind,
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:

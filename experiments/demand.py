@@ -13,7 +13,7 @@ from sim.theory_quantiles import Quantiles
 from sim.workload import Workload
 
 from .scenario import Scenario
-from .schema_service import GammaNoise, LognormalNoise, ProfileNoise
+from .schema_service import BlocksNoise, GammaNoise, LognormalNoise, ProfileNoise
 
 NS_PER_MS = 1e6
 
@@ -81,14 +81,15 @@ def times_ms(scenario: Scenario, model: int, lengths: IntArray) -> FloatArray:
 def correlated(scenario: Scenario) -> bool:
     """Whether the noise of a batch tells something about that of the next."""
     profile = scenario.profile
-    measured = profile is not None and isinstance(scenario.noise[0], ProfileNoise)
-    return measured and profile is not None and noise_table(profile).lag1 != 0.0
+    if profile is None or scenario.steady is not None:
+        return scenario.steady is not None
+    return isinstance(scenario.noise[0], ProfileNoise) and noise_table(profile).lag1 != 0.0
 
 
 def law_of(scenario: Scenario) -> ServiceNoise:
     """Law of the factor; correlated factors count as independent, several laws as none."""
     kind, profile = scenario.noise[0], scenario.profile
-    if isinstance(kind, ProfileNoise) and profile is not None:
+    if isinstance(kind, ProfileNoise | BlocksNoise) and profile is not None:
         table = noise_table(profile)
         return Quantiles(table.quantiles, table.class_of_size)
     if mixed_laws(scenario):

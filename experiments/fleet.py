@@ -74,7 +74,7 @@ def fewest_servers(
         most: where it ends.
     """
     targets = targets_of(tiers, workloads[0])
-    needs = run_needs(workloads, targets)
+    needs = run_needs(workloads, targets, drifts=crew(least)[0].drifts)
     if needs is not None:
         return Fleet(rate_per_s, None, least, most, needs)
     served: dict[int, float] = {}
@@ -89,7 +89,7 @@ def fewest_servers(
             return False
         checked += 1
         traces = [run(policy, w, s) for w, s in zip(workloads, services, strict=True)]
-        return check(rate_per_s, traces, targets).surely <= 0.0
+        return check(rate_per_s, traces, targets, drifts=services[0].drifts).surely <= 0.0
 
     servers = first_enough(enough, least, most)
     saturation = None if servers is None else served[servers]

@@ -30,7 +30,7 @@ from sim.intervals import (
     percentile_needs,
     ratio,
 )
-from sim.sections import SECTIONS, WARM_UP, cut
+from sim.sections import WARM_UP, cut, sections_each
 from sim.trace import SERVED, Trace
 from sim.workload import Workload
 
@@ -123,15 +123,18 @@ def targets_of(tiers: Sequence[Tier], workload: Workload) -> tuple[Target, ...]:
     )
 
 
-def check(rate_per_s: float, traces: Sequence[Trace], targets: Sequence[Target]) -> Check:
-    """Hold the replications of a run against the targets."""
-    spent = [latencies(trace, len(traces)) for trace in traces]
-    return Check(rate_per_s, tuple(lateness(target, traces, spent) for target in targets))
+def check(
+    rate_per_s: float, traces: Sequence[Trace], targets: Sequence[Target], *, drifts: bool = False
+) -> Check:
+    """Hold the replications of a run against the targets; ``drifts`` as in :func:`cut`."""
+    spent = [latencies(trace) for trace in traces]
+    found = (lateness(target, traces, spent, drifts=drifts) for target in targets)
+    return Check(rate_per_s, tuple(found))
 
 
-def latencies(trace: Trace, replications: int) -> IntArray:
+def latencies(trace: Trace) -> IntArray:
     """Nanoseconds from arrival to finish after the warm-up; NEVER for those not served."""
-    kept = slice(int(cut(trace, replications).ids[0]), None)
+    kept = slice(int(cut(trace).ids[0]), None)
     spent = trace.finish_ns[kept] - trace.arrival_ns[kept]
     lost = trace.status[kept] != SERVED
     if lost.any():
@@ -139,11 +142,13 @@ def latencies(trace: Trace, replications: int) -> IntArray:
     return spent
 
 
-def lateness(target: Target, traces: Sequence[Trace], spent: Sequence[IntArray]) -> Lateness:
+def lateness(
+    target: Target, traces: Sequence[Trace], spent: Sequence[IntArray], *, drifts: bool = False
+) -> Lateness:
     """One tier, all replications."""
     missed, asked, values = [], [], []
     for trace, latency in zip(traces, spent, strict=True):
-        ids = cut(trace, len(traces)).ids
+        ids = cut(trace, len(traces), drifts=drifts).ids
         own = None if len(trace.tiers) == 1 else trace.tier[ids[0] :] == target.tier
         values.append(latency if own is None else latency[own])
         for low, high in pairwise((ids - ids[0]).tolist()):
@@ -165,16 +170,18 @@ def on_log_scale(share: Estimate) -> Estimate:
     return replace(share, low=share.value * math.exp(-half), high=high)
 
 
-def run_needs(workloads: Sequence[Workload], targets: Sequence[Target]) -> int | None:
+def run_needs(
+    workloads: Sequence[Workload], targets: Sequence[Target], *, drifts: bool = False
+) -> int | None:
     """Requests that a run needs for the percentile of every target; None where it has them."""
-    needs = [found for one in targets if (found := _needs(workloads, one)) is not None]
+    per_run = sections_each(len(workloads), drifts=drifts)
+    needs = [found for one in targets if (found := _needs(workloads, one, per_run)) is not None]
     return max(needs, default=None)
 
 
-def _needs(workloads: Sequence[Workload], target: Target) -> int | None:
+def _needs(workloads: Sequence[Workload], target: Target, per_run: int) -> int | None:
     """Requests that all replications need together for one target; None where they have them."""
     counts, total = [], 0
-    per_run = -(-SECTIONS // len(workloads))
     for workload in workloads:
         first = int(len(workload) * WARM_UP)
         own = workload.tier == target.tier if len(workload.tier) else np.ones(len(workload), bool)

@@ -102,7 +102,8 @@ def best_possible(
         return Floor(math.inf, False, "none", why)
     obstacle = obstacle_of(scenario, servers)
     optimum = None if obstacle else _solved(scenario, rate, weight)
-    if optimum is not None and measure not in PORTIONS and not correlated(scenario):
+    known = measure not in PORTIONS and not correlated(scenario) and not scenario.drift
+    if optimum is not None and known:
         why = "one server, Poisson arrivals and requests that cost the same: solved exactly"
         return Floor(optimum.cost, True, "optimum", why, optimum)
     if measure in PORTIONS:
@@ -208,7 +209,7 @@ def _portion_bound(
     scenario: Scenario, rate: float, demand: Demand, servers: int, portion: float
 ) -> tuple[str, float]:
     """The bound on a percentile; where requests are turned away, of those that cost least."""
-    if mixed_laws(scenario):
+    if mixed_laws(scenario) or scenario.drift:
         return "none", 0.0
     law = least_law(scenario)
     if not _turned_away(scenario):
@@ -226,6 +227,8 @@ def _unknown(scenario: Scenario, obstacle: Obstacle | None, measure: str) -> str
             "the profile's noise is correlated from batch to batch, and the optimum is known for "
             "independent noise only"
         )
+    if scenario.drift:
+        return "the service drifts from one replication to the next, which no rule foresees"
     return f"the rule with the least mean is known, the one with the least {measure} is not"
 
 

@@ -66,7 +66,8 @@ class Rates:
         if rate_per_s not in self.checks:
             pace = rate_per_s / self.base_rate_per_s
             traces = [self.run(self.policy, at_pace(w, pace), s) for w, s in self.draws]
-            self.checks[rate_per_s] = check(rate_per_s, traces, self.targets)
+            drifts = self.draws[0][1].drifts
+            self.checks[rate_per_s] = check(rate_per_s, traces, self.targets, drifts=drifts)
             self.runs += 1
         return self.checks[rate_per_s]
 

@@ -6,6 +6,7 @@ is raised as :class:`KeyedError` with the key that it belongs to.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from policies.contract import NEVER, Tier
+from profiles.blocks import Steady, steady_of
+from profiles.calls import RAW, raw_path, read_calls
 from profiles.latency import Profile, ProfileError
 from sim import arrivals as processes
 from sim import lengths as kinds
@@ -27,7 +30,7 @@ from . import schema_arrivals as a
 from . import schema_lengths as n
 from .schema import Slo, Spec
 from .schema import Tier as TierTable
-from .schema_service import FixedTimeout
+from .schema_service import BlocksNoise, FixedTimeout
 from .schema_service import Timeout as TimeoutTable
 from .units import ms_to_ns, s_to_ns
 
@@ -63,15 +66,52 @@ def load_profile(spec: Spec, folder: Path) -> Profile | None:
     """The profile that a scenario names, if it names one."""
     import profiles
 
-    wanted = spec.service.profile
-    if wanted is None:
-        return None
     with blaming("service.profile"):
-        if wanted in profiles.names():
-            return profiles.load(wanted)
-        beside = folder / wanted
-        files = list(beside.parent.glob(f"{beside.name}*")) if beside.parent.is_dir() else []
-        return profiles.load(beside if files else wanted)
+        wanted = profile_place(spec, folder)
+        return None if wanted is None else profiles.load(wanted)
+
+
+def profile_place(spec: Spec, folder: Path) -> str | Path | None:
+    """The name or the path of the profile that a scenario names: shipped, beside it, or a path."""
+    import profiles
+
+    wanted = spec.service.profile
+    if wanted is None or wanted in profiles.names():
+        return wanted
+    beside = folder / wanted
+    files = list(beside.parent.glob(f"{beside.name}*")) if beside.parent.is_dir() else []
+    return beside if files else wanted
+
+
+def load_steady(spec: Spec, folder: Path) -> Steady | None:
+    """The steady calls that noise of kind ``blocks`` replays; None for every other noise."""
+    wanted = profile_place(spec, folder)
+    if wanted is None or not isinstance(spec.service.noise, BlocksNoise):
+        return None
+    key = "service.noise.kind"
+    with blaming(key):
+        path = raw_path(wanted)
+        steady = None if path is None else steady_of(read_calls(path))
+    if steady is None:
+        lacks = "has no raw calls beside it" if path is None else "has no long steady series"
+        raise KeyedError(
+            key,
+            f'{key} = "blocks" needs a profile with steady calls, as `batchwright profile measure` '
+            f'writes them (NAME{RAW}), but {spec.service.profile} {lacks}; use kind = "profile"',
+        )
+    return steady
+
+
+def check_drift(spec: Spec) -> None:
+    """Drift shows between replications, so it takes several."""
+    key = "service.drift"
+    for table, count in (("run", spec.run.replications), ("tune", spec.tune.replications)):
+        if spec.service.drift and count < 2:
+            raise KeyedError(
+                key,
+                f"{key} is drawn once a replication, so {table}.replications = {count} must be at "
+                "least 2; 10 give narrow intervals",
+            )
 
 
 def process_of(
@@ -195,3 +235,20 @@ def capacity_of(spec: Spec) -> tuple[int, bool]:
     if spec.service.capacity is None:
         return NEVER, False
     return spec.service.capacity.requests, spec.service.capacity.counts == "in_system"
+
+
+def digests(spec: Spec, folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that the workload names."""
+    names = set()
+    tiers = spec.workload.tiers or ()
+    for arrivals in (spec.workload.arrivals, *(tier.arrivals for tier in tiers)):
+        if isinstance(arrivals, a.TraceFile):
+            names.add(arrivals.file)
+    for lengths in (spec.workload.lengths, *(tier.lengths for tier in tiers)):
+        if isinstance(lengths, n.Histogram):
+            names.add(lengths.histogram)
+    found = {}
+    for name in sorted(names):
+        with located(name, folder).open("rb") as content:
+            found[name] = hashlib.file_digest(content, "sha256").hexdigest()
+    return found

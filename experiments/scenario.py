@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from policies.contract import NEVER, IntArray, Policy, Tier
+from profiles.blocks import Steady
+from profiles.forms import default_form
 from profiles.latency import Profile
 from profiles.noise import noise_label
 from profiles.store import fingerprint
@@ -20,9 +22,9 @@ from sim.specs import WorkloadSpec
 from sim.streams import Seeds, stream
 from sim.workload import Workload, draw_workload
 
-from .costs import draw_noise, largest_rate_per_s
+from .costs import draw_noise, drift_factor, drifted, largest_rate_per_s
 from .schema import Spec
-from .schema_service import ProfileNoise
+from .schema_service import BlocksNoise, ProfileNoise
 from .tables import content
 from .units import ns_to_ms
 
@@ -45,6 +47,8 @@ class Scenario:
     """int64 (edges,)."""
     noise: tuple[Any, ...]
     """The kind of noise of each model, a table of :mod:`experiments.schema_service`."""
+    steady: Steady | None
+    """What noise of kind ``blocks`` replays."""
     mean_work_ns: float
     """Time that a request costs at the best efficiency, averaged over tiers and lengths."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +68,11 @@ class Scenario:
     def servers(self) -> int:
         """How many servers share the queue."""
         return self.spec.service.servers
+
+    @property
+    def drift(self) -> float:
+        """Standard deviation of the factor on all service times of a replication; 0: none."""
+        return float(self.spec.service.drift or 0)
 
     @property
     def rate_max_per_s(self) -> float:
@@ -90,6 +99,8 @@ class Scenario:
         given.pop("description", None)
         identity = None if self.profile is None else fingerprint(self.profile)
         resolved = {"scenario": given, "profile": identity, "files": dict(self.files)}
+        if self.steady is not None:
+            resolved["steady"] = hashlib.sha256(self.steady.place.tobytes()).hexdigest()
         text = json.dumps(_canonical(resolved), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -101,7 +112,11 @@ class Scenario:
         """
         workload = draw_workload(self.workload, self.seeds, replication)
         rng = stream(self.seeds.service, "service", replication)
-        noise = draw_noise(self.noise, self.profile, self.servers, len(workload), rng)
+        requests = len(workload)
+        noise = draw_noise(self.noise, self.profile, self.servers, requests, rng, self.steady)
+        if self.drift:
+            luck = drift_factor(self.drift, stream(self.seeds.service, "drift", replication))
+            noise = drifted(noise, luck, len(self.noise), self.servers)
         capacity = self.spec.service.capacity
         rejects = self.spec.service.over_length == "reject" and self.profile is not None
         service = Service(
@@ -112,6 +127,7 @@ class Scenario:
             capacity=NEVER if capacity is None else capacity.requests,
             capacity_counts_in_system=capacity is not None and capacity.counts == "in_system",
             longest_admitted=int(self.length_edges[-1]) if rejects else NEVER,
+            drifts=bool(self.drift),
         )
         return workload, service
 
@@ -136,18 +152,24 @@ class Scenario:
         if self.profile is None:
             lines.append(f"{servers}, a model of service times")
         else:
-            noise = f", noise {noise_label(self.profile)}" if self._has_profile_noise else ""
-            lines.append(f"{servers}, {self.profile.name} on {self.profile.metadata.device}{noise}")
+            lines.append(f"{servers}, {self.profile.name} on {self.profile.metadata.device}")
+            lines[-1] += self._form_and_noise(self.profile)
         lines += [
             f"{tier.name}: p{tier.percentile:g} within {ns_to_ms(tier.slo_ns):g} ms"
             for tier in self.tiers
             if tier.slo_ns != NEVER
         ]
+        if self.drift:
+            lines.append(f"each replication is faster or slower by {100 * self.drift:g} % (sd)")
         return "\n".join([*lines, f"policies: {', '.join(self.policies)}"])
 
-    @property
-    def _has_profile_noise(self) -> bool:
-        return any(isinstance(kind, ProfileNoise) for kind in self.noise)
+    def _form_and_noise(self, profile: Profile) -> str:
+        """What is said of the profile beyond its name, where it is not the usual."""
+        form = self.spec.service.latency or default_form(profile)
+        words = "" if form == "grid" else f", latency {form}"
+        if isinstance(self.noise[0], ProfileNoise | BlocksNoise):
+            words += f", noise {noise_label(profile)}"
+        return f"{words}, in measured order" if self.steady is not None else words
 
     def _arriving(self) -> str:
         table, requests = self.spec.workload, self.spec.workload.requests

@@ -7,10 +7,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from profiles.forms import FORMS
+
 from .sentences import broken_rule
 from .tables import Table, chosen_by, chosen_by_key, require_one
 from .values import (
     Count,
+    Drift,
     Index,
     Milliseconds,
     MillisecondsAbove0,
@@ -60,6 +63,12 @@ class ProfileNoise(Table):
     kind: Literal["profile"]
 
 
+class BlocksNoise(Table):
+    """The same spread, in the order in which steady calls were measured, by blocks of 60 calls."""
+
+    kind: Literal["blocks"]
+
+
 class GammaNoise(Table):
     """A gamma factor of mean 1; ``cv = 1`` is exponential."""
 
@@ -75,9 +84,14 @@ class LognormalNoise(Table):
 
 
 AnyNoise = Annotated[
-    NoNoise | ProfileNoise | GammaNoise | LognormalNoise,
+    NoNoise | ProfileNoise | BlocksNoise | GammaNoise | LognormalNoise,
     chosen_by(
-        "kind", none=NoNoise, profile=ProfileNoise, gamma=GammaNoise, lognormal=LognormalNoise
+        "kind",
+        none=NoNoise,
+        profile=ProfileNoise,
+        blocks=BlocksNoise,
+        gamma=GammaNoise,
+        lognormal=LognormalNoise,
     ),
 ]
 ModelNoise = Annotated[
@@ -124,6 +138,11 @@ class Service(Table):
     capacity: Capacity | None = None
     timeout: Timeout | None = None
     noise: AnyNoise | None = None
+    latency: Annotated[Literal["grid", "fitted", "hinge", "bucket"] | None, one_of(*FORMS)] = None
+    """Not given: what :func:`profiles.forms.default_form` says of the profile."""
+    drift: Drift | None = None
+    """Standard deviation of a factor on all service times, drawn once a replication.  Not given: no
+    drift, since published figures do not say how far the next run of the same machine lies."""
     over_length: Annotated[
         Literal["error", "truncate", "reject"], one_of("error", "truncate", "reject")
     ] = "error"
@@ -133,6 +152,8 @@ class Service(Table):
         require_one(self, "profile", "model")
         if self.model is not None and self.model.noise is not None and self.noise is not None:
             raise broken_rule("give noise once, in service or in service.model")
-        if self.model is not None and isinstance(self.noise, ProfileNoise):
-            raise broken_rule('noise of kind "profile" needs a profile, not a model')
+        if self.model is not None and isinstance(self.noise, ProfileNoise | BlocksNoise):
+            raise broken_rule(f'noise of kind "{self.noise.kind}" needs a profile, not a model')
+        if self.model is not None and self.latency is not None:
+            raise broken_rule("latency is the form of a profile, and a model has its own")
         return self

@@ -126,6 +126,13 @@ AboveOne = Annotated[Decimal, PlainValidator(decimal("a number above 1", lambda 
 Share = Annotated[
     Decimal, PlainValidator(decimal("a number above 0 and at most 1", lambda x: 0 < x <= 1))
 ]
+Drift = Annotated[
+    Decimal,
+    PlainValidator(
+        decimal("a number from 0 to 0.25, such as 0.03", lambda x: 0 <= x <= Decimal("0.25"))
+    ),
+]
+"""Up to 0.25 the cut of the factor at 0.5 is two standard deviations away."""
 Percentile = Annotated[
     Decimal, PlainValidator(decimal("a number above 0 and below 100", lambda x: 0 < x < 100))
 ]

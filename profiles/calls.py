@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .latency import Samples
-from .store import write_whole
+from .metadata import ProfileError
+from .store import find, write_whole
 
 KINDS = ("warmup", "grid", "holdout", "steady", "paced")
 RAW = "-raw.csv.gz"
@@ -61,18 +63,48 @@ def write_calls(calls: Sequence[Call], path: Path) -> None:
 
 
 def read_calls(path: Path) -> list[Call]:
-    """The calls of a raw file that :func:`write_calls` wrote."""
-    rows = csv.DictReader(io.StringIO(gzip.decompress(path.read_bytes()).decode()))
-    return [
-        Call(
-            batch_size=int(row["batch_size"]),
-            length=int(row["length"]),
-            round=int(row["round"]),
-            kind=row["kind"],
-            gap_ns=int(row["gap_ns"]),
-            wall_ns=int(row["wall_ns"]),
-            device_ns=int(row["device_ns"]) if row["device_ns"] else None,
-            instant_ns=int(row["instant_ns"]),
-        )
-        for row in rows
-    ]
+    """The calls of a raw file that :func:`write_calls` wrote.
+
+    Raises:
+        ProfileError: the file is broken.
+    """
+    try:
+        text = gzip.decompress(path.read_bytes()).decode()
+        return [_call(row) for row in csv.DictReader(io.StringIO(text))]
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as e:
+        raise ProfileError(
+            f"{path}: the file must be gzip of rows {','.join(Call._fields)}, but reading it "
+            f"failed: {type(e).__name__}: {e}"
+        ) from None
+
+
+def raw_path(name_or_path: str | Path) -> Path | None:
+    """Where the raw calls of a profile are, which may have none.
+
+    Raises:
+        ProfileError: there is no such profile.
+    """
+    folder, name = find(str(name_or_path))
+    path = folder / f"{name}{RAW}"
+    return path if path.is_file() else None
+
+
+def _call(row: dict[str, str]) -> Call:
+    return Call(
+        batch_size=int(row["batch_size"]),
+        length=int(row["length"]),
+        round=int(row["round"]),
+        kind=row["kind"],
+        gap_ns=int(row["gap_ns"]),
+        wall_ns=int(row["wall_ns"]),
+        device_ns=int(row["device_ns"]) if row["device_ns"] else None,
+        instant_ns=int(row["instant_ns"]),
+    )

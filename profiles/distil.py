@@ -10,15 +10,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from .calls import Call, samples
+from .forms import costs
 from .grid import Point, complete_part
-from .latency import FloatArray, Profile, Samples, from_samples, latency_at
+from .latency import FloatArray, Profile, Samples, from_samples
 from .measure import Measured
 from .metadata import Metadata, ProfileError
 from .noise import ENOUGH_PAIRS, lag1_of
@@ -44,12 +45,12 @@ class Foretold(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Interpolated over measured, minus one."""
+        """Foretold over measured, minus one."""
         return self.profile_ns / self.measured_ns - 1.0
 
 
 class HoldOut(NamedTuple):
-    """Interpolation against the medians of shapes off the grid."""
+    """The profile against the medians of shapes off the grid."""
 
     shapes: tuple[Foretold, ...]
     median_error: float
@@ -86,8 +87,19 @@ def steady_lag1(calls: Sequence[Call]) -> float | None:
 
 
 def held_out(profile: Profile, found: Measured) -> HoldOut | None:
-    """How far interpolation is from what was measured off the grid; None without such shapes."""
-    calls = samples((call for call in found.calls if found.fits(*call[:2])), "holdout")
+    """How far the profile is from what was measured off the grid; None without such shapes."""
+    return foretold(profile, [call for call in found.calls if found.fits(*call[:2])])
+
+
+def foretold(profile: Profile, raw: Iterable[Call], form: str | None = None) -> HoldOut | None:
+    """Hold-out calls against what a form of the profile foretells; None without such calls.
+
+    Args:
+        profile: made of the grid calls.
+        raw: all calls.
+        form: one of :data:`profiles.forms.FORMS`; by default the profile's own.
+    """
+    calls, model = samples(raw, "holdout"), costs(profile, form)
     shapes = []
     for size, length in sorted(
         set(zip(calls.batch_size.tolist(), calls.length.tolist(), strict=True))
@@ -95,8 +107,8 @@ def held_out(profile: Profile, found: Measured) -> HoldOut | None:
         if size > profile.largest_batch or length > profile.longest:
             continue
         here = calls.latency_ns[(calls.batch_size == size) & (calls.length == length)]
-        foretold = latency_at(profile, size, length)
-        shapes.append(Foretold(size, length, float(np.median(here)), foretold, len(here)))
+        expected = model.latency_ns(size, length)
+        shapes.append(Foretold(size, length, float(np.median(here)), expected, len(here)))
     if not shapes:
         return None
     errors = np.abs([shape.error for shape in shapes])

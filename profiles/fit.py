@@ -55,7 +55,21 @@ def fitted(profile: Profile, form: str = "affine") -> Fit:
         ValueError: the form is not one of :data:`FORMS`.
     """
     size, length = (axis.ravel() for axis in _points(profile))
-    time = profile.latency_ns.ravel().astype(np.float64)
+    return fitted_points(size, length, profile.latency_ns.ravel().astype(np.float64), form)
+
+
+def fitted_points(size: FloatArray, length: FloatArray, time: FloatArray, form: str) -> Fit:
+    """Fit one of the formulas to any points.
+
+    Args:
+        size: float64 (points,), batch sizes.
+        length: float64 (points,).
+        time: float64 (points,), in ns.
+        form: one of :data:`FORMS`.
+
+    Raises:
+        ValueError: the form is not one of :data:`FORMS`.
+    """
     tokens = size * length
     floor = 0.0
     if form == "affine":

@@ -10,7 +10,8 @@ median call, +2.33 the 99th percentile.
    eager frameworks, consistent with 1,500 published rows of p99 over centre (median 1.01-1.13).
 
 The autocorrelation is the profile's own where it was measured on steady series, since the calls of
-a grid are of changing shapes; otherwise that of the raw samples in their order.
+a grid are of changing shapes; otherwise that of the raw samples in their order.  As one number it
+makes the scores an AR(1); :mod:`profiles.blocks` replays the steady series instead.
 
 Where the statistic is p50 the factor has median 1; where it is the mean it has mean 1, exactly so
 under the linear interpolation between knots.
@@ -51,7 +52,7 @@ class NoiseTable(NamedTuple):
 
 def noise_table(profile: Profile) -> NoiseTable:
     """Quantiles of the factor on the profile's time, by class of batch size."""
-    class_of_measured = _classes(profile)
+    class_of_measured = size_classes(profile)
     class_of_size = np.zeros(profile.largest_batch + 1, dtype=np.int64)
     sizes = np.arange(1, profile.largest_batch + 1)
     class_of_size[1:] = class_of_measured[np.searchsorted(profile.batch_size, sizes)]
@@ -61,10 +62,10 @@ def noise_table(profile: Profile) -> NoiseTable:
         rows = [np.exp(sigma * _scores()) for sigma in sigmas]
         lag1 = 0.0
     else:
-        residuals = _residuals(profile, profile.samples)
+        factors = residuals(profile, profile.samples)
         class_of_call = class_of_size[profile.samples.batch_size]
-        rows = [np.quantile(residuals[class_of_call == row], _chances()) for row in classes]
-        lag1 = lag1_of(residuals) if profile.lag1 is None else profile.lag1
+        rows = [np.quantile(factors[class_of_call == row], _chances()) for row in classes]
+        lag1 = lag1_of(factors) if profile.lag1 is None else profile.lag1
     quantiles = [row / _centre(row, profile.statistic) for row in rows]
     return NoiseTable(np.stack(quantiles), class_of_size, lag1)
 
@@ -80,7 +81,7 @@ def noise_label(profile: Profile) -> str:
     return f"assumed: lognormal fitted to p{percentile} over {profile.statistic} by batch size"
 
 
-def _classes(profile: Profile) -> IntArray:
+def size_classes(profile: Profile) -> IntArray:
     """int64 (B,): class of each measured batch size, numbered from 0 without gaps."""
     raw = np.searchsorted(CLASS_STARTS, profile.batch_size, side="right")
     return np.unique(raw, return_inverse=True)[1].astype(np.int64)
@@ -125,22 +126,22 @@ def _centre(quantiles: FloatArray, statistic: str) -> float:
     return float(pieces.sum() + tails)
 
 
-def _residuals(profile: Profile, samples: Samples) -> FloatArray:
+def residuals(profile: Profile, samples: Samples) -> FloatArray:
     """float64 (S,): each call over the statistic of its point."""
     row = np.searchsorted(profile.batch_size, samples.batch_size)
     column = np.searchsorted(profile.length, samples.length)
-    residuals: FloatArray = samples.latency_ns / profile.latency_ns[row, column]
-    return residuals
+    factors: FloatArray = samples.latency_ns / profile.latency_ns[row, column]
+    return factors
 
 
-def lag1_of(residuals: FloatArray) -> float:
+def lag1_of(factors: FloatArray) -> float:
     """Correlation of consecutive calls, after each became a normal score by its rank."""
     from scipy.special import ndtri
 
-    calls = residuals.shape[0]
-    if calls <= ENOUGH_PAIRS or np.ptp(residuals) == 0.0:
+    calls = factors.shape[0]
+    if calls <= ENOUGH_PAIRS or np.ptp(factors) == 0.0:
         return 0.0
-    _, place, ties = np.unique(residuals, return_inverse=True, return_counts=True)
+    _, place, ties = np.unique(factors, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(ties) - 0.5 * ties
     scores = ndtri(mean_rank[place] / calls)
     return float(np.clip(np.corrcoef(scores[:-1], scores[1:])[0, 1], -0.99, 0.99))

@@ -13,6 +13,8 @@
    paced calls, since an idle device clocks down.
 5. What does not fit is given up in the order of :func:`grids`: whole batch sizes, then lengths,
    then the cap.  A profile has no holes.
+6. With CUDA graphs time is flat between the captured shapes, so the grid is these, and there is no
+   batch size between to measure (:func:`graph_sizes`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import NamedTuple
 
 from .cost import Cost
 from .metadata import ProfileError
+from .models.buckets import SIZES
 
 SAMPLES_LEAST, SAMPLES_MOST, SAMPLES_ANCHOR = 5, 50, 200
 SIZES_BEYOND = (40, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -134,13 +137,21 @@ def all_sizes(cap: int) -> list[int]:
     return sorted({*range(1, min(cap, 32) + 1), *(s for s in SIZES_BEYOND if s < cap), cap})
 
 
-def grids(cap: int, lengths: Sequence[int]) -> Iterator[tuple[list[int], list[int], str]]:
+def graph_sizes(cap: int) -> list[int]:
+    """The batch sizes that have a CUDA graph, up to the cap and with it: it costs the next one."""
+    top = range(2 * SIZES[-1], cap, SIZES[-1])
+    return sorted({*(size for size in (*SIZES, *top) if size < cap), cap})
+
+
+def grids(
+    cap: int, lengths: Sequence[int], *, graphs: bool = False
+) -> Iterator[tuple[list[int], list[int], str]]:
     """Grids to try, the fullest first, each with what it gives up in words.
 
     First batch sizes above 16 that 4 does not divide, then above 4; then all but the powers of two
     (and the cap); then every second length from the longest but one; then half the cap, and so on.
     """
-    sizes, kept = all_sizes(cap), sorted(lengths)
+    sizes, kept = graph_sizes(cap) if graphs else all_sizes(cap), sorted(lengths)
     yield sizes, kept, ""
     yield [s for s in sizes if s <= 16 or s % 4 == 0 or s == cap], kept, "sizes above 16 by 4"
     yield [s for s in sizes if s <= 4 or s % 4 == 0 or s == cap], kept, "sizes above 4 by 4"
@@ -168,14 +179,28 @@ def holdout_shapes(sizes: Sequence[int], lengths: Sequence[int]) -> list[tuple[i
 
 
 def planned(
-    cap: int, lengths: Sequence[int], budget_ns: float, cost: Cost, warming: Warming = CPU_WARMING
+    cap: int,
+    lengths: Sequence[int],
+    budget_ns: float,
+    cost: Cost,
+    warming: Warming = CPU_WARMING,
+    *,
+    graphs: bool = False,
 ) -> Plan:
     """The fullest plan that fits the budget.
+
+    Args:
+        cap: largest batch size.
+        lengths: those of the fullest grid.
+        budget_ns: time for everything.
+        cost: what calls are thought to take.
+        warming: what is run and thrown away.
+        graphs: whether batches are padded up to captured shapes (rule 6).
 
     Raises:
         ProfileError: not even batch size 1 at two lengths fits; the sentence says what would.
     """
-    for sizes, kept, words in grids(cap, lengths):
+    for sizes, kept, words in grids(cap, lengths, graphs=graphs):
         series = _series(sizes, kept, budget_ns, cost)
         shapes = [(size, length, "grid") for size in sizes for length in kept]
         shapes += [(size, length, "holdout") for size, length in holdout_shapes(sizes, kept)]

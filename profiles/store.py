@@ -43,7 +43,7 @@ def load(name_or_path: str | Path) -> Profile:
     Raises:
         ProfileError: there is no such profile, or a file of it is broken.
     """
-    folder, name = _find(str(name_or_path))
+    folder, name = find(str(name_or_path))
     grid_path, side_path = folder / f"{name}{GRID}", folder / f"{name}{SIDE}"
     side = read_side(_text(side_path), str(side_path))
     unit, statistic, lag1 = (side.pop(key) for key in ("length_unit", "statistic", "lag1"))
@@ -113,8 +113,12 @@ def fingerprint(profile: Profile) -> str:
     return digest.hexdigest()
 
 
-def _find(wanted: str) -> tuple[Path, str]:
-    """Folder and name of a profile that is shipped or the user's."""
+def find(wanted: str) -> tuple[Path, str]:
+    """Folder and name of a profile that is shipped or the user's.
+
+    Raises:
+        ProfileError: there is no such profile.
+    """
     for folder in SHIPPED:
         if wanted in {side.stem for side in folder.glob(f"*{SIDE}")}:
             return folder, wanted

@@ -61,15 +61,16 @@ def measure(
 
     Args:
         traces: one trace, or the replications of one scenario under one policy.
-        service: the profile, for useful work and padding.
+        service: the profile, for useful work and padding, and whether it drifts.
         load: passed on.
         stability: passed on; where it says unstable, latencies are refused.
         shares: the percentiles by name, as ``{"p99": 0.99}``.
         tail: requests beyond a percentile that a section must have; with fewer than by default the
             intervals cover too little, and the values are for a first look only.
     """
+    traces = as_traces(traces)
     runs = tuple(
-        _Run(trace, cut(trace, len(as_traces(traces))), service) for trace in as_traces(traces)
+        _Run(trace, cut(trace, len(traces), drifts=service.drifts), service) for trace in traces
     )
     refusal = "" if stability is None or stability.stable else stability.message
     tiers = runs[0].trace.tiers

@@ -6,7 +6,10 @@
 3. What happens in time (throughput, utilisation, numbers in system) is counted from the arrival of
    the first request that is kept to the last arrival, so that the drain at the end does not count;
    a section of time lasts from its first arrival to the first arrival of the next section.
-4. There are at least ten sections, spread evenly over the replications.
+4. There are at least ten sections, spread evenly over the replications.  Where the service drifts
+   from replication to replication, sections of one of them share its luck and would count it
+   several times: each replication is one section then.  A single one cannot show how far it drifts,
+   and is cut as ever: its intervals are given its own drift.
 
 Two policies on the same arrivals have the same sections, so that they can be paired.
 """
@@ -52,9 +55,20 @@ class Sections:
         return np.asarray(np.diff(self.edges_ns) / 1e9)
 
 
-def cut(trace: Trace, replications: int = 1) -> Sections:
-    """Drop the warm-up of a trace and cut the rest into its share of the sections."""
-    count = -(-SECTIONS // replications)
+def sections_each(replications: int, *, drifts: bool = False) -> int:
+    """How many sections each of several replications has (rule 4)."""
+    return 1 if drifts and replications > 1 else -(-SECTIONS // replications)
+
+
+def cut(trace: Trace, replications: int = 1, *, drifts: bool = False) -> Sections:
+    """Drop the warm-up of a trace and cut the rest into its share of the sections.
+
+    Args:
+        trace: one replication.
+        replications: how many there are.
+        drifts: whether the service drifts from one to the next, :attr:`sim.service.Service.drifts`.
+    """
+    count = sections_each(replications, drifts=drifts)
     total = len(trace)
     first = int(total * WARM_UP)
     ids = first + (total - first) * np.arange(count + 1) // count

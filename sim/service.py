@@ -53,6 +53,9 @@ class Service:
     capacity_counts_in_system: bool = False
     longest_admitted: int = NEVER
     """Longer requests are rejected on arrival (``over_length = "reject"``)."""
+    drifts: bool = False
+    """Whether all times of a replication share a factor of its own, which is part of the noise:
+    intervals then come from the differences between replications (:func:`sim.sections.cut`)."""
 
     @property
     def largest_batch(self) -> int:
