@@ -36,7 +36,7 @@ def true_ns(size, length):
 def calibrated(seed=1, calls=40, slow=1.0, blocks=(1.0, 1.0)):
     """A calibration: ``calls`` of every shape, all ``slow`` times too slow."""
     rng = np.random.default_rng(seed)
-    shapes = np.array([(s, l) for s in SIZES for l in LENGTHS] * calls)
+    shapes = np.array([(size, length) for size in SIZES for length in LENGTHS] * calls)
     rng.shuffle(shapes)
     usual = np.array([true_ns(*shape) for shape in shapes.tolist()])
     took = np.rint(slow * usual * rng.standard_gamma(CV**-2, len(shapes)) * CV**2)

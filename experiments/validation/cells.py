@@ -31,7 +31,7 @@ class Cell:
     replay: tuple[float, ...]
     """Simulated with each window's own times."""
     foretold: float
-    """A priori: the mean over replications."""
+    """A priori: the median of the replications."""
     low: float
     high: float
     """A priori: the interval of 90 % for one window."""

@@ -4,8 +4,9 @@
 2. *A priori*: it knows the calibration alone.  Every replication has jitter drawn from the
    calibrated residuals (correlated from batch to batch as those were), one drift of the whole
    device, and a table of medians from resampled calibration calls, since these were few.  All
-   replications run the window's own requests.  The point is their mean; from their 5th to their
-   95th percentile is the interval of 90 % for *one* window.
+   replications run the window's own requests.  The point is their median, which a few slow draws
+   at a high load do not move; from their 5th to their 95th percentile is the interval of 90 % for
+   *one* window.
 3. *Drift-corrected*: as 2 without a drawn drift, but slowed as a whole by the one factor that the
    window's batches took in sum over what the calibration expects of them.
 
@@ -13,8 +14,10 @@ Policies stay bound to the calibrated table, as they were live: what happens to 
 luck, which they do not know.  With several servers they see running batches end when the
 resampled table expects it (in the compiled kernel), within the error of a median.
 
-The drift is a factor exp(N(0, s)), with s the spread of the calibration's blocks times
-sqrt(1 + 1 / blocks): the window drifts, and so did the mean of the blocks.
+The drift is a factor exp(N(0, s)).  A window drifts, and so did the mean of the calibration's
+blocks; and a few blocks tell little of their spread.  So s is that spread times sqrt(1 + 1/blocks),
+widened until 90 % of the normal distribution reach as far as 90 % of Student's with blocks - 1
+degrees of freedom: the usual prediction interval.
 """
 
 from __future__ import annotations
@@ -84,8 +87,8 @@ class Forecast:
     """float64 (replications, largest batch + 1): share of batches by size."""
 
     def point(self, statistic: str) -> float:
-        """Mean over the replications."""
-        return float(self.values[statistic].mean())
+        """Median of the replications."""
+        return float(np.median(self.values[statistic]))
 
     def interval(self, statistic: str) -> tuple[float, float]:
         """Where 90 % of the windows should be."""
@@ -190,10 +193,20 @@ def _noise(jitter: NoiseTable, servers: int, batches: int, seed: int, number: in
 
 def drifts(calibration: Calibration, replications: int, seed: int) -> list[float]:
     """One factor a replication; all 1 where a single block tells nothing of drift."""
-    blocks = max(len(calibration.block_factors), 1)
-    spread = calibration.drift_sd * math.sqrt(1.0 + 1.0 / blocks)
+    spread = drift_spread(calibration)
     scores = [stream(seed, "drift", number).standard_normal() for number in range(replications)]
     return [math.exp(spread * score) for score in scores]
+
+
+def drift_spread(calibration: Calibration) -> float:
+    """Standard deviation of the log of the drift that a prediction draws."""
+    from scipy.stats import norm, t
+
+    blocks = len(calibration.block_factors)
+    if blocks < 2:
+        return 0.0
+    wider = float(t.ppf(HIGH, blocks - 1) / norm.ppf(HIGH))
+    return calibration.drift_sd * math.sqrt(1.0 + 1.0 / blocks) * wider
 
 
 def resampled(profile: Profile, replications: int, seed: int) -> Iterator[IntArray]:
