@@ -228,7 +228,10 @@ def _unknown(scenario: Scenario, obstacle: Obstacle | None, measure: str) -> str
             "independent noise only"
         )
     if scenario.drift:
-        return "the service drifts from one replication to the next, which no rule foresees"
+        return (
+            "the service drifts from one replication to the next, which no rule foresees; the "
+            "bound holds on average over many of them"
+        )
     return f"the rule with the least mean is known, the one with the least {measure} is not"
 
 
