@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -61,8 +61,13 @@ def measure(
     name: Annotated[str, typer.Option(help="Of the profile; default: model and device.")] = "",
     function: Annotated[
         str | None,
-        typer.Option("--callable", metavar="PKG.MOD:FN", help="Your own model instead."),
+        typer.Option("--callable", metavar="PKG.MOD:FN", help="A function of your own instead."),
     ] = None,
+    hf: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Your transformers model: its folder or config.json."),
+    ] = None,
+    onnx: Annotated[str | None, typer.Option(metavar="FILE", help="Your ONNX file.")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -88,7 +93,8 @@ def measure(
             name=name,
             command=" ".join(("batchwright", *sys.argv[1:])),
         )
-        runner = opened(model, function, device, precision.value, mode.value, threads, seed)
+        wanted = named(model, {"hf": hf, "onnx": onnx, "callable": function})
+        runner = opened(wanted, device, precision.value, mode.value, threads, seed)
         try:
             with progress_bar(quiet=quiet or json) as progress:
                 campaign = run(runner, wishes, progress, quiet=quiet or json)
@@ -137,25 +143,33 @@ def finish(campaign: Campaign, into: Path, *, json: bool, quiet: bool) -> None:
             raise typer.Exit(WRONG_INPUT if problem else INTERRUPTED)
 
 
-def opened(
-    model: str | None, function: str | None, device: str, precision: str, mode: str,
-    threads: int, seed: int,
-) -> Runner:  # fmt: skip
-    """The model to measure.
+def named(model: str | None, own: Mapping[str, str | None]) -> str:
+    """The one model that is named, as :func:`profiles.models.open_runner` calls it.
 
     Raises:
         ProfileError: none is named, or two.
-        ModelError: it cannot be loaded; the sentence says why.
     """
     from profiles import ProfileError
-    from profiles.models import open_runner
 
-    if (model is None) == (function is None):
+    names = [f"{kind}:{name}" for kind, name in own.items() if name is not None]
+    if model is not None:
+        names.append(model)
+    if len(names) != 1:
         raise ProfileError(
             "name one model (batchwright profile measure --list shows them), or your own with "
-            "--callable PKG.MOD:FN"
+            "--hf PATH, --onnx FILE or --callable PKG.MOD:FN"
         )
-    wanted = model if model is not None else f"callable:{function}"
+    return names[0]
+
+
+def opened(wanted: str, device: str, precision: str, mode: str, threads: int, seed: int) -> Runner:
+    """The model to measure.
+
+    Raises:
+        ModelError: it cannot be loaded; the sentence says why.
+    """
+    from profiles.models import open_runner
+
     return open_runner(
         wanted, device=device, precision=precision, mode=mode, threads=threads, seed=seed
     )
@@ -222,7 +236,9 @@ def list_models(*, json: bool) -> None:
         for row in rows
     )  # fmt: skip
     console().print(rows_table(cells, "name", "what", "parameters", "up to", "weights"))
-    console().print("batchwright profile measure NAME   or your own with --callable PKG.MOD:FN")
+    console().print(
+        "batchwright profile measure NAME   or your own with --hf, --onnx or --callable"
+    )
 
 
 def show(campaign: Campaign, files: list[str], *, quiet: bool) -> None:

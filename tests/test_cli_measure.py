@@ -134,10 +134,13 @@ def test_a_model_that_breaks_at_once_is_one_sentence(run, model):
          "0.0063 s of --budget are left after the pilot, but the smallest plan (batch size 1, "
          "lengths 16, 256) takes 1 s: give a longer budget or shorter lengths"),
         ((), "name one model (batchwright profile measure --list shows them), or your own with "
-         "--callable PKG.MOD:FN"),
+         "--hf PATH, --onnx FILE or --callable PKG.MOD:FN"),
+        (("--onnx", "a.onnx", "--hf", "b"),
+         "name one model (batchwright profile measure --list shows them), or your own with "
+         "--hf PATH, --onnx FILE or --callable PKG.MOD:FN"),
         (("drawn", "--callable", "a:b"),
          "name one model (batchwright profile measure --list shows them), or your own with "
-         "--callable PKG.MOD:FN"),
+         "--hf PATH, --onnx FILE or --callable PKG.MOD:FN"),
     ],
 )  # fmt: skip
 def test_wrong_input_gets_one_sentence_and_exit_code_2(run, model, arguments, sentence):

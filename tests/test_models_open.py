@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -39,8 +40,9 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "own_model.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "own_model", raising=False)
-    return lambda function: open_runner(f"callable:own_model:{function}", device="cuda")
+    sys.modules.pop("own_model", None)
+    yield lambda function: open_runner(f"callable:own_model:{function}", device="cuda")
+    sys.modules.pop("own_model", None)
 
 
 def test_a_function_of_the_working_folder_is_a_runner(own):
@@ -128,8 +130,32 @@ def test_without_torch_a_sentence_says_how_to_install_it(monkeypatch):
     )
 
 
-def test_naming_the_models_imports_no_torch():
-    code = "import sys, profiles.models; sys.exit('torch' in sys.modules)"
+EXTRAS = (
+    ("hf:mine", "transformers", "hf"),
+    ("hf:mine", "torch", "hf"),
+    ("onnx:mine.onnx", "onnxruntime", "onnx"),
+    ("onnx:mine.onnx", "onnx", "onnx"),
+)
+
+
+@pytest.mark.parametrize(("model", "package", "extra"), EXTRAS)
+def test_a_sentence_says_which_extra_a_model_of_ones_own_needs(monkeypatch, model, package, extra):
+    for name in {row[1] for row in EXTRAS} - {package}:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    for name in [name for name in sys.modules if name.startswith("profiles.models.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModelError) as error:
+        open_runner(model)
+    assert str(error.value) == (
+        f"running a model needs {package}, which is not installed: "
+        f"pip install 'batchwright[{extra}]'"
+    )
+
+
+def test_naming_the_models_imports_nothing_that_runs_them():
+    names = {"torch", "transformers", "onnxruntime", "onnx"}
+    code = f"import sys, profiles.models; sys.exit(bool({names} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

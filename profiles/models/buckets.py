@@ -18,7 +18,15 @@ LENGTHS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "audio_ms": (1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000),
     }
 )
-"""By unit of length."""
+"""By unit of length; a model that takes longer ones gets twice the last, and so on."""
+
+
+def edges(unit: str, longest: int) -> tuple[int, ...]:
+    """The lengths that have a graph, of a model that takes up to ``longest``: its own last."""
+    lengths = [*LENGTHS[unit]]
+    while lengths[-1] < longest:
+        lengths.append(2 * lengths[-1])
+    return (*(edge for edge in lengths if edge < longest), longest)
 
 
 def bucket(size: int, length: int, lengths: Sequence[int]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from profiles.runner import ModelError
 
-from .buckets import LENGTHS, bucket
+from .buckets import bucket, edges
 
 MODES = ("eager", "graphs", "compile")
 WARM_UPS = 3
@@ -76,7 +76,7 @@ class Graphs:
     def __init__(self, model: nn.Module, device: torch.device, unit: str, longest: int) -> None:
         self.model = model
         self.device = device
-        self.lengths = (*(edge for edge in LENGTHS[unit] if edge < longest), longest)
+        self.lengths = edges(unit, longest)
         self.pool = torch.cuda.graph_pool_handle()
         self._captured: dict[tuple[torch.Size, torch.Size], Captured] = {}
 

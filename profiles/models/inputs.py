@@ -15,8 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-STRIDE = 7919
-"""Prime, so that the items of a batch begin at different places of the pool."""
+from .cuts import cut
 
 
 class Feed(NamedTuple):
@@ -30,12 +29,12 @@ class Feed(NamedTuple):
     """Extent of a batch whose longest item has this length."""
     positions: Callable[[int], int]
     """Places of the model's mask that such an item fills."""
+    padding: int = 0
+    """What the rest of a batch is filled with."""
 
     def item(self, index: int, length: int) -> Tensor:
         """Input of the ``index``-th request of a batch, as it would arrive."""
-        width = self.width(length)
-        start = index * STRIDE % (self.pool.shape[-1] - width + 1)
-        return self.pool[..., start : start + width]
+        return self.pool[..., cut(index, self.width(length), self.pool.shape[-1])]
 
 
 class Staging:
@@ -78,7 +77,8 @@ def collate(
     """
     size, longest = to
     lead = feed.pool.shape[:-1]
-    values = staging.take((size, *lead, feed.padded(longest)), feed.pool.dtype)
+    values = staging.take((size, *lead, feed.padded(longest)), feed.pool.dtype, clear=False)
+    values.fill_(feed.padding)
     mask = staging.take((size, feed.positions(longest)), torch.bool)
     for row, (item, length) in enumerate(zip(items, lengths, strict=True)):
         values[row, ..., : item.shape[-1]] = item

@@ -1,4 +1,4 @@
-"""A reference model served as it would be in production, one timed batch a call.
+"""A torch model served as it would be in production, one timed batch a call.
 
 1. The clock runs from the requests' inputs on the host to the outputs on the host: collate and pad
    with a mask, copy, forward in inference mode, copy back, synchronise.  Making the inputs and
@@ -20,13 +20,12 @@ from torch import Tensor, nn
 
 from profiles.runner import ModelError, OutOfMemory, Served
 
-from . import bert, wav2vec2, whisper
-from .buckets import LENGTHS, SIZES
-from .catalogue import BertShape, Row, Wav2Vec2Shape, WhisperShape
+from .blueprint import Blueprint
+from .buckets import SIZES, edges
 from .execution import execution
-from .inputs import Feed, Staging, collate
+from .inputs import Staging, collate
 from .machine import device_name, driver, find_device, keep_memory
-from .weights import build
+from .reasons import reason
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
@@ -34,12 +33,11 @@ NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALL
 
 
 class ModelRunner:
-    """A :class:`profiles.runner.Runner` of one reference model."""
+    """A :class:`profiles.runner.Runner` of one torch model."""
 
     def __init__(
         self,
-        name: str,
-        row: Row,
+        blueprint: Blueprint,
         *,
         device: str,
         precision: str,
@@ -52,34 +50,33 @@ class ModelRunner:
             raise ModelError(f"the precision must be one of {known}, but got {precision!r}")
         if threads < 1:
             raise ModelError(f"there must be at least 1 thread, but got {threads}")
-        if mode == "compile" and isinstance(row.shape, WhisperShape):
+        if mode == "compile" and not blueprint.compiles:
             raise ModelError(
-                f"{name} would be compiled anew for each number of steps: use mode eager"
+                f"{blueprint.name} would be compiled anew for each number of steps: use mode eager"
             )
-        self.name, self.length_unit, self.longest = name, row.unit, row.longest
-        self.shortest = row.shortest
+        self.blueprint = blueprint
+        self.name, self.length_unit = blueprint.name, blueprint.unit
+        self.shortest, self.longest = blueprint.shortest, blueprint.longest
         self.device = find_device(device)
         self.malloc = "kept" if self.device.type == "cpu" and keep_memory() else "default"
         torch.set_num_threads(threads)
-        self.row, self.precision, self.mode, self.threads = row, precision, mode, threads
-        self.seed = seed
-        self.feed = _feed(row, torch.Generator().manual_seed(seed))
+        self.precision, self.mode, self.threads, self.seed = precision, mode, threads, seed
+        self.feed = blueprint.feed(torch.Generator().manual_seed(seed))
         cuda = self.device.type == "cuda"
         if cuda:
             torch.cuda.set_device(self.device)
         self._arriving, self._leaving = Staging(pinned=cuda), Staging(pinned=cuda)
-        self.model: nn.Module | None = build(row, seed).to(self.device, PRECISIONS[precision])
-        self.execution = execution(mode, self.model, self.device, row.unit, row.longest)
+        model = blueprint.build(seed).to(self.device, PRECISIONS[precision])
+        self.model: nn.Module | None = model
+        self.parameters = sum(weight.numel() for weight in model.parameters())
+        self.execution = execution(mode, model, self.device, self.length_unit, self.longest)
 
     def about(self) -> dict[str, str | int | float]:
         """What runs, on what, and how."""
         about: dict[str, str | int | float] = {
             "model": self.name,
-            "title": self.row.title,
-            "parameters": self.row.parameters,
-            "weights": f"{self.row.weights}, seed {self.seed}"
-            if self.row.weights == "random"
-            else self.row.weights,
+            **self.blueprint.about,
+            "parameters": self.parameters,
             "device": str(self.device),
             "device_name": device_name(self.device),
             "driver": driver(self.device),
@@ -92,9 +89,11 @@ class ModelRunner:
             "malloc": self.malloc,
             "tf32": "convolutions" if torch.backends.cudnn.allow_tf32 else "no",
         }
+        if about["weights"] == "random":
+            about["weights"] = f"random, seed {self.seed}"
         if self.mode == "graphs":
             about["graph_sizes"] = ", ".join(map(str, SIZES))
-            about["graph_lengths"] = ", ".join(map(str, LENGTHS[self.length_unit]))
+            about["graph_lengths"] = ", ".join(map(str, edges(self.length_unit, self.longest)))
         return about
 
     def serve(self, lengths: Sequence[int]) -> Served:
@@ -104,6 +103,9 @@ class ModelRunner:
             OutOfMemory: the batch does not fit.
             ModelError: a length is out of range, or the output is wrong.
         """
+        shorter = max(lengths, default=0) - self.blueprint.room
+        if len(lengths) > 1 and min(lengths) > shorter >= self.shortest:
+            lengths = [*lengths[:-1], shorter]
         return self.answer(lengths)[1]
 
     def answer(self, lengths: Sequence[int]) -> tuple[Tensor, Served]:
@@ -115,7 +117,7 @@ class ModelRunner:
             began_ns = time.perf_counter_ns()
             output, events = self._call(items, lengths)
             wall_ns = time.perf_counter_ns() - began_ns
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:
             if not out_of_memory(error):
                 raise self._failed(error, lengths) from error
             where = f"the memory of {device_name(self.device)}"
@@ -193,8 +195,13 @@ class ModelRunner:
 
     def _failed(self, error: BaseException, lengths: Sequence[int]) -> ModelError:
         """The failed call in one sentence."""
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        return ModelError(f"{self.name} failed on {self._shape(lengths)}: {reason}")
+        said = reason(error)
+        if self.mode == "graphs" and "captur" in said:
+            return ModelError(
+                f"{self.name} cannot be captured as a CUDA graph, as a model that waits for its "
+                f"device cannot: use mode eager or compile ({said})"
+            )
+        return ModelError(f"{self.name} failed on {self._shape(lengths)}: {said}")
 
     def _shape(self, lengths: Sequence[int]) -> str:
         return f"a batch of {len(lengths)} padded to {max(lengths)} {self.length_unit}"
@@ -209,11 +216,3 @@ def out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__context__
     return False
-
-
-def _feed(row: Row, generator: torch.Generator) -> Feed:
-    if isinstance(row.shape, BertShape):
-        return bert.feed(row.shape, generator)
-    if isinstance(row.shape, Wav2Vec2Shape):
-        return wav2vec2.feed(generator)
-    return whisper.feed(generator)

@@ -1,0 +1,474 @@
+"""Transformers models of the user's own: what is served, what is refused, and whose weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="running models needs torch")
+transformers = pytest.importorskip("transformers", reason="these are models of transformers")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+from experiments.cli import app  # noqa: E402
+from profiles.models import open_runner  # noqa: E402
+from profiles.models.huggingface import SERVED  # noqa: E402
+from profiles.models.serving import PRECISIONS  # noqa: E402
+from profiles.runner import ModelError  # noqa: E402
+
+SMALL = {
+    "vocab_size": 2000,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+SHORT = {"n_layers": 2, "n_heads": 4, "dim": 32, "hidden_dim": 64}
+TEXTS = {
+    "bert": (transformers.BertConfig(**SMALL), 64),
+    "roberta": (transformers.RobertaConfig(**SMALL), 62),
+    "distilbert": (
+        transformers.DistilBertConfig(vocab_size=2000, max_position_embeddings=48, **SHORT),
+        48,
+    ),
+    "mpnet": (transformers.MPNetConfig(**SMALL), 62),
+    "modernbert": (
+        transformers.ModernBertConfig(
+            **SMALL, pad_token_id=1999, cls_token_id=1, sep_token_id=2, bos_token_id=1,
+            eos_token_id=2, local_attention=8, global_attn_every_n_layers=2,
+        ),
+        64,
+    ),
+}  # fmt: skip
+"""Configurations, and the longest text that each takes."""
+
+WAVE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embedding_groups": 4,
+    "num_conv_pos_embeddings": 16,
+    "feat_extract_norm": "layer",
+    "conv_bias": True,
+    "do_stable_layer_norm": True,
+}
+WAVES = {
+    "wav2vec2": transformers.Wav2Vec2Config(**WAVE),
+    "hubert": transformers.HubertConfig(**WAVE),
+    "wavlm": transformers.WavLMConfig(**WAVE),
+}
+
+
+def saved(folder, config, *, weights=True, spread=0.1):
+    """A folder with a small model, its weights large enough for every term to show."""
+    folder.mkdir(exist_ok=True)
+    config.save_pretrained(folder)
+    if weights:
+        model = transformers.AutoModel.from_config(config).eval()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(torch.randn(weight.shape, generator=generator), alpha=spread)
+        model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """One folder a configuration, made when it is first asked for."""
+    made = {}
+
+    def folder(kind):
+        if kind not in made:
+            config = TEXTS[kind][0] if kind in TEXTS else WAVES[kind]
+            made[kind] = saved(tmp_path_factory.mktemp("models") / f"My {kind}", config)
+        return made[kind]
+
+    return folder
+
+
+def opened(folder, **wanted):
+    return open_runner(f"hf:{folder}", **wanted)
+
+
+def direct(folder, **inputs):
+    """Last hidden states, as transformers alone gives them."""
+    model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return model(**inputs).last_hidden_state
+
+
+LENGTHS = (7, 40, 1, 23)
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_text_encoder_gives_the_mean_of_what_transformers_gives(folders, kind):
+    runner = opened(folders(kind))
+    ids = torch.full((4, 40), TEXTS[kind][0].pad_token_id)
+    mask = torch.zeros(4, 40, dtype=torch.int64)
+    for row, length in enumerate(LENGTHS):
+        ids[row, :length] = runner.feed.item(row, length)
+        mask[row, :length] = 1
+    hidden = direct(folders(kind), input_ids=ids, attention_mask=mask)
+    expected = torch.stack([hidden[row, :length].mean(0) for row, length in enumerate(LENGTHS)])
+    got, served = runner.answer(LENGTHS)
+    assert served.wall_ns > 0
+    assert torch.allclose(got, expected, atol=1e-5)
+    assert expected.std(0).mean() > 0.01, "rows that are alike would prove nothing"
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *WAVES])
+def test_an_output_does_not_depend_on_the_neighbours_and_without_its_mask_it_does(folders, kind):
+    runner = opened(folders(kind))
+    scale = 1 if kind in TEXTS else 20
+    alone = runner.answer([7 * scale])[0][0].clone()
+    together = runner.answer([7 * scale, 40 * scale, 23 * scale])[0][0].clone()
+    assert torch.allclose(alone, together, atol=1e-4)
+    width, long = runner.feed.width(7 * scale), runner.feed.width(40 * scale)
+    values = torch.full((1, long), runner.feed.padding, dtype=runner.feed.pool.dtype)
+    values[0, :width] = runner.feed.item(0, 7 * scale)
+    with torch.inference_mode():
+        unmasked = runner.model(values, torch.ones(1, long, dtype=torch.bool))[0]
+    assert (unmasked - alone).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_the_longest_text_is_what_the_positions_hold(folders, kind):
+    runner = opened(folders(kind))
+    longest = TEXTS[kind][1]
+    assert (runner.length_unit, runner.shortest, runner.longest) == ("tokens", 1, longest)
+    assert runner.answer([longest, 3])[0].shape == (2, 32)
+    with pytest.raises(ModelError) as error:
+        runner.serve([longest + 1])
+    assert str(error.value) == (
+        f"My {kind} takes 1 to {longest} tokens, but a request has {longest + 1}"
+    )
+
+
+@pytest.mark.parametrize("kind", WAVES)
+def test_a_speech_encoder_gives_the_mean_of_what_transformers_gives(folders, kind):
+    runner = opened(folders(kind))
+    lengths = (300, 800, 25)
+    wave, mask = torch.zeros(3, 12_800), torch.zeros(3, 12_800, dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        wave[row, : 16 * length] = runner.feed.item(row, length)
+        mask[row, : 16 * length] = 1
+    hidden = direct(folders(kind), input_values=wave, attention_mask=mask)
+    frames = (14, 39, 1)
+    expected = torch.stack([hidden[row, :count].mean(0) for row, count in enumerate(frames)])
+    got, _ = runner.answer(lengths)
+    assert torch.allclose(got, expected, atol=1e-5)
+    assert expected.std(0).mean() > 0.01
+    assert (runner.length_unit, runner.shortest, runner.longest) == ("audio_ms", 25, 30_000)
+
+
+def test_the_rate_is_that_of_the_folders_processor(tmp_path):
+    folder = saved(tmp_path / "wide", WAVES["hubert"], weights=False)
+    (folder / "preprocessor_config.json").write_text('{"sampling_rate": 8000}')
+    runner = opened(folder)
+    assert runner.shortest == 50
+    assert runner.feed.width(1000) == 8000
+    (folder / "preprocessor_config.json").write_text('{"sampling_rate": "8k"}')
+    with pytest.raises(ModelError) as error:
+        opened(folder)
+    assert str(error.value) == (
+        f"{folder}/preprocessor_config.json: `sampling_rate` must be in Hz, but is '8k'"
+    )
+
+
+def attention_masks(monkeypatch):
+    """What attention is called with from now on: whether each call has a mask."""
+    seen = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def noted(*given, attn_mask=None, **more):
+        seen.append(attn_mask is not None)
+        return attend(*given, attn_mask=attn_mask, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
+    return seen
+
+
+@pytest.mark.parametrize(("kind", "length"), [("bert", 16), ("wav2vec2", 320)])
+def test_a_full_batch_is_timed_with_a_mask_that_hides_something(folders, monkeypatch, kind, length):
+    runner = opened(folders(kind))
+    seen = attention_masks(monkeypatch)
+    runner.serve([length] * 3)
+    assert seen == [True] * 2, "as batches of real requests, which have padding"
+    seen.clear()
+    runner.answer([length] * 3)
+    assert seen == [False] * 2, "transformers drops a mask that hides nothing"
+    seen.clear()
+    runner.serve([length])
+    assert seen == [False] * 2, "a request alone has no padding in production either"
+
+
+def test_a_full_batch_is_padded_to_the_same_shape(folders, monkeypatch):
+    runner = opened(folders("bert"))
+    shapes = []
+    model = runner.execution.model
+    monkeypatch.setattr(
+        runner.execution, "model", lambda ids, mask: shapes.append(mask.sum(1)) or model(ids, mask)
+    )
+    for lengths in ([16] * 3, [1, 1], [16, 9]):
+        runner.serve(lengths)
+    assert [shape.tolist() for shape in shapes] == [[16, 16, 15], [1, 1], [16, 9]]
+
+
+def test_weights_are_drawn_from_the_seed_where_the_folder_has_none(tmp_path):
+    folder = saved(tmp_path / "bare", TEXTS["bert"][0], weights=False)
+    first, again, other = (opened(folder, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(first.answer([5, 9])[0], again.answer([5, 9])[0])
+    assert (first.answer([5, 9])[0] - other.answer([5, 9])[0]).abs().max() > 0.01
+    about = first.about()
+    assert about["weights"] == "random, seed 3"
+    assert about["model"] == "bare"
+    assert about["title"] == "BertModel of transformers"
+    assert about["parameters"] == sum(weight.numel() for weight in first.model.parameters())
+    spread = first.model.inner.encoder.layer[1].intermediate.dense.weight.std()
+    assert spread == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_configuration_alone_is_a_model_with_random_weights(folders, tmp_path):
+    config = folders("bert") / "config.json"
+    runner = opened(config)
+    assert runner.name == "My bert"
+    assert runner.about()["weights"] == "random, seed 0"
+    other = tmp_path / "tiny-bert.json"
+    other.write_bytes(config.read_bytes())
+    assert opened(other).name == "tiny-bert"
+    assert opened(folders("bert")).about()["weights"] == "model.safetensors"
+
+
+def test_a_model_with_a_head_is_served_without_it(tmp_path):
+    config = transformers.BertConfig(**SMALL)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "classifier")
+    runner = opened(tmp_path / "classifier")
+    assert runner.answer([5, 9])[0].shape == (2, 32)
+    assert not any("pooler" in name for name, _ in runner.model.named_parameters())
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize(("kind", "length"), [("modernbert", 30), ("wavlm", 300)])
+def test_weights_are_cast(folders, kind, length, precision):
+    exact, _ = opened(folders(kind)).answer([length, length // 2])
+    runner = opened(folders(kind), precision=precision)
+    output, _ = runner.answer([length, length // 2])
+    assert {weight.dtype for weight in runner.model.parameters()} == {PRECISIONS[precision]}
+    alike = torch.cosine_similarity(output.float(), exact)
+    assert 0.9 < alike.min() < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch's own
+def test_a_compiled_model_gives_the_same(folders):
+    exact, compiled = opened(folders("bert")), opened(folders("bert"), mode="compile")
+    for lengths in ([5, 9], [20, 3, 11], [7]):
+        gap = compiled.answer(lengths)[0] - exact.answer(lengths)[0]
+        assert gap.abs().max() < 1e-4
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A local cache of the hub that holds one model, by its configuration."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    home = tmp_path / "models--someone--small-bert"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0123abcd")
+    (home / "snapshots").mkdir()
+    saved(home / "snapshots" / "0123abcd", TEXTS["bert"][0])
+
+
+def test_a_model_of_the_hub_is_served_from_the_local_cache(cache):
+    runner = opened("someone/small-bert")
+    assert runner.name == "small-bert"
+    assert runner.about()["weights"] == "model.safetensors"
+
+
+@pytest.mark.parametrize("name", ["someone/large-bert", "no/such/folder", "bert base"])
+def test_what_is_not_here_is_not_downloaded(cache, name):
+    with pytest.raises(ModelError) as error:
+        opened(name)
+    assert str(error.value) == (
+        f"there is no folder or file {name}, and no model of that name in the local cache of the "
+        f"hub: nothing is downloaded here, so fetch it first (hf download NAME)"
+    )
+
+
+def written(folder, said):
+    path = folder / "config.json"
+    path.write_text(said if isinstance(said, str) else json.dumps(said))
+    return path
+
+
+REFUSED = (
+    ("not json", "{path} is not a JSON file: Expecting value: line 1 column 1 (char 0)"),
+    ([1], "{path} must hold a JSON object, but holds a list"),
+    ({}, '{path} must name its architecture, as in "model_type": "bert", but has none'),
+    (
+        {"model_type": "bret"},
+        f"{{path}}: transformers {transformers.__version__} knows no model_type 'bret'; the "
+        "nearest is bert",
+    ),
+    (
+        {"model_type": "bert", "quantization_config": {"bits": 4}},
+        "{path}: quantised weights (quantization_config) cannot be served here",
+    ),
+    (
+        {**SMALL, "model_type": "bert", "hidden_size": 33},
+        "{path} cannot be built: The hidden size (33) is not a multiple of the number of attention "
+        "heads (4)",
+    ),
+    (
+        {"model_type": "gpt2"},
+        f"{{path}}: gpt2 generates its text step by step here; {SERVED}",
+    ),
+    (
+        {"model_type": "bert", "is_decoder": True},
+        f"{{path}}: bert generates its text step by step here; {SERVED}",
+    ),
+    (
+        {"model_type": "whisper"},
+        f"{{path}}: whisper is an encoder and a decoder, step by step; {SERVED}",
+    ),
+    ({"model_type": "t5"}, f"{{path}}: t5 is an encoder and a decoder, step by step; {SERVED}"),
+    ({"model_type": "vit"}, f"{{path}}: vit reads pixel_values; {SERVED}"),
+    (
+        {"model_type": "wav2vec2-bert"},
+        f"{{path}}: wav2vec2-bert reads input_features; {SERVED}",
+    ),
+    ({"model_type": "clip"}, f"{{path}}: clip is no text encoder; {SERVED}"),
+    (
+        {**SMALL, "model_type": "bert", "hidden_act": "none"},
+        "{path} cannot be built: KeyError 'none'",
+    ),
+    (
+        {"model_type": "fnet"},
+        "{path}: fnet takes no attention_mask, so it cannot leave padding out",
+    ),
+    (
+        {**WAVES["wav2vec2"].to_dict(), "add_adapter": True},
+        "{path}: add_adapter must be false for an encoder to be served",
+    ),
+)
+
+
+@pytest.mark.parametrize(("said", "sentence"), REFUSED)
+def test_a_configuration_that_cannot_be_served_is_said_in_one_sentence(tmp_path, said, sentence):
+    path = written(tmp_path, said)
+    with pytest.raises(ModelError) as error:
+        opened(tmp_path)
+    assert str(error.value) == sentence.format(path=path)
+
+
+def test_a_value_that_transformers_refuses_is_said_in_one_sentence(tmp_path):
+    path = written(tmp_path, {"model_type": "bert", "hidden_size": "wide"})
+    with pytest.raises(ModelError, match=f"^{path} is refused by transformers: ") as error:
+        opened(tmp_path)
+    assert "'hidden_size'" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path):
+    with pytest.raises(ModelError) as error:
+        opened(tmp_path)
+    assert str(error.value) == f"{tmp_path} has no config.json, which says what the model is"
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    folder = saved(tmp_path / "old", TEXTS["bert"][0], weights=False)
+    (folder / "pytorch_model.bin").touch()
+    with pytest.raises(ModelError) as error:
+        opened(folder)
+    assert str(error.value) == (
+        f"{folder} has its weights in pytorch_model.bin, which would run code when read: save them "
+        f"as model.safetensors, or name {folder}/config.json alone for random weights"
+    )
+
+
+def test_weights_that_are_broken_or_of_another_model_are_refused(tmp_path):
+    folder = saved(tmp_path / "mine", TEXTS["bert"][0])
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    first = weights.pop("encoder.layer.0.output.dense.weight")
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(ModelError) as error:
+        opened(folder)
+    assert str(error.value) == (
+        f"{path} lacks 1 of the weights of BertModel, the first of them "
+        f"encoder.layer.0.output.dense.weight"
+    )
+    save_file(
+        {**weights, "encoder.layer.0.output.dense.weight": first[:3].contiguous()},
+        path,
+        {"format": "pt"},
+    )
+    with pytest.raises(ModelError) as error:
+        opened(folder)
+    assert str(error.value) == (
+        f"{path} has other sizes than config.json says: encoder.layer.0.output.dense.weight is "
+        f"[3, 64], not [32, 64]"
+    )
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ModelError, match=f"^{path} cannot be loaded: ") as error:
+        opened(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_that_give_nan_are_said_when_served(tmp_path):
+    folder = saved(tmp_path / "broken", TEXTS["bert"][0])
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights["encoder.layer.1.output.dense.bias"][3] = float("nan")
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(ModelError) as error:
+        opened(folder).serve([5, 9])
+    assert str(error.value) == (
+        "broken in fp32 gives NaN or infinity for a batch of 2 padded to 9 tokens"
+    )
+
+
+def test_a_model_that_cannot_be_captured_is_said_in_one_sentence(folders, monkeypatch):
+    runner = opened(folders("bert"))
+    reason = "CUDA error: operation not permitted when stream is capturing"
+
+    def waits(ids, mask):
+        raise RuntimeError(f"{reason}\nand more lines")
+
+    monkeypatch.setattr(runner.execution, "model", waits)
+    monkeypatch.setattr(runner, "mode", "graphs")
+    with pytest.raises(ModelError) as error:
+        runner.serve([5, 9])
+    assert str(error.value) == (
+        "My bert cannot be captured as a CUDA graph, as a model that waits for its device cannot: "
+        f"use mode eager or compile ({reason})"
+    )
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["profile", "measure", *arguments])
+
+
+def test_a_folder_is_measured_from_the_command_line(folders, tmp_path):
+    result = run("--hf", str(folders("bert")), "--max-batch-size", "2", "--lengths", "8,16",
+                 "--budget", "4s", "--json", "--into", str(tmp_path))  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["name"] == "my-bert-cpu-fp32"
+    assert Path(found["files"][0]) == tmp_path / "my-bert-cpu-fp32.json"
+
+
+def test_a_folder_that_is_not_there_is_exit_code_2(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    result = run("--hf", "no-such-folder")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: there is no folder or file no-such-folder, and no model of that name in the local "
+        "cache of the hub: nothing is downloaded here, so fetch it first (hf download NAME)\n"
+    )
