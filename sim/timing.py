@@ -57,8 +57,8 @@ def pin(chosen: Sequence[int]) -> bool:
 def shared_out(count: int) -> tuple[list[int], list[list[int]]]:
     """Cores for the scheduler and its load generator, and for each of ``count`` servers.
 
-    With at least two cores the servers never share one with the scheduler; with more servers than
-    cores they take turns on theirs.
+    With at least two cores the servers never share one with the scheduler; from four on the load
+    generator has its own, too.  With more servers than cores they take turns on theirs.
     """
     known = cores()
     if len(known) < 2:

@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 
 from policies.contract import NEVER
 
+from .schedule import Schedule
 from .service_times import Batch, ServiceTimes
 from .workload import Workload
 
@@ -18,28 +19,21 @@ class VirtualWorld:
     """
 
     def __init__(self, workload: Workload, times: ServiceTimes) -> None:
-        self.workload, self.times = workload, times
+        self.schedule, self.times = Schedule.of(workload), times
+        self.closed = workload.closed is not None
         self.now_ns = 0
         self._running: list[tuple[int, int]] = []  # heap of (finish, server)
-        self._coming: list[tuple[int, int]] = []  # heap of (arrival, client or request)
-        self._cycle: list[int] = []
         self._client_of: list[int] = []
-        if workload.closed is None:
-            self._coming = [(ns, who) for who, ns in enumerate(workload.arrival_ns.tolist())]
-        else:
-            self._cycle = [0] * len(workload.closed.think_ns)
-            for client in range(len(self._cycle)):
-                self._think(client)
 
     @property
     def ended(self) -> bool:
         """Nobody is on the way."""
-        return not self._coming
+        return self.schedule.ended
 
     def wait(self, until_ns: int) -> tuple[int, Sequence[tuple[int, int]]]:
         """Jump to the next event."""
-        heads = [heap[0][0] for heap in (self._running, self._coming) if heap]
-        self.now_ns = min(until_ns, *heads) if heads else until_ns
+        running_ns = self._running[0][0] if self._running else NEVER
+        self.now_ns = min(until_ns, running_ns, self.schedule.next_ns)
         assert self.now_ns != NEVER, "nothing can happen any more"
         done = []
         while self._running and self._running[0][0] == self.now_ns:
@@ -48,13 +42,9 @@ class VirtualWorld:
 
     def arrivals(self) -> Sequence[int]:
         """All who are due now."""
-        arrived = []
-        while self._coming and self._coming[0][0] == self.now_ns:
-            instant_ns, who = heappop(self._coming)
-            if len(self._client_of) < len(self.workload):
-                self._client_of.append(who)
-                arrived.append(instant_ns)
-        return arrived
+        due = self.schedule.due(self.now_ns)
+        self._client_of += [who for _, who in due]
+        return [planned_ns for planned_ns, _ in due]
 
     def start(self, batch: Batch) -> None:
         """The batch takes its time."""
@@ -62,13 +52,6 @@ class VirtualWorld:
 
     def answer(self, requests: Sequence[int], now_ns: int) -> None:
         """The clients of a closed loop think, then come again."""
-        if self.workload.closed is not None:
+        if self.closed:
             for request in requests:
-                self._think(self._client_of[request])
-
-    def _think(self, client: int) -> None:
-        assert self.workload.closed is not None
-        row = self.workload.closed.think_ns[client]
-        think_ns = int(row[self._cycle[client] % len(row)])
-        self._cycle[client] += 1
-        heappush(self._coming, (self.now_ns + think_ns, client))
+                self.schedule.answer(self._client_of[request], now_ns)

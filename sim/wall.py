@@ -1,4 +1,4 @@
-"""A world of real time: workers that serve, a load generator that sends, and one thread between.
+"""A world of real time: workers that serve, a load that arrives, and one thread between.
 
 1. The scheduler's thread sleeps in one ``select`` on all of them, and spins for the last stretch
    before an instant that the policy asked for.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from policies.contract import Policy
 
 from .live import run
-from .load_generator import LoadGenerator
+from .load_generator import Load
 from .service import Service
 from .service_times import Batch
 from .timing import SPIN_NS, fine_timers, now_ns
@@ -49,13 +49,11 @@ class Readings:
 class WallWorld:
     """See :mod:`sim.live`."""
 
-    def __init__(
-        self, workload: Workload, workers: Sequence[Worker], generator: LoadGenerator
-    ) -> None:
-        self.workload, self.workers, self.generator = workload, workers, generator
+    def __init__(self, workload: Workload, workers: Sequence[Worker], load: Load) -> None:
+        self.workload, self.workers, self.load = workload, workers, load
         self.lengths = workload.length.tolist()
         self.readings = Readings()
-        self._watched = [generator.fileno(), *(worker.fileno() for worker in workers)]
+        self._watched = [*load.files(), *(worker.fileno() for worker in workers)]
         self._of_file = {worker.fileno(): worker for worker in workers}
         self._client_of: list[int] = []
         self._arrived: list[int] = []
@@ -63,7 +61,7 @@ class WallWorld:
         self._started_ns: dict[int, int] = {}
         fine_timers()
         self.origin_ns = now_ns() + LEAD_NS
-        generator.begin(workload, self.origin_ns)
+        load.begin(workload, self.origin_ns)
 
     @property
     def ended(self) -> bool:
@@ -75,8 +73,9 @@ class WallWorld:
     def wait(self, until_ns: int) -> tuple[int, Sequence[tuple[int, int]]]:
         """Sleep until a file is readable or the instant has come."""
         beat_ns = self._now_ns() + HEARTBEAT_NS
-        wanted_ns = min(until_ns, beat_ns)
-        ready = self._select(wanted_ns, spin=until_ns <= beat_ns)
+        asked_ns = min(until_ns, self.load.next_ns)
+        wanted_ns = min(asked_ns, beat_ns)
+        ready = self._select(wanted_ns, spin=asked_ns <= beat_ns)
         instant_ns = self._now_ns()
         self.readings.span_ns = instant_ns
         if not ready and wanted_ns > 0:
@@ -85,11 +84,13 @@ class WallWorld:
         for file in ready:
             worker = self._of_file.get(file)
             if worker is None:
-                self._receive()
+                self._receive(instant_ns)
                 continue
             self.readings.answers.append(worker.answer())
             self._started_ns.pop(worker.server)
             done.append((instant_ns, worker.server))
+        if self.load.next_ns <= instant_ns:
+            self._receive(instant_ns)
         self._check_hanging(instant_ns)
         return max(instant_ns, 0), done
 
@@ -110,7 +111,7 @@ class WallWorld:
             return
         self._thinking += len(requests)
         if len(self._client_of) < len(self.workload):
-            self.generator.answer([(self._client_of[request], now_ns) for request in requests])
+            self.load.answer([self._client_of[request] for request in requests], now_ns)
 
     def _now_ns(self) -> int:
         return now_ns() - self.origin_ns
@@ -123,8 +124,8 @@ class WallWorld:
             ready = select.select(self._watched, [], [], 0)[0]
         return ready
 
-    def _receive(self) -> None:
-        for sent in self.generator.sent():
+    def _receive(self, instant_ns: int) -> None:
+        for sent in self.load.sent(instant_ns):
             self._client_of.append(sent.who)
             self._arrived.append(sent.planned_ns)
             self.readings.lag_ns.append(sent.sent_ns - sent.planned_ns)
@@ -145,7 +146,7 @@ def run_live(
     workload: Workload,
     service: Service,
     workers: Sequence[Worker],
-    generator: LoadGenerator,
+    load: Load,
 ) -> tuple[Trace, Readings]:
     """Drive a policy in real time: one window.
 
@@ -154,17 +155,17 @@ def run_live(
         workload: who is to arrive.
         service: what is known of the workers; as many servers as there are workers.
         workers: open, idle.
-        generator: idle.
+        load: idle.
 
     Raises:
         WorkerError: a worker or the generator failed or died.
         PolicyError: the policy broke the contract.
     """
     assert len(workers) == service.servers, "one worker for each server"
-    world = WallWorld(workload, workers, generator)
+    world = WallWorld(workload, workers, load)
     trace = run(policy, workload, service, world)
     if workload.closed is not None:
-        generator.stop()
+        load.stop()
     return trace, world.readings
 
 

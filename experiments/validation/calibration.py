@@ -24,12 +24,16 @@ class Calibration:
     block_factors: tuple[float, ...]
     """Mean time of each calibration block over that of the pooled table."""
 
+    block_errors: tuple[float, ...] = ()
+    """Standard error of each factor, of too few calls alone; empty: not known, taken as 0."""
+
     @property
     def drift_sd(self) -> float:
-        """Standard deviation of the blocks' factors; 0 where there is one block."""
+        """Standard deviation of the blocks' factors beyond their errors; 0 for one block."""
         if len(self.block_factors) < 2:
             return 0.0
-        return float(np.std(self.block_factors, ddof=1))
+        luck = float(np.mean(np.square(self.block_errors))) if self.block_errors else 0.0
+        return float(np.sqrt(max(0.0, np.var(self.block_factors, ddof=1) - luck)))
 
     def service(
         self,

@@ -121,7 +121,7 @@ class Campaign:
         self.usual: Shape = (1, min(max(usual, self.lengths[0]), self.lengths[-1]))
         single_ns = self._expected_ns(scenario.service_ns[0], edges, self.usual)
         self.pace = Pace(0.0 if emulated else single_ns, np.random.default_rng(plan.seed))
-        self.shapes, self.passes = shapes_within(
+        self.calls = shapes_within(
             scenario.service_ns[0] + int(self.pace.idle_ns), edges, self.lengths,
             cap_of(policies.values(), scenario.service_ns.shape[1]), block_ns,
         )  # fmt: skip
@@ -138,7 +138,7 @@ class Campaign:
         self._tell("opening the device")
         with Rig(opening, self.scenario.servers, spins=spins) as rig:
             self._tell("warming up")
-            rig.warm_up(self.shapes)
+            rig.warm_up(self.calls)
             self._tell("calibrating")
             self._calibrate(rig, 0)
             found = self._prepared(rig)
@@ -198,7 +198,7 @@ class Campaign:
         return rig.sentinel(self.usual, calls, self.pace)
 
     def _calibrate(self, rig: Rig, block: int) -> None:
-        self.trips += rig.calibrate(block, self.shapes, self.passes, self.pace)
+        self.trips += rig.calibrate(block, self.calls, self.pace)
 
     def _calibration(self, rig: Rig) -> Calibration:
         return calibration_of(self.trips, self.scenario, described(rig.about))

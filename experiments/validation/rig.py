@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -19,7 +19,7 @@ import numpy as np
 
 from policies.contract import Policy
 from profiles.measure import quiet_memory
-from sim.load_generator import LoadGenerator
+from sim.load_generator import Load, LoadGenerator, OwnSchedule
 from sim.service import Service
 from sim.timing import cores, now_ns, pin, shared_out, sleep_until
 from sim.trace import Trace
@@ -71,10 +71,12 @@ class Rig:
         self._before = cores()
         own, theirs = shared_out(servers)
         alone = len(self._before) > servers
-        pin(own)
+        pin(own[:1])
         self.workers: list[Worker] = []
-        self.generator = LoadGenerator(own)
+        self.load: Load = OwnSchedule()
         try:
+            if len(own) > 1:
+                self.load = LoadGenerator(own[1:], spins=True)
             for server, chosen in enumerate(theirs):
                 self.workers.append(Worker(server, opening, chosen, spins=spins and alone))
             self.about = [worker.about() for worker in self.workers]
@@ -99,28 +101,27 @@ class Rig:
         """End all processes, and give the cores back."""
         for worker in self.workers:
             worker.close()
-        self.generator.close()
+        self.load.close()
         pin(self._before)
 
-    def warm_up(self, shapes: Sequence[Shape]) -> None:
+    def warm_up(self, shapes: Iterable[Shape]) -> None:
         """Call every shape on every server, and forget it."""
-        for worker in self.workers:
-            for size, length in shapes:
+        for size, length in shapes:
+            for worker in self.workers:
                 for _ in range(WARM_CALLS):
                     round_trip_ns(worker, [length] * size)
 
-    def calibrate(self, block: int, shapes: Sequence[Shape], passes: int, pace: Pace) -> list[Trip]:
-        """Call every shape some times, in a new order each time, servers in turn."""
-        trips = []
+    def calibrate(self, block: int, calls: Mapping[Shape, int], pace: Pace) -> list[Trip]:
+        """Call every shape as often as asked, in random order, servers in turn."""
+        trips, wanted = [], [shape for shape, count in calls.items() for _ in range(count)]
         with quiet_memory():
-            for number in range(passes):
-                worker = self.workers[(block * passes + number) % len(self.workers)]
-                for place in pace.rng.permutation(len(shapes)):
-                    size, length = shapes[place]
-                    pace.wait()
-                    start_ns = now_ns()
-                    took_ns = round_trip_ns(worker, [length] * size)
-                    trips.append(Trip(size, length, block, start_ns, took_ns))
+            for place in pace.rng.permutation(len(wanted)):
+                size, length = wanted[place]
+                worker = self.workers[len(trips) % len(self.workers)]
+                pace.wait()
+                start_ns = now_ns()
+                took_ns = round_trip_ns(worker, [length] * size)
+                trips.append(Trip(size, length, block, start_ns, took_ns))
         return trips
 
     def sentinel(self, shape: Shape, calls: int, pace: Pace) -> list[int]:
@@ -138,7 +139,7 @@ class Rig:
     ) -> tuple[Trace, Readings]:
         """One live run."""
         with quiet_memory():
-            return run_live(policy, workload, service, self.workers, self.generator)
+            return run_live(policy, workload, service, self.workers, self.load)
 
 
 def load_average() -> float | None:

@@ -11,8 +11,8 @@ from policies.contract import IntArray
 Shape = tuple[int, int]
 """Batch size and length."""
 
-LEAST_PASSES = 2
-"""In each block, so that a stall cannot spoil both calls of a shape."""
+LEAST_CALLS, MOST_CALLS = 2, 200
+"""Of a shape in a block; of two calls a stall spoils one at most."""
 
 
 def sizes_to_try(largest: int) -> Iterator[list[int]]:
@@ -39,8 +39,11 @@ def edges_to_reach(edges: IntArray, shortest: int, longest: int) -> list[int]:
 
 def shapes_within(
     table_ns: IntArray, edges: IntArray, lengths: list[int], largest: int, budget_ns: float
-) -> tuple[list[Shape], int]:
-    """The most shapes that can be called twice within a budget, and how often they can be.
+) -> dict[Shape, int]:
+    """The most shapes that can be called twice within a budget, and how often to call each.
+
+    All shapes get the same time, so that small batches, which most policies run most, are known
+    best.
 
     Args:
         table_ns: int64 (sizes, L), what a call is thought to take.
@@ -48,11 +51,17 @@ def shapes_within(
         lengths: those to calibrate.
         largest: batch size.
         budget_ns: of one block.
+
+    Returns:
+        Calls in a block, by shape.
     """
-    columns = [int(np.searchsorted(edges, length)) for length in lengths]
+    columns = {length: int(np.searchsorted(edges, length)) for length in lengths}
     for sizes in sizes_to_try(largest):
-        shapes = [(size, length) for size in sizes for length in lengths]
-        cost_ns = sum(float(table_ns[s - 1, c]) for s in sizes for c in columns)
-        if LEAST_PASSES * cost_ns <= budget_ns:
+        costs = {(s, n): float(table_ns[s - 1, columns[n]]) for s in sizes for n in lengths}
+        if LEAST_CALLS * sum(costs.values()) <= budget_ns:
             break
-    return shapes, max(LEAST_PASSES, int(budget_ns / cost_ns))
+    each_ns = budget_ns / len(costs)
+    return {
+        shape: min(MOST_CALLS, max(LEAST_CALLS, int(each_ns / cost_ns)))
+        for shape, cost_ns in costs.items()
+    }
