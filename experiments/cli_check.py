@@ -52,8 +52,7 @@ def check(
 ) -> None:
     """Check how far a profile is off between its points; exit code 1 where it is above the bound.
 
-    Measured shapes off the grid count where there are any, else points that are left out and
-    foretold from their neighbours.
+    Shapes measured off the grid count; without them, points left out between their neighbours.
     """
     with spoken(debug=debug):
         from profiles.check import checked
@@ -61,7 +60,9 @@ def check(
 
         from .plain import dumps
 
-        found = checked(name, bound=bound / 100.0, form=None if form is None else form.value)
+        found = checked(
+            name, bound=round(bound / 100.0, 6), form=None if form is None else form.value
+        )
         remedy = remedy_of(found)
         if json:
             typer.echo(dumps(as_data(found, remedy)), nl=False)
@@ -118,7 +119,7 @@ def verdict(check: Check) -> str:
     how = (
         f"{len(used.hold_out.shapes)} shapes off the grid are foretold"
         if used.hold_out is not None
-        else "points left out are foretold"
+        else f"{used.points} points left out are foretold"
     )
     said = f'{how} with {100 * used.counts:.1f} % of error by latency = "{check.form}"'
     if check.within:
@@ -186,13 +187,13 @@ def remedy_words(check: Check, remedy: Remedy) -> str:
         what.append(f"lengths {_listed(remedy.lengths)} {unit}")
     if remedy.sizes:
         what.append(f"batch sizes {_listed(remedy.sizes)}")
-    if not what:
-        return (
-            f"{remedy.times_budget:.0f} times as long: more calls of each point, not more points"
-            if check.mostly_noise
-            else "at least three batch sizes and lengths"
-        )
-    return " and ".join(what) + ", too"
+    if what:
+        return " and ".join(what) + ", too"
+    if check.mostly_noise:
+        return f"{remedy.times_budget:.0f} times as long: more calls of each point, not more points"
+    if check.form == "bucket":
+        return "shapes between those that were captured, as `batchwright profile measure` does"
+    return "at least three batch sizes or three lengths"
 
 
 def more_command(check: Check, remedy: Remedy) -> str | None:
@@ -263,6 +264,7 @@ def form_data(one: FormErrors) -> dict[str, Any]:
     """The errors of one form."""
     return {
         "latency": one.form, "counts": one.counts, "by_noise": one.by_noise,
+        "points_left_out": one.points,
         "formula": one.fit, "left_out_inner": one.inner, "left_out": one.every,
         "left_out_worst": one.worst, "left_out_worst_at": one.worst_at,
         "hold_out": None if one.hold_out is None else [

@@ -21,7 +21,8 @@ from .distil import HoldOut, distilled, held_out
 from .latency import FILE_NAME, Profile
 from .measure import Clock, Measured, Measurement, Progress, RealClock, pilot
 from .metadata import ProfileError
-from .plan import CPU_WARMING, CUDA_WARMING, Plan, all_sizes, planned
+from .models.buckets import edges
+from .plan import CPU_WARMING, CUDA_WARMING, Plan, all_sizes, graph_sizes, planned
 from .runner import Runner
 from .store import save, write_whole
 
@@ -37,7 +38,7 @@ class Wishes:
 
     batch_size_max: int = 32
     lengths: tuple[int, ...] = ()
-    """Empty: those of :data:`LENGTHS` that the model takes."""
+    """Empty: those of :data:`LENGTHS` that the model takes, or all that have a CUDA graph."""
     budget_ns: int = 300 * 10**9
     seed: int = 0
     name: str = ""
@@ -85,11 +86,13 @@ def measured(
         )
     gpu = gpu_index(str(about.get("device", "")))
     begun = clock.now_ns()
+    graphs, cap = about.get("mode") == "graphs", wishes.batch_size_max
     progress("pilot", 0, 1)
-    cost = pilot(runner, all_sizes(wishes.batch_size_max), lengths, wishes.budget_ns, clock)
+    sizes = graph_sizes(cap) if graphs else all_sizes(cap)
+    cost = pilot(runner, sizes, lengths, wishes.budget_ns, clock)
     left_ns = wishes.budget_ns - (clock.now_ns() - begun)
     warming = CUDA_WARMING if gpu is not None else CPU_WARMING
-    plan = planned(wishes.batch_size_max, lengths, left_ns, cost, warming)
+    plan = planned(cap, lengths, left_ns, cost, warming, graphs=graphs)
     announce(plan)
     sensors = Sensors(gpu)
     try:
@@ -133,8 +136,12 @@ def wished_lengths(runner: Runner, wishes: Wishes) -> list[int]:
                 f"--lengths must be from 1 to {runner.longest} {unit} for {runner.name}, "
                 f"but got {length}"
             )
+    if wishes.lengths:
+        return sorted(set(wishes.lengths))
+    if runner.about().get("mode") == "graphs":
+        return list(edges(unit, runner.longest))
     able = [length for length in LENGTHS[unit] if length <= runner.longest]
-    return sorted(set(wishes.lengths or able or [runner.longest]))
+    return able or [runner.longest]
 
 
 def profile_name(about: dict[str, str | int | float]) -> str:

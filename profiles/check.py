@@ -1,8 +1,9 @@
 """Whether a profile is fine enough: how far it is from what it was not shown, and where most.
 
 1. The error that counts is the mean over the shapes that were measured off the grid, where the raw
-   calls of a measurement lie beside the profile; otherwise that of the points left out
-   (:mod:`profiles.left_out`), inner ones where there are any.
+   calls of a measurement lie beside the profile; otherwise that over the points left out
+   (:mod:`profiles.left_out`): inner ones where there are :data:`ENOUGH`, else all but the corners,
+   where every form goes beyond what it knows.
 2. It is that of the form that a simulation uses, by default the profile's own.
 3. A gap between two lengths or batch sizes is as wrong as the shapes that were measured in it, on
    average.  Without such shapes it is estimated from the points at its ends: with steps h and k
@@ -20,18 +21,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .calls import Call, raw_path, read_calls
 from .distil import Foretold, HoldOut, foretold
 from .fit import fitted
 from .forms import FORMULAS, form_of, smooth
 from .latency import FloatArray, Profile
-from .left_out import MEAN_OF_NORMAL, inner, left_out
+from .left_out import MEAN_OF_NORMAL, beside, inner, left_out
 from .sampling import Sampling, sampling
 from .store import load
 
 BOUND = 0.05
 """As wrong as runs of the same machine on two days: finer grids are lost in that."""
+ENOUGH = 5
+"""Inner points whose mean says something; a grid of three by three has one."""
 MOSTLY_NOISE = 0.7
 """Share of the error from which noise alone explains it: half of its square."""
 BETTER = 0.8
@@ -44,26 +48,30 @@ class FormErrors(NamedTuple):
     """How far one form is off, as shares of the measured time; None where it is not known."""
 
     form: str
-    fit: float | None
-    """Of the formula alone, without its map: mean over the grid."""
-    inner: float | None
-    """Points left out that have neighbours on both sides: mean."""
-    every: float | None
-    """All points left out that can be foretold: mean."""
-    worst: float | None
-    """The worst of them."""
-    worst_at: tuple[int, int] | None
-    """Its batch size and length."""
-    noise: float | None
-    """Mean error that noise alone would give the points that ``inner`` (or ``every``) counts."""
     hold_out: HoldOut | None
+    fit: float | None = None
+    """Of the formula alone, without its map: mean over the grid."""
+    inner: float | None = None
+    """Points left out that have neighbours on both sides: mean."""
+    every: float | None = None
+    """All points left out that can be foretold: mean."""
+    worst: float | None = None
+    """The worst of them."""
+    worst_at: tuple[int, int] | None = None
+    """Its batch size and length."""
+    left_out: float | None = None
+    """The points left out that count (rule 1): mean."""
+    noise: float | None = None
+    """Their mean error by noise alone."""
+    points: int = 0
+    """How many they are."""
 
     @property
     def counts(self) -> float | None:
         """The error that counts (rule 1)."""
         if self.hold_out is not None:
             return float(np.mean([abs(shape.error) for shape in self.hold_out.shapes]))
-        return self.every if self.inner is None else self.inner
+        return self.left_out
 
     @property
     def by_noise(self) -> float | None:
@@ -119,7 +127,7 @@ class Check:
         """A form that is clearly nearer, if there is one."""
         mine = self.used.counts
         known = [one for one in self.forms if one.counts is not None and one.form != self.form]
-        if mine is None or not known:
+        if mine is None or not known or self.mostly_noise:
             return None
         best = min(known, key=lambda one: one.counts or 0.0)
         return best if (best.counts or 0.0) < BETTER * mine else None
@@ -161,23 +169,30 @@ def check_of(
 def _errors(profile: Profile, form: str, raw: Sequence[Call]) -> FormErrors:
     hold_out = foretold(profile, raw, form) if raw else None
     if form == "bucket":
-        return FormErrors(form, None, None, None, None, None, None, hold_out)
+        return FormErrors(form, hold_out)
     found = left_out(profile, form)
     known, inside = ~np.isnan(found.error), inner(profile)
+    counted = inside if np.count_nonzero(inside) >= ENOUGH else beside(profile)
     off = np.abs(np.where(known, found.error, 0.0))
-    counted = inside & known if (inside & known).any() else known
-    noise = found.mean_noise(counted) if profile.samples is not None and known.any() else None
     row, column = np.unravel_index(int(np.argmax(off)), off.shape)
+    noise = found.mean_noise(counted) if profile.samples is not None and counted.any() else None
+    worst_at = (int(profile.batch_size[row]), int(profile.length[column]))
     return FormErrors(
         form,
-        _fit_error(profile, form),
-        float(off[inside & known].mean()) if (inside & known).any() else None,
-        float(off[known].mean()) if known.any() else None,
-        float(off.max()) if known.any() else None,
-        (int(profile.batch_size[row]), int(profile.length[column])) if known.any() else None,
-        noise,
         hold_out,
+        fit=_fit_error(profile, form),
+        inner=_mean(off, inside & known),
+        every=_mean(off, known),
+        worst=float(off.max()) if known.any() else None,
+        worst_at=worst_at if known.any() else None,
+        left_out=_mean(off, counted),
+        noise=noise,
+        points=int(np.count_nonzero(counted)),
     )
+
+
+def _mean(off: FloatArray, where: NDArray[np.bool_]) -> float | None:
+    return float(off[where].mean()) if where.any() else None
 
 
 def _fit_error(profile: Profile, form: str) -> float | None:
@@ -201,24 +216,25 @@ def _gaps(profile: Profile, form: str, off: Sequence[Foretold]) -> list[Gap]:
     }
     gaps = []
     for name, (axis, rows, places) in axes.items():
-        ends = _bends(np.array(axis, dtype=np.float64), rows)
+        bends = _bends(np.array(axis, dtype=np.float64), rows)
         for place, (below, above) in enumerate(pairwise(axis)):
             if above - below < 2:
                 continue
             here = [abs(s.error) for s, at in zip(off, places, strict=True) if below < at < above]
-            estimate = max(ends[place], ends[place + 1]) * (above - below) ** 2 / 8.0
-            error = float(np.mean(here)) if here else float(estimate)
+            sides = slice(place, place + 2)
+            middle_off = bends[:, sides].max(axis=1) * (above - below) ** 2 / 8.0
+            estimate = (middle_off / rows[:, sides].mean(axis=1)).mean()
+            error = float(np.mean(here) if here else estimate)
             gaps.append(Gap(name, below, above, error, bool(here)))
     return sorted(gaps, key=lambda gap: -gap.error)
 
 
 def _bends(axis: FloatArray, rows: FloatArray) -> FloatArray:
-    """float64 (values of the axis,): mean relative second derivative at each; 0 at the ends."""
-    bends = np.zeros(len(axis))
+    """float64 (rows, values of the axis): size of the second derivative; 0 at the ends."""
+    bends = np.zeros_like(rows)
     for place in range(1, len(axis) - 1):
         before, after = axis[place] - axis[place - 1], axis[place + 1] - axis[place]
         share = before / (before + after)
         line = rows[:, place - 1] + share * (rows[:, place + 1] - rows[:, place - 1])
-        off = np.abs(line / rows[:, place] - 1.0).mean()
-        bends[place] = 2.0 * off / (before * after)
+        bends[:, place] = 2.0 * np.abs(line - rows[:, place]) / (before * after)
     return bends

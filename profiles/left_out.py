@@ -97,6 +97,13 @@ def inner(profile: Profile) -> NDArray[np.bool_]:
     return inside
 
 
+def beside(profile: Profile) -> NDArray[np.bool_]:
+    """Bool (B, L): points that lie between two others along some axis, so all but the corners."""
+    shape = profile.latency_ns.shape
+    found = np.array([bool(neighbours(profile, *place)) for place in np.ndindex(shape)])
+    return found.reshape(shape)
+
+
 def _line(axis: NDArray[np.int64], place: int) -> list[tuple[int, float]]:
     """The two places beside one on an axis with the weights of the line between them."""
     if not 0 < place < len(axis) - 1:

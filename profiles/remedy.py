@@ -32,7 +32,8 @@ def remedy_of(check: Check) -> Remedy | None:
     if check.mostly_noise:
         noise = check.used.by_noise or 0.0
         return Remedy((), (), (), max(2.0, (noise / (check.bound / 2.0)) ** 2))
-    above = [gap for gap in check.gaps if gap.error > check.bound] or list(check.gaps[:1])
+    known = [gap for gap in check.gaps if gap.error > 0.0]
+    above = [gap for gap in known if gap.error > check.bound] or known[:1]
     named = tuple(above[:WORST])
     unit = check.profile.length_unit
     lengths = sorted({_middle(gap, TIDY[unit]) for gap in named if gap.axis == "length"})

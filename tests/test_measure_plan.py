@@ -6,9 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from drawn_runner import DrawnRunner, VirtualClock
 
 from profiles import ProfileError
+from profiles.campaign import Wishes, measured, wished_lengths
 from profiles.cost import Cost, fitted_cost, pilot_shapes
+from profiles.forms import default_form
+from profiles.models.buckets import LENGTHS as GRAPH_LENGTHS
+from profiles.models.buckets import SIZES, bucket, edges
 from profiles.plan import (
     CPU_WARMING,
     CUDA_WARMING,
@@ -18,6 +23,7 @@ from profiles.plan import (
     SAMPLES_MOST,
     STEADY_LEAST,
     all_sizes,
+    graph_sizes,
     grids,
     holdout_shapes,
     planned,
@@ -163,3 +169,66 @@ def test_the_pilot_is_not_fooled_by_ten_percent_of_noise():
     shapes = list(pilot_shapes(range(1, 33), LENGTHS))
     noisy = {shape: true(*shape) * np.exp(0.1 * rng.standard_normal()) for shape in shapes}
     assert fitted_cost(noisy)(16, 128) == pytest.approx(true(16, 128), rel=0.25)
+
+
+class GraphRunner(DrawnRunner):
+    """Pads every batch up to the next captured shape, as CUDA graphs do."""
+
+    def about(self):
+        return {**super().about(), "mode": "graphs", "device_name": "a GPU"}
+
+    def true_ns(self, size, length):
+        return super().true_ns(*bucket(size, length, edges("tokens", self.longest)))
+
+
+def graphs(cap, lengths=(), budget_s=120):
+    clock = VirtualClock()
+    wishes = Wishes(cap, tuple(lengths), budget_s * SECOND)
+    runner = GraphRunner(clock, base_ns=100_000, per_unit_ns=100)
+    return measured(runner, wishes, clock=clock)
+
+
+def test_with_graphs_the_batch_sizes_are_those_that_are_captured_and_the_cap():
+    assert graph_sizes(128) == list(SIZES)
+    assert graph_sizes(20) == [1, 2, 4, 8, 12, 16, 20]
+    assert graph_sizes(400) == [*SIZES, 256, 384, 400]
+    assert graph_sizes(1) == [1]
+    for cap in (20, 128, 400):
+        shapes = {bucket(size, 16, (16,))[0] for size in range(1, cap + 1)}
+        assert len(shapes) == len(graph_sizes(cap)), "one size of the grid for each graph"
+
+
+def test_with_graphs_a_plan_measures_no_batch_size_between_the_captured_ones():
+    plan = planned(32, LENGTHS, 600 * SECOND, TINY, graphs=True)
+    assert plan.sizes() == graph_sizes(32)
+    assert plan.dropped == ()
+    off = [cell for cell in plan.cells if cell.kind == "holdout"]
+    assert {cell.batch_size for cell in off} - set(plan.sizes()), "but looks whether it is flat"
+    assert planned(32, LENGTHS, 600 * SECOND, TINY).sizes() == all_sizes(32)
+
+
+def test_with_graphs_what_does_not_fit_is_given_up_all_the_same():
+    cost = Cost(3e6, 900.0, first_ns=3e8)
+    plan = planned(128, LENGTHS, 20 * SECOND, cost, graphs=True)
+    assert plan.dropped
+    assert set(plan.sizes()) <= set(SIZES)
+    assert plan.expected_ns <= 20 * SECOND
+
+
+def test_a_model_with_graphs_is_measured_at_the_captured_lengths():
+    made = graphs(16)
+    assert made.profile.length.tolist() == list(GRAPH_LENGTHS["tokens"])
+    assert made.profile.batch_size.tolist() == graph_sizes(16)
+    runner = GraphRunner(VirtualClock())
+    runner.longest = 100
+    assert wished_lengths(runner, Wishes()) == [16, 32, 64, 96, 100]
+    assert wished_lengths(runner, Wishes(lengths=(64, 32))) == [32, 64]
+    assert wished_lengths(DrawnRunner(VirtualClock()), Wishes()) == list(LENGTHS)
+
+
+def test_a_model_with_graphs_becomes_a_staircase_that_foretells_what_lies_between():
+    made = graphs(16)
+    assert default_form(made.profile) == "bucket"
+    assert made.hold_out.worst_error < 1e-5
+    assert {shape.length for shape in made.hold_out.shapes} - set(GRAPH_LENGTHS["tokens"])
+    assert {shape.batch_size for shape in made.hold_out.shapes} - set(SIZES)
