@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from experiments.cli import app  # noqa: E402
 from profiles.models import open_runner  # noqa: E402
 from profiles.models.huggingface import SERVED  # noqa: E402
 from profiles.models.serving import PRECISIONS  # noqa: E402
+from profiles.models.weights import MINILM_MODULE, minilm_folder  # noqa: E402
 from profiles.runner import ModelError  # noqa: E402
 
 SMALL = {
@@ -244,6 +246,17 @@ def test_a_configuration_alone_is_a_model_with_random_weights(folders, tmp_path)
     other.write_bytes(config.read_bytes())
     assert opened(other).name == "tiny-bert"
     assert opened(folders("bert")).about()["weights"] == "model.safetensors"
+
+
+def test_minilms_folder_gives_what_the_reference_model_gives():
+    if importlib.util.find_spec(MINILM_MODULE) is None:
+        pytest.skip("the package with MiniLM's weights is not installed")
+    own, reference = opened(minilm_folder()), open_runner("minilm")
+    expected, _ = reference.answer(LENGTHS)
+    got = torch.nn.functional.normalize(own.answer(LENGTHS)[0], dim=-1)
+    assert torch.allclose(got, expected, atol=1e-5)
+    assert own.about()["parameters"] == reference.about()["parameters"]
+    assert own.name == MINILM_MODULE, "its folder is called `model`, as many are"
 
 
 def test_a_model_with_a_head_is_served_without_it(tmp_path):

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from experiments.cli import app  # noqa: E402
-from profiles.models import onnx as served_onnx  # noqa: E402
 from profiles.models import open_runner  # noqa: E402
+from profiles.models.own_names import own_name  # noqa: E402
 from profiles.runner import ModelError, OutOfMemory  # noqa: E402
 
 WORDS, WIDTH, POSITIONS = 50, 8, 40
@@ -175,9 +175,10 @@ def test_the_precision_is_that_of_most_weights(tmp_path):
 
 
 def test_a_file_called_model_has_the_name_of_its_folder(tmp_path):
-    assert served_onnx.file_name(tmp_path / "mine" / "model.onnx") == "mine"
-    assert served_onnx.file_name(tmp_path / "mine" / "onnx" / "model.onnx") == "mine"
-    assert served_onnx.file_name(tmp_path / "mine" / "encoder.onnx") == "encoder"
+    for place in ("mine/model.onnx", "mine/onnx/model.onnx", "folder/mine.onnx"):
+        assert own_name(tmp_path / place) == "mine"
+    (tmp_path / "mine-v1.5").mkdir()
+    assert own_name(tmp_path / "mine-v1.5") == "mine-v1.5"
 
 
 def test_threads_are_those_within_an_operator(tmp_path):

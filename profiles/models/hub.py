@@ -14,6 +14,8 @@ from huggingface_hub.errors import HFValidationError
 
 from profiles.runner import ModelError
 
+from .own_names import own_name
+
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -42,10 +44,9 @@ def find_place(wanted: str) -> Place:
     """
     path = Path(wanted)
     if path.is_file():
-        name = path.resolve().parent.name if path.name == CONFIG else path.stem
-        return Place(name, path, None)
+        return Place(own_name(path), path, None)
     if path.is_dir():
-        return _folder(path.resolve().name, path)
+        return _folder(own_name(path), path)
     try:
         cached = try_to_load_from_cache(wanted, CONFIG)
     except HFValidationError:

@@ -26,6 +26,7 @@ from .cuts import cut
 from .machine import cpu_name, driver_version, gpu_name, gpu_number, keep_memory
 from .onnx_graph import read_graph
 from .onnx_inputs import find_inputs
+from .own_names import own_name
 from .reasons import reason
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -55,14 +56,15 @@ class OnnxRunner:
                 f"{path} has its weights in {self.graph.precision} and runs as exported, but the "
                 f"precision {precision} is asked for: leave it out, or export the model in it"
             )
-        self.name, self.device, self.threads, self.seed = file_name(path), device, threads, seed
+        self.name, self.device, self.threads, self.seed = own_name(path), device, threads, seed
         keep_memory()
         self.session: Any = _session(path, self.gpu, threads)
         self.inputs = find_inputs(str(path), self.session.get_inputs())
         self.output = self.session.get_outputs()[0].name
         self.length_unit = self.inputs.unit
         speech = self.length_unit == "audio_ms"
-        self.longest = SPEECH[2] if speech else self.graph.positions or TOKENS_POOL
+        most = min(self.graph.positions or TOKENS_POOL, TOKENS_POOL)
+        self.longest = SPEECH[2] if speech else most
         self.pool = _pool(speech, self.graph.words or FEW_WORDS, np.random.default_rng(seed))
 
     def about(self) -> dict[str, str | int | float]:
@@ -149,14 +151,6 @@ class OnnxRunner:
 
     def _shape(self, lengths: Sequence[int]) -> str:
         return f"a batch of {len(lengths)} padded to {max(lengths)} {self.length_unit}"
-
-
-def file_name(path: Path) -> str:
-    """What a file is called: its own name, or its folder's where it is ``model.onnx``."""
-    place = path.resolve()
-    if place.stem != "model":
-        return place.stem
-    return place.parent.parent.name if place.parent.name == "onnx" else place.parent.name
 
 
 def _session(path: Path, gpu: int | None, threads: int) -> Any:

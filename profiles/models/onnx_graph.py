@@ -63,7 +63,7 @@ def read_graph(path: Path) -> Graph:
     tables = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     sizes: Counter[str] = Counter()
     for tensor in graph.initializer:
-        if tensor.data_type in FLOATS:
+        if tensor.data_type in FLOATS and tensor.dims:
             sizes[FLOATS[tensor.data_type]] += math.prod(tensor.dims)
     return Graph(
         precision=max(sizes, key=lambda kind: sizes[kind]) if sizes else _of_inputs(graph),
