@@ -16,6 +16,9 @@ a device, a clock or a running server::
         replications=200,
         seed=3,
         seconds=0.0,
+        engine="kernel",  # or "simpy", for rules that do not compile
+        bound_to=None,  # or one Service a window, where the calibration went on beside them
+        progress=nothing,
     )  # -> Validation
     found.verdict, found.to_json(), found.to_frame(), found.plot.ecdf()
 

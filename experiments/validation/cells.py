@@ -150,6 +150,8 @@ class Match:
     """Of each window to all replications together."""
     live_distance: tuple[Distance, ...]
     """Between every two windows: what sameness looks like."""
+    sensitivity: float
+    """By how many per cent the foretold mean grows with 1 % more service time."""
     curves: Curves
 
     @property
@@ -171,6 +173,7 @@ class Match:
             "replay_distance": [asdict(one) for one in self.replay_distance],
             "a_priori_distance": [asdict(one) for one in self.a_priori_distance],
             "live_distance": [asdict(one) for one in self.live_distance],
+            "sensitivity": self.sensitivity,
             "curves": asdict(self.curves),
         }
 
@@ -188,6 +191,7 @@ class Match:
             replay_distance=_distances(data["replay_distance"]),
             a_priori_distance=_distances(data["a_priori_distance"]),
             live_distance=_distances(data["live_distance"]),
+            sensitivity=number(data["sensitivity"]),
             curves=Curves(live=live, **{name: numbers(one) for name, one in curves.items()}),
         )
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from experiments.parallel import Progress, nothing
 from policies.contract import Policy
 from profiles.noise import noise_table
 from sim.service import Service
 from sim.workload import Workload
 
 from .calibration import Calibration
-from .matching import Setup, matched
+from .matching import Ran, Setup, matched
 from .predict import REPLICATIONS, drawn_luck, drift_of, drifts
 from .result import Reading, Validation, calibration_facts
 from .summary import summary_of
+from .verdict import at
 from .windows import Window
 
 
@@ -33,6 +35,8 @@ def judged(
     seed: int = 3,
     seconds: float = 0.0,
     engine: str = "kernel",
+    bound_to: Sequence[Service] | None = None,
+    progress: Progress = nothing,
 ) -> Validation:
     """Hold the windows of a live run against the simulator.
 
@@ -42,19 +46,24 @@ def judged(
         workloads: what all windows of a load replayed, by load.
         calibration: measured beside the windows.
         windows: all of them, rejected ones too.
-        service: what the policies were bound to; see :meth:`Calibration.service`.
+        service: the calibrated one; see :meth:`Calibration.service`.
         device: what the windows ran on, plain values.
         replications: of an a-priori prediction.
         seed: of the service's noise and drift.
         seconds: how long the live run took.
         engine: ``kernel``, or ``simpy`` for rules that do not compile.
+        bound_to: what the policy of each window was bound to, where the calibration went on beside
+            the windows; by default ``service``.
+        progress: told of each policy and load.
 
     Raises:
         ValueError: a window is of no known policy or load, or its requests are not the workload's.
     """
     for window in windows:
         _check(window, policies, workloads)
-    accepted = [window for window in windows if window.condition.accepted]
+    services = bound_to or [service] * len(windows)
+    ran = [Ran(*pair) for pair in zip(windows, services, strict=True)]
+    accepted = [one for one in ran if one.window.condition.accepted]
     jitter = noise_table(calibration.profile)
     most = max((len(workload) for workload in workloads.values()), default=0)
     setup = Setup(
@@ -64,12 +73,11 @@ def judged(
         drifts(calibration, replications, seed),
         engine,
     )
+    groups = list(_groups(accepted, policies, workloads))
     matches = []
-    for load, workload in workloads.items():
-        for name, policy in policies.items():
-            mine = [one for one in accepted if (one.policy, one.load) == (name, load)]
-            if mine:
-                matches.append(matched(policy, workload, _in_order(mine), setup))
+    for step, (load, name, mine) in enumerate(groups):
+        progress(f"predicting {name} {at(load)}", step, len(groups))
+        matches.append(matched(policies[name], workloads[load], mine, setup))
     return Validation(
         scenario=dict(facts),
         device=dict(device),
@@ -81,8 +89,17 @@ def judged(
     )
 
 
-def _in_order(windows: Sequence[Window]) -> list[Window]:
-    return sorted(windows, key=lambda one: (one.round, one.attempt))
+def _groups(
+    accepted: Sequence[Ran],
+    policies: Iterable[str],
+    workloads: Iterable[float | None],
+) -> Iterator[tuple[float | None, str, list[Ran]]]:
+    """Load, policy and their windows in order of rounds, where there are any."""
+    for load in workloads:
+        for name in policies:
+            mine = [one for one in accepted if (one.window.policy, one.window.load) == (name, load)]
+            if mine:
+                yield load, name, sorted(mine, key=lambda o: (o.window.round, o.window.attempt))
 
 
 def _reading(window: Window, setup: Setup) -> Reading:

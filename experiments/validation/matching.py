@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from .predict import CORRECTED, Forecast, Luck, drift_of, foretold, quantiles, r
 from .summary import STATISTICS, Distance, Summary, distance, summary_of
 from .windows import Window
 
+SLOWER = 0.05
+"""A drift as it is seen between minutes, by which sensitivity is tried."""
 DIGITS = 6
 """Significant digits of the points of a curve."""
 
@@ -47,7 +50,15 @@ class Held:
     corrected: Forecast
 
 
-def matched(policy: Policy, workload: Workload, windows: Sequence[Window], setup: Setup) -> Match:
+class Ran(NamedTuple):
+    """A window, and what its policy was bound to."""
+
+    window: Window
+    service: Service
+    """Calibrated, as far as it was known when the window ran."""
+
+
+def matched(policy: Policy, workload: Workload, windows: Sequence[Ran], setup: Setup) -> Match:
     """Hold the windows against replay, prediction and drift-corrected prediction.
 
     Args:
@@ -59,7 +70,7 @@ def matched(policy: Policy, workload: Workload, windows: Sequence[Window], setup
     luck = [one.slowed(drift) for one, drift in zip(setup.luck, setup.drifts, strict=True)]
     forecast = foretold(policy, workload, setup.service, luck, setup.engine)
     held = [_held(policy, workload, one, setup) for one in windows]
-    name, load = windows[0].policy, windows[0].load
+    name, load = windows[0].window.policy, windows[0].window.load
     return Match(
         load,
         name,
@@ -69,13 +80,24 @@ def matched(policy: Policy, workload: Workload, windows: Sequence[Window], setup
         replay_distance=tuple(_apart(one.live, one.replay.latency_ms) for one in held),
         a_priori_distance=tuple(_apart(one.live, forecast.pooled_ms) for one in held),
         live_distance=tuple(_apart(a.live, b.live.latency_ms) for a, b in combinations(held, 2)),
+        sensitivity=_sensitivity(policy, workload, setup),
         curves=_curves(held, forecast),
     )
 
 
-def _held(policy: Policy, workload: Workload, window: Window, setup: Setup) -> Held:
-    live = window.trace
-    replay = replayed(policy, workload, setup.service, live)
+def _sensitivity(policy: Policy, workload: Workload, setup: Setup) -> float:
+    """How the foretold mean follows a drift, on the same luck."""
+    means = []
+    for drift in (1.0, 1.0 + SLOWER):
+        luck = [one.slowed(drift) for one in setup.luck[:CORRECTED]]
+        found = foretold(policy, workload, setup.service, luck, setup.engine)
+        means.append(found.point("mean"))
+    return (means[1] / means[0] - 1.0) / SLOWER
+
+
+def _held(policy: Policy, workload: Workload, ran: Ran, setup: Setup) -> Held:
+    live = ran.window.trace
+    replay = replayed(policy, workload, ran.service, live)
     drift = drift_of(live, setup.service, setup.jitter)
     luck = [one.slowed(drift) for one in setup.luck[:CORRECTED]]
     return Held(

@@ -36,6 +36,7 @@ def calibration_facts(calibration: Calibration, jitter: NoiseTable) -> dict[str,
         "calls": calls,
         "lag1": jitter.lag1,
         "block_factors": list(calibration.block_factors),
+        "block_errors": list(calibration.block_errors),
         "drift_sd": calibration.drift_sd,
     }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.text import Text
 
 from experiments.terminal import table
@@ -35,11 +37,11 @@ COLUMNS = {
 ROWS = ("replay", "a priori", "with drift")
 """What stands under the measured values of a policy: errors."""
 
-ROOM = 24
-"""Characters of a policy's name that are shown."""
+ROOM, SHORTEST = 24, 12
+"""Characters of a policy's name that are shown, as many as fit."""
 
-LEGEND = "measured ± half the range of the rounds   errors: predicted over measured"
-OUTSIDE = "! measured mean outside the 90 % interval"
+LEGEND = "± half the range of the rounds   errors: predicted over measured"
+OUTSIDE = "! outside the 90 % interval"
 
 
 def validation_tables(found: Validation, width: int = WIDTH) -> list[RenderableType]:
@@ -64,12 +66,25 @@ def _shown_cells(found: Validation) -> Iterator[Cell]:
 
 
 def load_table(found: Validation, load: float | None, width: int = WIDTH) -> Table:
-    """The policies at one load: measured values, and the errors of the three predictions."""
+    """The policies at one load: measured values, and the errors of the three predictions.
+
+    Names are shortened in their middle until the table fits.
+    """
     matches = [one for one in found.matches if one.load == load]
+    console = Console(width=10_000)
+    for room in range(ROOM, SHORTEST - 1, -1):
+        drawn = _table(matches, load, room)
+        if Measurement.get(console, console.options, drawn).maximum <= min(width, WIDTH):
+            break
+    return drawn
+
+
+def _table(matches: Sequence[Match], load: float | None, room: int) -> Table:
+    """With so many characters of a policy's name."""
     rounds = max(len(one.drift) for one in matches)
     title = f"{at(load)}, {rounds} round{'s' * (rounds != 1)}"
     drawn = table("policy", *COLUMNS.values(), title=title[0].upper() + title[1:])
-    names = shortened([one.policy for one in matches], min(ROOM, max(width // 4, 8)))
+    names = shortened([one.policy for one in matches], room)
     for match, name in zip(matches, names, strict=True):
         cells = [match.cell(statistic) for statistic in COLUMNS]
         drawn.add_row(Text(name, style="bold"), *map(measured, cells))

@@ -41,8 +41,8 @@ def verdict_of(found: Validation) -> str:
     """The sentences, most important first."""
     reason = no_claim([one.condition for one in found.readings])
     if reason:
-        rejected = _rejected(found)
-        return " ".join([f"No claim: {reason}.", *rejected])
+        why = _reasons(found)
+        return f"No claim: {reason}{': ' if why else ''}{why}."
     sentences = [
         *_replay(found),
         *_a_priori(found),
@@ -139,11 +139,12 @@ def _ranking(rankings: Sequence[Ranking]) -> Iterator[str]:
             f"{one.foretold[0]} was foretold."
         )
     worst = max(rankings, key=lambda one: one.ratio_error)
-    within = "" if worst.ratio_error <= RATIO_GATE else f", more than {percent(RATIO_GATE)}"
-    yield (
-        f"Ratios between policies are foretold to within {percent(worst.ratio_error)} "
-        f"({worst.statistic} {at(worst.load)}){within}."
-    )
+    off, where = percent(worst.ratio_error), f"{worst.statistic} {at(worst.load)}"
+    if worst.ratio_error <= RATIO_GATE:
+        yield f"Ratios between policies are foretold to within {off} ({where})."
+    else:
+        limit = percent(RATIO_GATE)
+        yield f"Ratios between policies are off by up to {off} ({where}), more than {limit}."
 
 
 def _spread(found: Validation) -> Iterator[str]:
@@ -168,10 +169,12 @@ def _busy(found: Validation) -> Iterator[str]:
         for name in ("mean", "p99")
         if (errors := _known(match.cell(name).error for match in above))
     ]
+    moves = percent(max(one.sensitivity for one in above) / 100)
     yield (
-        f"Above {BUSY_MOST:g} busy ({_listed(above)}), where small drifts weigh more, no error is "
-        f"claimed; seen were up to {percent(max(replays, default=0.0))} in a replay, and "
-        f"{joined(seen)} from the calibration alone."
+        f"No error is claimed above {BUSY_MOST:g} busy ({_listed(above)}), where 1 % more service "
+        f"time moves the mean by up to {moves}; seen were up to "
+        f"{percent(max(replays, default=0.0))} in a replay, and {joined(seen)} from the "
+        "calibration alone."
     )
 
 
@@ -191,14 +194,18 @@ def _listed(matches: Sequence[Match]) -> str:
 
 
 def _rejected(found: Validation) -> Iterator[str]:
-    """Who was rejected and why; reasons that recur are counted."""
-    reasons = Counter(one.condition.rejected for one in found.readings if one.condition.rejected)
-    if not reasons:
-        return
+    """Who was rejected and why."""
     total = len(found.readings)
-    count = reasons.total()
-    listed = "; ".join(f"{many} x {text}" if many > 1 else text for text, many in reasons.items())
-    yield f"{count} of {total} windows {'was' if count == 1 else 'were'} rejected: {listed}."
+    count = total - found.accepted
+    if count:
+        verb = "was" if count == 1 else "were"
+        yield f"{count} of {total} windows {verb} rejected: {_reasons(found)}."
+
+
+def _reasons(found: Validation) -> str:
+    """Why windows were rejected; reasons that recur are counted."""
+    reasons = Counter(one.condition.rejected for one in found.readings if one.condition.rejected)
+    return "; ".join(f"{many} x {text}" if many > 1 else text for text, many in reasons.items())
 
 
 __all__ = ["Worst", "at", "percent", "said", "verdict_of"]
