@@ -105,6 +105,8 @@ def test_a_bent_profile_names_the_widest_gap_of_the_bent_axis():
     assert worst.error == pytest.approx(between, rel=0.2), "as a smooth curve bends"
     remedy = remedy_of(check)
     assert 192 in remedy.lengths
+    assert remedy.gaps == tuple(gap for gap in check.gaps if gap.error > 0.05)[:3]
+    assert min(gap.error for gap in check.gaps) < 0.05, "the control: some gaps are fine"
     assert remedy.times_budget == pytest.approx((4 + len(remedy.lengths)) / 4)
 
 
@@ -132,6 +134,7 @@ def test_shapes_off_the_grid_count_before_points_left_out():
     assert check_of(known).used.counts < 0.02
     assert check.gaps[0][:3] == ("length", 64, 128)
     assert check.gaps[0].measured
+    assert [gap[:3] for gap in check.gaps if gap.measured] == [("length", 64, 128)]
 
 
 def test_a_staircase_can_only_be_checked_off_the_grid():

@@ -128,6 +128,12 @@ def test_of_one_length_no_slope_is_known_so_shorter_ones_are_padded_up_to_it():
     assert table[0, 0] == pytest.approx(attention(1, 64), rel=1e-3)
 
 
+def test_of_one_batch_size_no_slope_is_known_so_smaller_ones_are_padded_up_to_it():
+    table, _ = costs(profile(attention, sizes=(8,)), "fitted")
+    assert table.shape[0] == 8
+    assert (table == table[-1]).all()
+
+
 def test_straight_lines_between_the_edges_are_near_the_form():
     surface = smooth(load("bert-base-t4-torchscript-fp16"), "fitted")
     charged = everywhere(costs(load("bert-base-t4-torchscript-fp16"), "fitted"))
