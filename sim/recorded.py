@@ -77,7 +77,7 @@ class RecordedTimes:
             raise ValueError("the recorded run made no batch, so that it has no times to replay")
         self.asked = self.found = 0
         took_ns = (trace.batch_finish_ns - trace.batch_start_ns).tolist()
-        self._times = dict(zip(members_of(trace), took_ns, strict=True))
+        self._times: dict[tuple[int, ...], int] = dict(zip(members_of(trace), took_ns, strict=True))
         self._lent: dict[Key, Lent] = defaultdict(lambda: Lent([], []))
         slowdown = took_ns / profile_ns(trace, service)
         columns = (trace.batch_start_ns, trace.batch_size, trace.batch_server, slowdown)

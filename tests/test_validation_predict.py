@@ -161,6 +161,15 @@ def test_the_drift_of_a_prediction_is_the_usual_prediction_interval():
     assert set(drifts(calibrated(blocks=ONE_BLOCK), 5, 3)) == {1.0}
 
 
+def test_what_too_few_calls_do_to_a_block_is_no_drift():
+    factors = (0.98, 1.0, 1.02)
+    plain = replace(calibrated(), block_factors=factors)
+    part = replace(plain, block_errors=(0.012, 0.012, 0.012))
+    assert plain.drift_sd == pytest.approx(0.02)
+    assert part.drift_sd == pytest.approx(0.016)
+    assert replace(plain, block_errors=(0.03,) * 3).drift_sd == 0.0
+
+
 def test_a_drift_is_not_in_the_table_that_policies_know():
     calibration = calibrated()
     luck = luck_of(calibration, 1)[0]

@@ -6,6 +6,7 @@ how far the whole device drifts between one calibration block and the next.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class Calibration:
         if len(self.block_factors) < 2:
             return 0.0
         luck = float(np.mean(np.square(self.block_errors))) if self.block_errors else 0.0
-        return float(np.sqrt(max(0.0, np.var(self.block_factors, ddof=1) - luck)))
+        return math.sqrt(max(0.0, float(np.var(self.block_factors, ddof=1)) - luck))
 
     def service(
         self,
