@@ -109,6 +109,11 @@ app.command()(measure)
 app.command()(check)
 
 UNITS = {"tokens": "tokens", "audio_ms": "ms"}
+BETWEEN = {
+    "grid": "",
+    "bucket": "no slope: what the next batch size and the next length cost (CUDA graphs)",
+}
+"""What a batch between the points costs, where it is not the usual: straight lines."""
 
 
 def column_filter(text: str) -> tuple[str, str]:
@@ -153,6 +158,7 @@ def summary(profile: Profile) -> dict[str, Any]:
 def details(profile: Profile) -> dict[str, Any]:
     """Everything about a profile as plain data."""
     import profiles
+    from profiles.forms import default_form
     from profiles.metadata import to_mapping
 
     fit = profiles.best_fit(profile)
@@ -161,6 +167,7 @@ def details(profile: Profile) -> dict[str, Any]:
         "statistic": profile.statistic,
         "latency_ms": (profile.latency_ns / 1e6).tolist(),
         "efficiency_per_s": efficiency(profile).tolist(),
+        "latency": default_form(profile),
         "noise": profiles.noise_label(profile),
         "fit": {"form": fit.form, "formula": formula(profile),
                 "median_error": fit.median_error, "max_error": fit.max_error},
@@ -192,6 +199,7 @@ def print_profile(profile: Profile) -> None:
     from rich.console import Group
 
     import profiles
+    from profiles.forms import default_form
 
     from .terminal import facts, rows_table
 
@@ -225,6 +233,7 @@ def print_profile(profile: Profile) -> None:
             {
                 "fitted": f"{formula(profile)}   (error {100 * fit.median_error:.1f} % median, "
                 f"{100 * fit.max_error:.0f} % at most)",
+                "between": BETWEEN[default_form(profile)],
                 "jitter": profiles.noise_label(profile),
                 "model": f"{meta.model}, {meta.precision}, {meta.framework}",
                 "device": meta.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -73,3 +74,13 @@ def test_import_of_a_mixture_says_what_to_choose(run):
     assert result.exit_code == 2
     assert "choose one with" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_show_says_where_times_rise_in_steps(run):
+    shipped = profiles.load("bert-base-rtx3090-cuda-graphs-fp16")
+    captured = dataclasses.replace(shipped.metadata, versions={"mode": "graphs"})
+    profiles.save(dataclasses.replace(shipped, metadata=captured), "mine")
+    words = "no slope: what the next batch size and the next length cost"
+    assert words in run("show", f"mine/{shipped.name}").stdout
+    assert json.loads(run("show", f"mine/{shipped.name}", "--json").stdout)["latency"] == "bucket"
+    assert words not in run("show", shipped.name).stdout
