@@ -61,13 +61,13 @@ def hold_out_words(hold_out: HoldOut | None) -> str:
         return "not measured: nothing lies between the points of this grid"
     worst = max(hold_out.shapes, key=lambda shape: abs(shape.error))
     words = (
-        f"interpolation is off by {100 * hold_out.median_error:.1f} % in the median of "
+        f"the profile is off by {100 * hold_out.median_error:.1f} % in the median of "
         f"{len(hold_out.shapes)} shapes, {100 * hold_out.worst_error:.1f} % at worst (batch size "
         f"{worst.batch_size}, length {worst.length}); noise alone gives about "
         f"{100 * hold_out.noise_error:.1f} %"
     )
     if hold_out.median_error > max(GOOD, 2.0 * hold_out.noise_error):
-        words += ": add lengths with --lengths"
+        words += "; `batchwright profile check` says where to measure more"
     return words
 
 
