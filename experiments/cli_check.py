@@ -197,12 +197,18 @@ def remedy_words(check: Check, remedy: Remedy) -> str:
 
 
 def more_command(check: Check, remedy: Remedy) -> str | None:
-    """The command that measures it; None where the profile was not measured by such a command."""
+    """The command that measures it; None where no such command measured the profile, or can.
+
+    Batch sizes have no option: a longer budget measures more of them, up to those of every plan.
+    """
+    from profiles.remedy import gave_up_sizes
+
     try:
         words = shlex.split(check.profile.metadata.command)
     except ValueError:
         return None
-    if words[: len(OURS)] != OURS or (not remedy.gaps and not check.mostly_noise):
+    more_sizes = bool(remedy.sizes) and gave_up_sizes(check.profile)
+    if words[: len(OURS)] != OURS or not (remedy.lengths or more_sizes or check.mostly_noise):
         return None
     if remedy.lengths:
         every = sorted({*check.profile.length.tolist(), *remedy.lengths})

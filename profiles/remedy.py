@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .check import Check, Gap
+from .latency import Profile
+from .plan import all_sizes
 
 WORST = 3
 """Gaps that are named: after these the next check finds others."""
@@ -40,7 +42,14 @@ def remedy_of(check: Check) -> Remedy | None:
     sizes = sorted({_middle(gap, 1) for gap in named if gap.axis == "batch_size"})
     rows, columns = check.profile.latency_ns.shape
     larger = (rows + len(sizes)) * (columns + len(lengths)) / (rows * columns)
+    # A plan gives up batch sizes by halves, so it takes about twice the time to get some back.
+    larger = max(larger, 2.0) if sizes else larger
     return Remedy(named, tuple(lengths), tuple(sizes), larger)
+
+
+def gave_up_sizes(profile: Profile) -> bool:
+    """Whether a measurement left out batch sizes to fit its budget, so that more time adds some."""
+    return bool(set(all_sizes(profile.largest_batch)) - set(profile.batch_size.tolist()))
 
 
 def _middle(gap: Gap, tidy: int) -> int:

@@ -13,7 +13,7 @@ from test_profile_forms import LENGTHS, SIZES, attention, launches, noisy, profi
 from typer.testing import CliRunner
 
 from experiments.cli import app
-from experiments.cli_check import longer, option, with_option
+from experiments.cli_check import longer, more_command, option, with_option
 from profiles import ProfileError, load, save
 from profiles.calls import Call
 from profiles.campaign import Wishes, measured, save_campaign
@@ -209,6 +209,19 @@ def test_what_was_measured_here_gets_a_command_that_measures_more(run, tmp_path)
     )
     straight = measure(tmp_path, "batchwright profile measure drawn")
     assert run(str(straight[0])).exit_code == 0
+
+
+@pytest.mark.parametrize(("sizes", "more"), [((1, 2, 8), True), (tuple(range(1, 9)), False)])
+def test_batch_sizes_that_were_given_up_need_a_longer_budget(sizes, more):
+    def falling(size, length):
+        return 1e6 + 1e5 * length + 3e7 * (size - 4) ** 2
+
+    known = profile(falling, sizes=sizes, command="batchwright profile measure m --budget 2m")
+    check = check_of(known, bound=0.01)
+    remedy = remedy_of(check)
+    assert remedy.lengths == ()
+    expected = "batchwright profile measure m --budget 4m" if more else None
+    assert more_command(check, remedy) == expected
 
 
 def test_json_says_all_of_it(run, tmp_path):
