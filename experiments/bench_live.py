@@ -26,7 +26,7 @@ def live_overhead() -> list[tuple[str, str, str]]:
     workload = Workload(
         length=np.ones(len(gaps), dtype=np.int32), arrival_ns=gaps.cumsum().astype(np.int64)
     )
-    with Rig(EmulatedOpening(service), 1, spins=False) as rig:
+    with Rig(EmulatedOpening(service), service, spins=False) as rig:
         rig.warm_up([(1, 1)])
         trace, readings = rig.window(Greedy(), workload, service)
         waited, timers = rig.window(SizeOrTimeout(64, WAIT_NS), workload, service)

@@ -218,13 +218,12 @@ def campaign(
             {"device": device},
         )  # fmt: skip
 
-    emulated = device == "emulated"
     work = Campaign(
         asked.scenario, asked.policies, plan, folder / CALIBRATED,
-        emulated=emulated, progress=progress, on_window=keep,
+        progress=progress, on_window=keep,
     )  # fmt: skip
     try:
-        return work.run(opening, spins=not emulated)
+        return work.run(opening, spins=device != "emulated")
     except WorkerError as error:
         raise ModelError(str(error)) from error
 

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from policies.contract import NEVER
 
 from .schedule import Schedule
-from .timing import SPIN_NS, deaf, fine_timers, now_ns, pin, sleep_until
+from .timing import SPIN_NS, deaf, fine_timers, now_ns, pin, sleep_until, urgent
 from .worker import GOODBYE_S, WorkerError
 from .workload import Workload
 
@@ -177,6 +177,7 @@ def generate(connection: Connection, chosen_cores: Sequence[int], spins: bool = 
     deaf()
     fine_timers()
     pin(chosen_cores)
+    urgent()
     gc.disable()
     try:
         while True:

@@ -54,6 +54,21 @@ def pin(chosen: Sequence[int]) -> bool:
     return True
 
 
+def urgent(*, wanted: bool = True) -> bool:
+    """Run before all ordinary processes, or no longer; False where the system does not allow it.
+
+    For what sleeps most of the time and must wake up in time.  Children do not inherit it.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        return False
+    kind = os.SCHED_RR | os.SCHED_RESET_ON_FORK if wanted else os.SCHED_OTHER
+    try:
+        os.sched_setscheduler(0, kind, os.sched_param(1 if wanted else 0))
+    except OSError:
+        return False
+    return True
+
+
 def shared_out(count: int) -> tuple[list[int], list[list[int]]]:
     """Cores for the scheduler and its load generator, and for each of ``count`` servers.
 

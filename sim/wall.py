@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from policies.contract import Policy
+import numpy as np
+
+from policies.contract import Policy, View, fire, wait
 
 from .live import run
 from .load_generator import Load
 from .service import Service
 from .service_times import Batch
+from .station import Station
 from .timing import SPIN_NS, fine_timers, now_ns
 from .trace import Trace
-from .worker import Answer, Worker, WorkerError
+from .worker import Answer, Worker
 from .workload import Workload
 
 HEARTBEAT_NS = 5_000_000
@@ -135,10 +139,7 @@ class WallWorld:
     def _check_hanging(self, instant_ns: int) -> None:
         for server, started_ns in self._started_ns.items():
             if instant_ns - started_ns > HANGING_NS:
-                raise WorkerError(
-                    f"server {server} has not answered for {HANGING_NS / 1e9:.0f} s, so it is "
-                    f"given up"
-                )
+                raise self.workers[server].hanging(HANGING_NS)
 
 
 def run_live(
@@ -169,18 +170,43 @@ def run_live(
     return trace, world.readings
 
 
-def round_trip_ns(worker: Worker, lengths: Sequence[int]) -> int:
-    """Send one batch on the same way as a run does, and take the time until its answer.
+def round_trip_ns(worker: Worker, service: Service, shape: tuple[int, int]) -> int:
+    """Serve one batch as a run does, by a station, and take the time from its start to its end.
+
+    The last of its requests starts it; what the scheduler does at that instant is part of the time,
+    as it is in a run.
+
+    Args:
+        worker: idle.
+        service: what is known of it.
+        shape: batch size and length of every request.
 
     Raises:
         WorkerError: the worker failed or died.
     """
+    size, length = shape
+    alone = replace(service, servers=1)
+    station = Station(Exactly(size), Workload(np.full(size, length, dtype=np.int32)), alone)
+    station.admit(0, [0] * (size - 1))
     began_ns = now_ns()
-    worker.start(-1, lengths)
-    select.select([worker.fileno()], [], [], HANGING_NS / 1e9)
+    station.admit(began_ns, [began_ns])
+    for batch in station.dispatch(began_ns):
+        worker.start(batch.index, [length] * size)
+    if not select.select([worker.fileno()], [], [], HANGING_NS / 1e9)[0]:
+        raise worker.hanging(HANGING_NS)
     took_ns = now_ns() - began_ns
     worker.answer()
     return took_ns
+
+
+class Exactly(NamedTuple):
+    """Fires when so many requests wait."""
+
+    size: int
+
+    def decide(self, view: View) -> int:
+        """All of them, or nobody."""
+        return fire(view, 0, self.size) if view.waiting[0] == self.size else wait()
 
 
 __all__ = ["Readings", "WallWorld", "round_trip_ns", "run_live"]

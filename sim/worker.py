@@ -3,7 +3,8 @@
 1. The process opens what serves (a model, a function, an emulation), says what it is, and then
    answers each batch with how long it took inside.  Only lengths go in: a model makes its own
    inputs of these lengths.
-2. Garbage collection is off in it, and Ctrl-C is left to the parent.
+2. Garbage collection is off in it, and Ctrl-C is left to the parent.  An emulation, which sleeps,
+   goes before ordinary processes where the system allows it; a model, which computes, does not.
 3. Whatever goes wrong there arrives here as a :class:`WorkerError` of one sentence.
 """
 
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from profiles.runner import ModelError, OutOfMemory, Served
 
 from .service import Service, drawn_ns, expected_ns, noise_factor
-from .timing import deaf, fine_timers, now_ns, pin, sleep_until
+from .timing import deaf, fine_timers, now_ns, pin, sleep_until, urgent
 
 READY, DONE, FAILED = b"R", b"D", b"F"
 GOODBYE_S = 5.0
@@ -221,6 +222,12 @@ class Worker:
         """
         return Answer(*array("q", self._message(DONE)))
 
+    def hanging(self, waited_ns: int) -> WorkerError:
+        """What to say when no answer comes."""
+        return WorkerError(
+            f"server {self.server} has not answered for {waited_ns / 1e9:.0f} s, so it is given up"
+        )
+
     def close(self) -> None:
         """End the process."""
         self.connection.close()
@@ -259,6 +266,7 @@ def work(
     deaf()
     fine_timers()
     pin(chosen_cores)
+    urgent(wanted=isinstance(opening, EmulatedOpening))
     try:
         serving = opening.open(server)
         about = {**serving.about(), "pid": os.getpid(), "cores": list(chosen_cores)}

@@ -107,7 +107,6 @@ class Campaign:
         plan: Plan,
         folder: Path,
         *,
-        emulated: bool,
         progress: Progress = nothing,
         on_window: OnWindow = lambda _window, _workload, _service: None,
     ) -> None:
@@ -120,9 +119,9 @@ class Campaign:
         usual = int(edges[min(np.searchsorted(edges, float(np.mean(drawn))), len(edges) - 1)])
         self.usual: Shape = (1, min(max(usual, self.lengths[0]), self.lengths[-1]))
         single_ns = self._expected_ns(scenario.service_ns[0], edges, self.usual)
-        self.pace = Pace(0.0 if emulated else single_ns, np.random.default_rng(plan.seed))
+        self.pace = Pace(self.usual, single_ns, np.random.default_rng(plan.seed))
         self.calls = shapes_within(
-            scenario.service_ns[0] + int(self.pace.idle_ns), edges, self.lengths,
+            scenario.service_ns[0] + int(2 * single_ns), edges, self.lengths,
             cap_of(policies.values(), scenario.service_ns.shape[1]), block_ns,
         )  # fmt: skip
         self.trips: list[Trip] = []
@@ -136,7 +135,7 @@ class Campaign:
         """
         began = time.perf_counter()
         self._tell("opening the device")
-        with Rig(opening, self.scenario.servers, spins=spins) as rig:
+        with Rig(opening, self.scenario.draw()[1], spins=spins) as rig:
             self._tell("warming up")
             rig.warm_up(self.calls)
             self._tell("calibrating")
@@ -195,7 +194,7 @@ class Campaign:
     def _sentinel(self, rig: Rig) -> list[int]:
         each_ns = self._calibrated_ns(self._calibration(rig)) + self.pace.idle_ns
         calls = int(np.clip(SENTINEL_NS / each_ns, SENTINEL_LEAST, SENTINEL_MOST))
-        return rig.sentinel(self.usual, calls, self.pace)
+        return rig.sentinel(calls, self.pace)
 
     def _calibrate(self, rig: Rig, block: int) -> None:
         self.trips += rig.calibrate(block, self.calls, self.pace)

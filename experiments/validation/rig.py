@@ -1,10 +1,12 @@
 """Servers, load generator and scheduler of a live run, and what is measured with them.
 
 1. The scheduler (this process), the generator and the servers keep to cores of their own where
-   there are enough.
+   there are enough, and go before ordinary processes where the system allows it (servers that
+   compute do not).
 2. Calibration, sentinel and windows take the same way through the same processes.
-3. Before a call outside a window the server is idle for a while, as long as it is between batches
-   in a window: a device that was idle is slower (its clock falls, its caches are another's).
+3. A call outside a window meets the server as it is in one: it follows a batch of usual shape,
+   which leaves other things in the caches than a large one, and an idle time of usual length, in
+   which clocks may fall.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from policies.contract import Policy
 from profiles.measure import quiet_memory
 from sim.load_generator import Load, LoadGenerator, OwnSchedule
 from sim.service import Service
-from sim.timing import cores, now_ns, pin, shared_out, sleep_until
+from sim.timing import cores, now_ns, pin, shared_out, sleep_until, urgent
 from sim.trace import Trace
 from sim.wall import Readings, round_trip_ns, run_live
 from sim.worker import Opening, Worker
@@ -45,30 +47,30 @@ class Trip(NamedTuple):
 
 @dataclass(frozen=True)
 class Pace:
-    """Idle time before a call outside a window."""
+    """What comes before a call outside a window."""
 
+    usual: Shape
     idle_ns: float
-    """Mean of the exponential; 0: back to back."""
+    """Mean of the exponential."""
     rng: np.random.Generator
 
     def wait(self) -> None:
         """Let the server be idle."""
-        if self.idle_ns:
-            sleep_until(now_ns() + int(self.rng.exponential(self.idle_ns)))
+        sleep_until(now_ns() + int(self.rng.exponential(self.idle_ns)))
 
 
 class Rig:
     """Everything that a live run needs, open until the end of a ``with``."""
 
-    def __init__(self, opening: Opening, servers: int, *, spins: bool) -> None:
+    def __init__(self, opening: Opening, service: Service, *, spins: bool) -> None:
         """Start the processes.
 
         Args:
             opening: how each server opens what it serves with.
-            servers: how many.
+            service: what is thought of the servers; as many are started.
             spins: whether an idle server may spin, which it does where it has a core of its own.
         """
-        self._before = cores()
+        self._before, self.service, servers = cores(), service, service.servers
         own, theirs = shared_out(servers)
         alone = len(self._before) > servers
         pin(own[:1])
@@ -80,6 +82,7 @@ class Rig:
             for server, chosen in enumerate(theirs):
                 self.workers.append(Worker(server, opening, chosen, spins=spins and alone))
             self.about = [worker.about() for worker in self.workers]
+            urgent()
         except BaseException:
             self.close()
             raise
@@ -103,13 +106,14 @@ class Rig:
             worker.close()
         self.load.close()
         pin(self._before)
+        urgent(wanted=False)
 
     def warm_up(self, shapes: Iterable[Shape]) -> None:
         """Call every shape on every server, and forget it."""
-        for size, length in shapes:
+        for shape in shapes:
             for worker in self.workers:
                 for _ in range(WARM_CALLS):
-                    round_trip_ns(worker, [length] * size)
+                    round_trip_ns(worker, self.service, shape)
 
     def calibrate(self, block: int, calls: Mapping[Shape, int], pace: Pace) -> list[Trip]:
         """Call every shape as often as asked, in random order, servers in turn."""
@@ -118,20 +122,25 @@ class Rig:
             for place in pace.rng.permutation(len(wanted)):
                 size, length = wanted[place]
                 worker = self.workers[len(trips) % len(self.workers)]
-                pace.wait()
+                self._prepare(worker, pace)
                 start_ns = now_ns()
-                took_ns = round_trip_ns(worker, [length] * size)
+                took_ns = round_trip_ns(worker, self.service, (size, length))
                 trips.append(Trip(size, length, block, start_ns, took_ns))
         return trips
 
-    def sentinel(self, shape: Shape, calls: int, pace: Pace) -> list[int]:
-        """Call one shape again and again, servers in turn: ns each."""
+    def _prepare(self, worker: Worker, pace: Pace) -> None:
+        """Let the server run a usual batch, then be idle."""
+        round_trip_ns(worker, self.service, pace.usual)
+        pace.wait()
+
+    def sentinel(self, calls: int, pace: Pace) -> list[int]:
+        """Call the usual shape again and again, servers in turn: ns each."""
         took = []
         with quiet_memory():
             for number in range(calls):
                 pace.wait()
                 worker = self.workers[number % len(self.workers)]
-                took.append(round_trip_ns(worker, [shape[1]] * shape[0]))
+                took.append(round_trip_ns(worker, self.service, pace.usual))
         return took
 
     def window(
