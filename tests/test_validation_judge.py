@@ -25,6 +25,7 @@ from experiments.validation import Validation, Window, judged
 from experiments.validation.cells import Cell
 from experiments.validation.claims import Coverage, coverage, no_claim, ranking, worst_replay
 from experiments.validation.summary import STATISTICS, distance, error, summary_of
+from experiments.validation.verdict import percent
 from policies.contract import bind
 from policies.snap import Snap
 from sim import kernel, model
@@ -64,6 +65,13 @@ def test_a_summary_is_of_the_whole_run_and_counts_from_the_intended_arrival():
     assert seen["lost"] == 0.0
 
 
+def test_busy_is_a_share_of_the_time_of_all_servers():
+    live = kernel.run(POLICIES["greedy"], workload_at(0.6, 200), device(1, servers=2))
+    span_ns = live.batch_finish_ns.max() - live.arrival_ns[0]
+    busy_ns = (live.batch_finish_ns - live.batch_start_ns).sum()
+    assert summary_of(live).values["busy"] == pytest.approx(busy_ns / span_ns / 2)
+
+
 def test_requests_that_were_refused_are_lost_and_have_no_latency():
     service = replace(device(1), capacity=2)
     live = kernel.run(POLICIES["patient"], workload_at(1.5, 200), service)
@@ -80,6 +88,7 @@ def test_distances_of_known_distributions():
     assert shifted.cdf_gap == pytest.approx(1 / 3)
     assert distance(one, one + 9.0).cdf_gap == 1.0
     assert distance(one, np.repeat(one, 5)).w1_over_mean == pytest.approx(0.0, abs=1e-12)
+    assert distance(np.array([1.25, 2.75]), one).w1_over_mean == pytest.approx(0.0, abs=1e-12)
     assert np.isnan(distance(one, one[:0]).cdf_gap)
 
 
@@ -88,6 +97,15 @@ def test_an_error_over_nothing_is_none_unless_nothing_was_foretold():
     assert error(0.0, 0.0) == 0.0
     assert error(0.0, 3.0) is None
     assert error(float("nan"), 3.0) is None
+
+
+def test_windows_are_held_against_predictions_and_against_each_other(found):
+    for match in found.matches:
+        assert len(match.a_priori_distance) == 2
+        assert len(match.live_distance) == 1
+        for apart in (*match.a_priori_distance, *match.live_distance):
+            assert 0.0 < apart.w1_over_mean < 0.5
+            assert 0.0 < apart.cdf_gap < 0.5
 
 
 # which windows count
@@ -322,13 +340,26 @@ def test_the_verdict_names_a_best_policy_that_was_not_foretold(found):
         found.verdict
     )
     assert "By mean at load 0.2, greedy was best and patient was foretold." in verdict
-    assert re.search(r"are off by up to \d{3,4} % \(p99 at load 0\.5\), more than 10 %\.", verdict)
+    assert re.search(
+        r"are off by up to \d{3,4} % \((mean|p99) at load 0\.\d\), more than 10 %\.", verdict
+    )
+
+
+def test_the_verdict_tells_of_drift_where_it_explains_an_error_and_only_there(found):
+    def exact(match):
+        cells = tuple(replace(c, foretold=c.measured) for c in match.cells)
+        return replace(match, cells=cells)
+
+    said = "With each window's drift of service times that becomes "
+    assert said in found.verdict
+    assert said not in replace(found, matches=tuple(map(exact, found.matches))).verdict
 
 
 def test_the_verdict_says_what_was_seen_where_nothing_is_claimed(found):
     assert (
         "No error is claimed above 0.6 busy (greedy at load 0.2 and 0.5, patient at load 0.5), "
-        "where 1 % more service time moves the mean by up to "
+        f"where 1 % more service time moves the mean by up to "
+        f"{percent(max(one.sensitivity for one in found.matches) / 100)}; "
     ) in found.verdict
     assert "; seen were up to 0.1 % in a replay, and " in found.verdict
 

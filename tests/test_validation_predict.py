@@ -212,3 +212,15 @@ def test_without_drift_there_is_none_even_where_calls_sometimes_stall():
         [stalls[::2].mean(), stalls[1::2].mean()], abs=0.02
     )
     assert drift_of(live, calibration.service(), jitter) == pytest.approx(1.0, abs=0.04)
+
+
+def test_each_batch_is_expected_to_jitter_as_its_class_of_sizes_does():
+    calibration = calibrated()
+    live = kernel.run(POLICIES["greedy"], workload_at(0.5, 300), calibration.service())
+    usual = noise_table(calibration.profile)
+    assert usual.class_of_size.tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 1]
+    jitter = usual._replace(quantiles=np.array([[1.0, 1.0], [2.0, 2.0]]))
+    took_ns = live.batch_finish_ns - live.batch_start_ns
+    expected = took_ns.sum() / (took_ns * np.where(live.batch_size < 3, 1.0, 2.0)).sum()
+    assert drift_of(live, calibration.service(), jitter) == pytest.approx(expected, rel=1e-6)
+    assert 0.5 < expected < 1.0

@@ -234,6 +234,8 @@ def test_the_distribution_has_a_panel_a_load_and_a_line_a_window(found):
     assert len(lines) == 4
     assert np.array_equal(lines[0].get_xdata(), found.matches[0].curves.live[0])
     assert len(panels[0].collections) == 2
+    shade, curves = panels[0].collections[0].get_paths()[0].vertices[:, 0], found.matches[0].curves
+    assert set(curves.low) | set(curves.high) == set(shade.tolist())
 
 
 def test_foretold_is_drawn_against_measured_with_the_line_where_they_agree(found):
