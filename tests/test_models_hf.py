@@ -340,17 +340,17 @@ REFUSED = (
     ),
     (
         {"model_type": "gpt2"},
-        f"{{path}}: gpt2 generates its text step by step here; {SERVED}",
+        f"{{path}}: gpt2 generates its text step by step; {SERVED}",
     ),
     (
         {"model_type": "bert", "is_decoder": True},
-        f"{{path}}: bert generates its text step by step here; {SERVED}",
+        f"{{path}}: bert generates its text step by step; {SERVED}",
     ),
     (
         {"model_type": "whisper"},
-        f"{{path}}: whisper is an encoder and a decoder, step by step; {SERVED}",
+        f"{{path}}: whisper decodes its output step by step; {SERVED}",
     ),
-    ({"model_type": "t5"}, f"{{path}}: t5 is an encoder and a decoder, step by step; {SERVED}"),
+    ({"model_type": "t5"}, f"{{path}}: t5 decodes its output step by step; {SERVED}"),
     ({"model_type": "vit"}, f"{{path}}: vit reads pixel_values; {SERVED}"),
     (
         {"model_type": "wav2vec2-bert"},

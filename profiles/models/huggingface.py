@@ -55,6 +55,7 @@ def blueprint(wanted: str) -> Blueprint:
         "title": f"{architecture.__name__} of transformers",
         "weights": "random" if place.weights is None else place.weights.name,
         "transformers": str(transformers.__version__),
+        "padding": "where all of a batch are of one length, the last is a little shorter",
     }
     speech = _is_speech(config, architecture)
     if not speech:
@@ -98,8 +99,8 @@ def read_config(path: Path) -> Any:
         raise ModelError(f"{path} is refused by transformers: {reason(error)}") from error
     if type(config) not in transformers.MODEL_MAPPING:
         raise ModelError(f"{path}: {kind} is no encoder; {SERVED}")
-    if config.is_encoder_decoder:
-        raise ModelError(f"{path}: {kind} is an encoder and a decoder, step by step; {SERVED}")
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{path}: {kind} decodes its output step by step; {SERVED}")
     return config
 
 
@@ -116,7 +117,7 @@ def _check_text(config: Any, architecture: Any, path: Path) -> None:
     encodes = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     generates = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
     if getattr(config, "is_decoder", False) or (generates and not encodes):
-        raise ModelError(f"{path}: {kind} generates its text step by step here; {SERVED}")
+        raise ModelError(f"{path}: {kind} generates its text step by step; {SERVED}")
     if not encodes or not hasattr(config, "vocab_size"):
         raise ModelError(f"{path}: {kind} is no text encoder; {SERVED}")
     if "attention_mask" not in inspect.signature(architecture.forward).parameters:
