@@ -223,6 +223,19 @@ def test_a_full_batch_is_padded_to_the_same_shape(folders, monkeypatch):
     assert [shape.tolist() for shape in shapes] == [[16, 16, 15], [1, 1], [16, 9]]
 
 
+def test_a_batch_is_filled_with_the_models_own_padding(folders, monkeypatch):
+    runner = opened(folders("modernbert"))
+    batches = []
+    model = runner.execution.model
+    monkeypatch.setattr(
+        runner.execution, "model", lambda ids, mask: batches.append(ids.clone()) or model(ids, mask)
+    )
+    runner.serve([6, 2])
+    assert batches[0][1, 2:].tolist() == [1999] * 4
+    assert not (runner.feed.pool == 1999).any(), "no word is padding"
+    assert runner.feed.pool.max() == 1998
+
+
 def test_weights_are_drawn_from_the_seed_where_the_folder_has_none(tmp_path):
     folder = saved(tmp_path / "bare", TEXTS["bert"][0], weights=False)
     first, again, other = (opened(folder, seed=seed) for seed in (3, 3, 4))
