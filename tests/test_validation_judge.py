@@ -139,6 +139,14 @@ def test_where_more_than_half_is_rejected_nothing_is_claimed():
     assert no_claim([]) == "there is no window"
 
 
+def test_reasons_that_differ_in_their_numbers_alone_are_told_once(found):
+    texts = ("it was 3.5 ms late, above 0.5 ms", "it was 12 ms late, above 0.5 ms", "it stalled")
+    late = [replace(found.readings[0], condition=replace(GOOD, rejected=text)) for text in texts]
+    assert replace(found, readings=(*found.readings, *late)).verdict.endswith(
+        " 3 of 11 windows were rejected: 2 x it was 3.5 to 12 ms late, above 0.5 ms; it stalled."
+    )
+
+
 def test_a_policy_without_accepted_windows_is_left_out():
     only = validated(loads=(0.3,), rounds=1, change=lambda w: rejected(w, (0,)), replications=5)
     assert only.policies == ("patient",)

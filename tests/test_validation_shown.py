@@ -21,6 +21,7 @@ from experiments.validation.shown import (
     a_priori_error,
     conditions,
     load_table,
+    lost,
     measured,
     replay_error,
     signed,
@@ -153,9 +154,18 @@ def test_conditions_are_one_line_of_the_accepted_windows():
         )
     ]
     assert conditions(readings) == (
-        "2 of 3 windows accepted; requests sent up to 0.1 ms late, timers 1.2 ms (p99); "
+        "2 of 3 windows accepted; requests up to 0.1 ms late, timers 1.2 ms (p99); "
         "drift 0.98 to 1.03."
     )
+    assert conditions(readings[:1]).endswith("; drift 0.98.")
+
+
+def test_requests_that_were_not_served_are_told_where_there_are_any(found):
+    assert list(lost(found)) == []
+    some = [changed(m, "lost", live=(2.0, 3.0), foretold=2.0) for m in found.matches[1:2]]
+    assert list(lost(replace(found, matches=tuple(some)))) == [
+        "Requests not served: patient at load 0.2 2.5 (foretold 2)."
+    ]
 
 
 def test_without_accepted_windows_there_are_conditions_and_a_verdict_alone(nothing):
@@ -236,6 +246,13 @@ def test_the_distribution_has_a_panel_a_load_and_a_line_a_window(found):
     assert len(panels[0].collections) == 2
     shade, curves = panels[0].collections[0].get_paths()[0].vertices[:, 0], found.matches[0].curves
     assert set(curves.low) | set(curves.high) == set(shade.tolist())
+
+
+def test_more_than_three_loads_take_two_rows(found):
+    four = tuple(replace(found.matches[0], load=load) for load in (0.1, 0.2, 0.3, 0.4))
+    panels = replace(found, matches=four).plot.ecdf()
+    tops = {round(axes.get_position().y0, 3) for axes in panels}
+    assert (len(panels), len(tops)) == (4, 2)
 
 
 def test_foretold_is_drawn_against_measured_with_the_line_where_they_agree(found):

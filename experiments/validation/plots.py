@@ -6,6 +6,7 @@ what was foretold as a shade from the 5th to the 95th percentile of the replicat
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SLOWER = 1.0 - SHARES
 TICKS = {1.0: "100 %", 0.1: "10 %", 0.01: "1 %", 0.001: "0.1 %"}
+ACROSS = 3
+"""Panels of a row."""
 NEAR = 0.1
 """Half of the grey band along the line where foretold is measured."""
 DOTS: dict[str, dict[str, Any]] = {
@@ -44,19 +47,24 @@ def ecdf(found: Validation) -> list[Axes]:
     needs_windows(found)
     with styled():
         loads = found.loads
-        drawn = figure(1.6 + 3.1 * len(loads), 3.5)
-        panels = list(drawn.subplots(1, len(loads), sharey=True, squeeze=False).flat)
+        columns = min(len(loads), ACROSS)
+        rows = math.ceil(len(loads) / columns)
+        drawn = figure(1.6 + 3.1 * columns, 0.5 + 3.0 * rows)
+        panels = list(drawn.subplots(rows, columns, sharey=True, squeeze=False).flat)
+        for spare in panels[len(loads) :]:
+            spare.remove()
         look = looks(found.policies)
-        for axes, load in zip(panels, loads, strict=True):
+        for axes, load in zip(panels, loads, strict=False):
             for match in found.matches:
                 if match.load == load:
                     _distribution(axes, match, look[match.policy]["color"])
             _dress(axes, at(load))
-        panels[0].set_ylabel("requests slower than that")
+        for first in panels[: len(loads) : columns]:
+            first.set_ylabel("requests slower than that")
         handles = _lines(found)
-        panels[-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+        panels[columns - 1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
         drawn.suptitle(ECDF, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        return panels
+        return panels[: len(loads)]
 
 
 ECDF = "Latency, live and foretold"

@@ -31,7 +31,7 @@ def batch_sizes(found: Validation) -> list[Axes]:
 
     needs_windows(found)
     with styled():
-        drawn, panels = grid_of_panels(len(found.matches))
+        drawn, panels = grid_of_panels(len(found.matches), 2.7)
         look = looks(found.policies)
         widest = max(_last(match.curves.batches_live) for match in found.matches)
         widest = max(widest, *(_last(match.curves.batches_foretold) for match in found.matches))
@@ -44,8 +44,9 @@ def batch_sizes(found: Validation) -> list[Axes]:
             axes.bar(sizes, live, width=0.86, color=colour, alpha=0.75, linewidth=0)
             likely = foretold > 0.0
             axes.plot(sizes[likely], foretold[likely], ".", color=INK, markersize=5)
-            load = "closed loop" if match.load is None else f"load {match.load:g}"
-            axes.set_title(f"{match.policy}, {load}")
+            known = match.load is not None and len(found.loads) > 1
+            load = f", load {match.load:g}" if known else ""
+            axes.set_title(match.policy + load, fontsize=9.5)
             axes.grid(visible=False, axis="x")
             axes.set_ylim(0, 1.15 * max(live.max(), foretold.max()))
             axes.yaxis.set_major_locator(MaxNLocator(4))

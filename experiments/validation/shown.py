@@ -55,6 +55,7 @@ def validation_tables(found: Validation, width: int = WIDTH) -> list[RenderableT
     if shown:
         marked = any(not found_cell.is_inside for found_cell in _shown_cells(found))
         shown.append(Text(LEGEND + ("   " + OUTSIDE if marked else ""), style="dim"))
+    shown += [Text(line) for line in lost(found)]
     shown.append(Text(conditions(found.readings)))
     shown.append(Text(found.verdict))
     return shown
@@ -129,6 +130,18 @@ def signed(error: float | None) -> str:
     return "-" if error is None else f"{100 * error + 0.0:+.1f} %"
 
 
+def lost(found: Validation) -> Iterator[str]:
+    """Requests that were not served, where there are any: a mean over windows, and as foretold."""
+    cells = [match.cell("lost") for match in found.matches]
+    parts = [
+        f"{cell.policy} {at(cell.load)} {cell.measured:g} (foretold {cell.foretold:g})"
+        for cell in cells
+        if cell.measured or cell.foretold
+    ]
+    if parts:
+        yield f"Requests not served: {', '.join(parts)}."
+
+
 def conditions(readings: Sequence[Reading]) -> str:
     """How the windows were measured, in one line."""
     kept = [one for one in readings if one.condition.accepted]
@@ -137,8 +150,9 @@ def conditions(readings: Sequence[Reading]) -> str:
         lag = max(one.condition.lag_ms_p99 for one in kept)
         late = max(one.condition.late_ms_p99 for one in kept)
         drift = [one.drift for one in kept if one.drift is not None]
+        ends = (min(drift), max(drift))
         parts += [
-            f"requests sent up to {lag:.2g} ms late, timers {late:.2g} ms (p99)",
-            f"drift {min(drift):.2f} to {max(drift):.2f}",
+            f"requests up to {lag:.2g} ms late, timers {late:.2g} ms (p99)",
+            f"drift {' to '.join(dict.fromkeys(f'{end:.2f}' for end in ends))}",
         ]
     return "; ".join(parts) + "."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .cells import Cell, Match
     from .result import Validation
 
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 WORDS = {
     "mean_batch": "mean batch",
     "busy": "busy share",
@@ -203,9 +204,24 @@ def _rejected(found: Validation) -> Iterator[str]:
 
 
 def _reasons(found: Validation) -> str:
-    """Why windows were rejected; reasons that recur are counted."""
-    reasons = Counter(one.condition.rejected for one in found.readings if one.condition.rejected)
-    return "; ".join(f"{many} x {text}" if many > 1 else text for text, many in reasons.items())
+    """Why windows were rejected; reasons that differ in their numbers alone are one."""
+    alike: dict[str, list[list[str]]] = {}
+    for one in found.readings:
+        if one.condition.rejected:
+            words = NUMBER.sub("{}", one.condition.rejected)
+            alike.setdefault(words, []).append(NUMBER.findall(one.condition.rejected))
+    parts = []
+    for words, found_numbers in alike.items():
+        ranges = [_range(column) for column in zip(*found_numbers, strict=True)]
+        text, many = words.format(*ranges), len(found_numbers)
+        parts.append(f"{many} x {text}" if many > 1 else text)
+    return "; ".join(parts)
+
+
+def _range(numbers: Iterable[str]) -> str:
+    """``1.3 to 4``, or the one number that they all are."""
+    known = sorted(set(numbers), key=float)
+    return known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}"
 
 
 __all__ = ["Worst", "at", "percent", "said", "verdict_of"]
