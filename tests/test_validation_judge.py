@@ -1,4 +1,4 @@
-"""What may be claimed of a live run: which windows count, coverage, rankings, and the verdict."""
+"""A live run judged: which windows count, what cannot be compared, and runs of other forms."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ from windows_by_hand import (
 )
 
 from experiments.validation import Validation, Window, judged
-from experiments.validation.cells import Cell
-from experiments.validation.claims import Coverage, coverage, no_claim, ranking, worst_replay
-from experiments.validation.summary import STATISTICS, distance, error, summary_of
-from experiments.validation.verdict import percent
+from experiments.validation.claims import no_claim
 from policies.contract import bind
 from policies.snap import Snap
 from sim import kernel, model
@@ -45,58 +42,6 @@ def judge(windows, workloads, service=None, **more):
         {}, POLICIES, workloads, calibration, windows, service or calibration.service(),
         device={}, replications=20, **more,
     )  # fmt: skip
-
-
-# the summary
-
-
-def test_a_summary_is_of_the_whole_run_and_counts_from_the_intended_arrival():
-    live = kernel.run(POLICIES["patient"], workload_at(0.3, 200), device(1))
-    seen = summary_of(live).values
-    waited = (live.finish_ns - live.arrival_ns) / 1e6
-    span_ns = live.batch_finish_ns.max() - live.arrival_ns[0]
-    busy_ns = (live.batch_finish_ns - live.batch_start_ns).sum()
-    assert tuple(seen) == STATISTICS
-    assert seen["mean"] == pytest.approx(waited.mean())
-    assert seen["p95"] == pytest.approx(np.quantile(waited, 0.95))
-    assert seen["mean_batch"] == pytest.approx(200 / len(live.batch_size))
-    assert seen["busy"] == pytest.approx(busy_ns / span_ns)
-    assert seen["throughput_per_s"] == pytest.approx(200 / span_ns * 1e9)
-    assert seen["lost"] == 0.0
-
-
-def test_busy_is_a_share_of_the_time_of_all_servers():
-    live = kernel.run(POLICIES["greedy"], workload_at(0.6, 200), device(1, servers=2))
-    span_ns = live.batch_finish_ns.max() - live.arrival_ns[0]
-    busy_ns = (live.batch_finish_ns - live.batch_start_ns).sum()
-    assert summary_of(live).values["busy"] == pytest.approx(busy_ns / span_ns / 2)
-
-
-def test_requests_that_were_refused_are_lost_and_have_no_latency():
-    service = replace(device(1), capacity=2)
-    live = kernel.run(POLICIES["patient"], workload_at(1.5, 200), service)
-    seen = summary_of(live)
-    assert seen.values["lost"] == (live.status != 0).sum() > 0
-    assert len(seen.latency_ms) == 200 - seen.values["lost"]
-
-
-def test_distances_of_known_distributions():
-    one = np.array([1.0, 2.0, 3.0])
-    assert distance(one, one).w1_over_mean == distance(one, one).cdf_gap == 0.0
-    shifted = distance(one, one + 0.5)
-    assert shifted.w1_over_mean == pytest.approx(0.25)
-    assert shifted.cdf_gap == pytest.approx(1 / 3)
-    assert distance(one, one + 9.0).cdf_gap == 1.0
-    assert distance(one, np.repeat(one, 5)).w1_over_mean == pytest.approx(0.0, abs=1e-12)
-    assert distance(np.array([1.25, 2.75]), one).w1_over_mean == pytest.approx(0.0, abs=1e-12)
-    assert np.isnan(distance(one, one[:0]).cdf_gap)
-
-
-def test_an_error_over_nothing_is_none_unless_nothing_was_foretold():
-    assert error(2.0, 2.5) == 0.25
-    assert error(0.0, 0.0) == 0.0
-    assert error(0.0, 3.0) is None
-    assert error(float("nan"), 3.0) is None
 
 
 def test_windows_are_held_against_predictions_and_against_each_other(found):
@@ -254,128 +199,6 @@ def test_two_servers_are_replayed_and_foretold():
     ).match("greedy", 0.6)
     assert match.cell("p99").replay_error == 0.0
     assert abs(match.cell("busy").error) < 0.03
-
-
-# claims
-
-
-def cell(policy, live, foretold, statistic="mean", load=0.3):
-    return Cell(load, policy, statistic, live, live, foretold, 0.9 * foretold, 1.1 * foretold, live)
-
-
-def test_a_cell_says_mean_spread_errors_and_what_is_inside():
-    one = Cell(0.3, "greedy", "p99", (9.0, 11.0), (9.09, 10.89), 10.5, 9.5, 12.0, (9.8, 10.0))
-    assert one.measured == 10.0
-    assert one.spread == pytest.approx(0.1)
-    assert one.replay_errors == pytest.approx((0.01, -0.01))
-    assert one.error == pytest.approx(0.05)
-    assert one.corrected_error == pytest.approx(-0.01)
-    assert (one.inside, one.is_inside) == (1, True)
-    assert cell("greedy", (9.0,), 9.0).spread is None
-
-
-def test_the_replay_error_is_that_of_the_worst_window_with_its_sign():
-    one = Cell(0.3, "greedy", "p99", (10.0, 10.0), (10.2, 9.5), 10.0, 9.0, 11.0, (10.0, 10.0))
-    assert one.replay_error == pytest.approx(-0.05)
-
-
-def test_coverage_has_the_exact_binomial_interval(found):
-    assert coverage([]) is None
-    many = found.coverage
-    assert many.total == 8 * 7
-    assert Coverage(*many).share == many.inside / many.total
-    assert many.low < many.share <= many.high
-    nine = Coverage(9, 10, 0.5550, 0.9975)
-    one = replace(found.matches[0])
-    windows = tuple(1.0 if place < 9 else 5.0 for place in range(10))
-    cells = tuple(
-        replace(c, live=windows if c.statistic == "mean" else (), low=0.5, high=1.5)
-        for c in one.cells
-    )
-    assert coverage([replace(one, cells=cells)]) == pytest.approx(nine, abs=1e-4)
-
-
-def test_errors_are_claimed_up_to_60_percent_busy_alone(found):
-    busy = {match.policy: match.busy for match in found.matches if match.load == 0.2}
-    assert busy["patient"] < 0.6 < busy["greedy"]
-    assert worst_replay(found.matches, ("mean",)).cell.policy == "patient"
-    assert worst_replay([m for m in found.matches if m.load == 0.5], ("mean",)) is None
-
-
-def test_a_ranking_compares_orders_and_ratios():
-    right = ranking([cell("a", (10.0,), 11.0), cell("b", (20.0,), 22.0)])
-    assert right.measured == right.foretold == ("a", "b")
-    assert right.best_foretold
-    assert right.ratio_error == pytest.approx(0.0)
-    wrong = ranking([cell("a", (10.0,), 11.0), cell("b", (12.0,), 10.0)])
-    assert (wrong.measured[0], wrong.foretold[0]) == ("a", "b")
-    assert not wrong.best_foretold
-    assert wrong.ratio_error == pytest.approx(11 / 10 / (10 / 12) - 1)
-
-
-def test_the_best_is_foretold_if_windows_differ_more_than_the_best_two():
-    near = ranking([cell("a", (9.8, 10.2), 11.0), cell("b", (9.9, 10.3), 10.0)])
-    assert near.tie
-    assert near.best_foretold
-    far = ranking([cell("a", (9.99, 10.01), 11.0), cell("b", (10.09, 10.11), 10.0)])
-    assert not far.best_foretold
-
-
-def test_the_verdict_says_what_the_replay_gate_found(found):
-    assert found.verdict.startswith(
-        "Fed the measured service times, the simulator is within 0.1 % of the mean, p50, p90 and "
-        "p99 of every window that is at most 0.6 busy (gate: 3 %). "
-    )
-    off = [
-        replace(m, cells=tuple(replace(c, replay=tuple(1.04 * v for v in c.live)) for c in m.cells))
-        for m in found.matches
-    ]
-    assert replace(found, matches=tuple(off)).verdict.startswith(
-        "Fed the measured service times, the simulator is 4 % too high in the mean of patient at "
-        "load 0.2, more than the gate of 3 %: its logic and that of the live run differ. "
-    )
-
-
-def test_the_verdict_names_a_best_policy_that_was_not_foretold(found):
-    def swapped(match):
-        times = 9.0 if match.policy == "greedy" else 1.0
-        return replace(
-            match, cells=tuple(replace(c, foretold=times * c.foretold) for c in match.cells)
-        )
-
-    verdict = replace(found, matches=tuple(map(swapped, found.matches))).verdict
-    assert "The best policy is the foretold one, by mean and by p99, at every load." in (
-        found.verdict
-    )
-    assert "By mean at load 0.2, greedy was best and patient was foretold." in verdict
-    assert re.search(
-        r"are off by up to \d{3,4} % \((mean|p99) at load 0\.\d\), more than 10 %\.", verdict
-    )
-
-
-def test_the_verdict_tells_of_drift_where_it_explains_an_error_and_only_there(found):
-    def exact(match):
-        cells = tuple(replace(c, foretold=c.measured) for c in match.cells)
-        return replace(match, cells=cells)
-
-    said = "With each window's drift of service times that becomes "
-    assert said in found.verdict
-    assert said not in replace(found, matches=tuple(map(exact, found.matches))).verdict
-
-
-def test_the_verdict_says_what_was_seen_where_nothing_is_claimed(found):
-    assert (
-        "No error is claimed above 0.6 busy (greedy at load 0.2 and 0.5, patient at load 0.5), "
-        f"where 1 % more service time moves the mean by up to "
-        f"{percent(max(one.sensitivity for one in found.matches) / 100)}; "
-    ) in found.verdict
-    assert "; seen were up to 0.1 % in a replay, and " in found.verdict
-
-
-def test_sensitivity_is_the_share_that_the_mean_moves_per_share_of_service_time(found):
-    calm, near = (found.match("patient", load).sensitivity for load in (0.2, 0.5))
-    assert 0.5 < calm < 1.5  # about half of the latency is a wait that no drift moves
-    assert near > 5.0  # nearly saturated: it serves at most 4 at once
 
 
 def test_windows_may_come_in_any_order(found):
