@@ -17,7 +17,6 @@ from windows_by_hand import (
     rejected,
     validated,
     window,
-    windows_of,
     workload_at,
 )
 
@@ -206,7 +205,3 @@ def test_windows_may_come_in_any_order(found):
         loads=(0.2, 0.5), rounds=2, drift=1.02, change=lambda windows: windows[::-1]
     )
     assert shuffled.matches == found.matches
-
-
-def test_windows_of_all_are_made_by_hand():
-    assert len(windows_of({0.3: workload_at(0.3, 20)}, rounds=2)) == 4
