@@ -117,9 +117,9 @@ def verdict(check: Check) -> str:
             else "not known: no point has neighbours on both sides, so none can be left out"
         )
     how = (
-        f"{len(used.hold_out.shapes)} shapes off the grid are foretold"
+        f"{len(used.hold_out.shapes)} shapes off the grid are predicted"
         if used.hold_out is not None
-        else f"{used.points} points left out are foretold"
+        else f"{used.points} points left out are predicted"
     )
     said = f'{how} with {100 * used.counts:.1f} % of error by latency = "{check.form}"'
     if check.within:

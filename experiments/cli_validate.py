@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_measure import Mode, Precision, model_errors, read_budget
-from .cli_speech import progress_bar, say, spoken
+from .cli_speech import FAILED, progress_bar, say, spoken
 
 if TYPE_CHECKING:
     from policies.contract import Policy
@@ -118,6 +118,10 @@ def validate(
                 Job(write_figures, print_validation),
             )  # fmt: skip
         run.show(json=json, quiet=quiet)
+        stopped = getattr(run.result, "stopped", "")
+        if stopped:
+            say(f"error: {stopped}; the windows before are judged, and kept in {run.folder / LIVE}")
+            raise typer.Exit(FAILED)
 
 
 def asked_for(
@@ -244,6 +248,7 @@ def judgement(asked: Asked, found: Found, *, seed: int, progress: Progress) -> A
     return judged(
         facts, asked.policies, found.workloads, found.calibration, found.windows, found.service,
         device=found.device, seed=seed, seconds=found.seconds,
+        bound_to=[found.bound_to] * len(found.windows), progress=progress,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calls import Call, raw_path, read_calls
-from .distil import Foretold, HoldOut, foretold
+from .distil import HoldOut, Predicted, predicted
 from .fit import fitted
 from .forms import FORMULAS, form_of, smooth
 from .latency import FloatArray, Profile
@@ -54,7 +54,7 @@ class FormErrors(NamedTuple):
     inner: float | None = None
     """Points left out that have neighbours on both sides: mean."""
     every: float | None = None
-    """All points left out that can be foretold: mean."""
+    """All points left out that can be predicted: mean."""
     worst: float | None = None
     """The worst of them."""
     worst_at: tuple[int, int] | None = None
@@ -167,7 +167,7 @@ def check_of(
 
 
 def _errors(profile: Profile, form: str, raw: Sequence[Call]) -> FormErrors:
-    hold_out = foretold(profile, raw, form) if raw else None
+    hold_out = predicted(profile, raw, form) if raw else None
     if form == "bucket":
         return FormErrors(form, hold_out)
     found = left_out(profile, form)
@@ -205,7 +205,7 @@ def _fit_error(profile: Profile, form: str) -> float | None:
     return float(np.abs(times / profile.latency_ns - 1.0).mean())
 
 
-def _gaps(profile: Profile, form: str, off: Sequence[Foretold]) -> list[Gap]:
+def _gaps(profile: Profile, form: str, off: Sequence[Predicted]) -> list[Gap]:
     """Every gap of both axes, the worst first."""
     values = profile.latency_ns.astype(np.float64)
     if form in FORMULAS:

@@ -1,4 +1,4 @@
-"""From raw calls to a profile, and how well that profile foretells what it has not seen.
+"""From raw calls to a profile, and how well that profile predicts what it has not seen.
 
 1. Medians by cell of the grid calls; of a grid with holes (limits of memory, an interruption) the
    largest full part.
@@ -34,7 +34,7 @@ LOG_SD_OF_MEDIAN = 1.2533
 """Standard error of a median over that of a mean, for normal noise: sqrt(pi / 2)."""
 
 
-class Foretold(NamedTuple):
+class Predicted(NamedTuple):
     """One hold-out shape."""
 
     batch_size: int
@@ -45,14 +45,14 @@ class Foretold(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Foretold over measured, minus one."""
+        """Predicted over measured, minus one."""
         return self.profile_ns / self.measured_ns - 1.0
 
 
 class HoldOut(NamedTuple):
     """The profile against the medians of shapes off the grid."""
 
-    shapes: tuple[Foretold, ...]
+    shapes: tuple[Predicted, ...]
     median_error: float
     worst_error: float
     noise_error: float
@@ -88,11 +88,11 @@ def steady_lag1(calls: Sequence[Call]) -> float | None:
 
 def held_out(profile: Profile, found: Measured) -> HoldOut | None:
     """How far the profile is from what was measured off the grid; None without such shapes."""
-    return foretold(profile, [call for call in found.calls if found.fits(*call[:2])])
+    return predicted(profile, [call for call in found.calls if found.fits(*call[:2])])
 
 
-def foretold(profile: Profile, raw: Iterable[Call], form: str | None = None) -> HoldOut | None:
-    """Hold-out calls against what a form of the profile foretells; None without such calls.
+def predicted(profile: Profile, raw: Iterable[Call], form: str | None = None) -> HoldOut | None:
+    """Hold-out calls against what a form of the profile predicts; None without such calls.
 
     Args:
         profile: made of the grid calls.
@@ -108,7 +108,7 @@ def foretold(profile: Profile, raw: Iterable[Call], form: str | None = None) -> 
             continue
         here = calls.latency_ns[(calls.batch_size == size) & (calls.length == length)]
         expected = model.latency_ns(size, length)
-        shapes.append(Foretold(size, length, float(np.median(here)), expected, len(here)))
+        shapes.append(Predicted(size, length, float(np.median(here)), expected, len(here)))
     if not shapes:
         return None
     errors = np.abs([shape.error for shape in shapes])

@@ -1,14 +1,14 @@
-"""How well a form foretells a measured point that it is not shown.
+"""How well a form predicts a measured point that it is not shown.
 
-1. A point is left out and foretold from its neighbours: by the straight lines along both axes,
+1. A point is left out and predicted from its neighbours: by the straight lines along both axes,
    averaged, or along one where it lies at an edge of the grid.  A form with a formula is fitted
-   again without the point, and its map is foretold so.
+   again without the point, and its map is predicted so.
 2. At a corner there is no line: the grid says nothing there, and a form with a formula goes on with
    the map of the nearest points.
 3. The gap is twice as wide with the point left out, so on a smooth curve the error between the
    points that were measured is smaller: a quarter of it in the middle of equal gaps.
 4. Noise alone makes errors, of the point and of its neighbours; what it should give is told along.
-5. ``bucket`` foretells nothing between points: that a captured shape is flat can be measured off
+5. ``bucket`` predicts nothing between points: that a captured shape is flat can be measured off
    the grid only.
 """
 
@@ -34,7 +34,7 @@ class LeftOut(NamedTuple):
     """What became of each point."""
 
     error: FloatArray
-    """float64 (B, L): foretold over measured, minus one; nan where nothing is foretold."""
+    """float64 (B, L): predicted over measured, minus one; nan where nothing is predicted."""
     noise: FloatArray
     """float64 (B, L): standard deviation that the error has by noise alone; 0 where unknown."""
 
@@ -64,9 +64,9 @@ def left_out(profile: Profile, form: str) -> LeftOut:
         values = profile.latency_ns / level
         shrunk = np.exp(believed * np.log(values)) if form in FORMULAS else values
         parts = [(weight * shrunk[i, j], believed[i, j] * sampled[i, j]) for i, j, weight in near]
-        foretold = sum(part for part, _ in parts)
-        error[row, column] = foretold * level[row, column] / measured - 1.0
-        spread = sum((part / foretold * unsure) ** 2 for part, unsure in parts)
+        predicted = sum(part for part, _ in parts)
+        error[row, column] = predicted * level[row, column] / measured - 1.0
+        spread = sum((part / predicted * unsure) ** 2 for part, unsure in parts)
         noise[row, column] = np.sqrt(sampled[row, column] ** 2 + spread)
     return LeftOut(error, noise)
 

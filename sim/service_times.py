@@ -12,8 +12,8 @@ from .service import Service, drawn_ns, noise_factor
 class Batch(NamedTuple):
     """A batch that starts."""
 
-    index: int
-    """Its place among all batches, from 0."""
+    place: int
+    """Among all batches, from 0."""
     server: int
     number: int
     """How many batches its server had before."""

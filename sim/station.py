@@ -142,7 +142,7 @@ class Station:
     def _release(self, server: int, finish_ns: int, now_ns: int) -> tuple[int, ...]:
         batch = self.running[server]
         assert batch is not None, f"server {server} finished a batch that it never got"
-        self.records[batch.index][1] = finish_ns
+        self.records[batch.place][1] = finish_ns
         self.finished = (self.finished[0] + 1, len(batch.members), finish_ns - batch.start_ns)
         self.running[server] = None
         self.size[server] = 0
@@ -214,7 +214,7 @@ class Station:
             for model in models
         )
         batch = Batch(
-            index=len(self.records),
+            place=len(self.records),
             server=server,
             number=int(self.batches[server]),
             members=tuple(members),
@@ -225,7 +225,7 @@ class Station:
             expected_ns=drawn_ns(usual, 1.0),
         )
         self.status[members] = SERVED
-        self.batch_of[members] = batch.index
+        self.batch_of[members] = batch.place
         self.running[server] = batch
         self.batches[server] += 1
         self.busy_since_ns[server] = now_ns

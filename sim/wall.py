@@ -4,7 +4,8 @@
    before an instant that the policy asked for.
 2. It wakes at least every ``HEARTBEAT_NS``.  How late it wakes is written down: stalls of the
    machine show there, whatever the requests do.
-3. Instants are ns from the run's origin.  A batch is done when the scheduler learns of it, a
+3. A request below the shortest known length is padded up to it, as the profile says.
+4. Instants are ns from the run's origin.  A batch is done when the scheduler learns of it, a
    request arrived when it was planned to.
 """
 
@@ -53,9 +54,11 @@ class Readings:
 class WallWorld:
     """See :mod:`sim.live`."""
 
-    def __init__(self, workload: Workload, workers: Sequence[Worker], load: Load) -> None:
+    def __init__(
+        self, workload: Workload, service: Service, workers: Sequence[Worker], load: Load
+    ) -> None:
         self.workload, self.workers, self.load = workload, workers, load
-        self.lengths = workload.length.tolist()
+        self.lengths = np.maximum(workload.length, service.length_edges[0]).tolist()
         self.readings = Readings()
         self._watched = [*load.files(), *(worker.fileno() for worker in workers)]
         self._of_file = {worker.fileno(): worker for worker in workers}
@@ -107,7 +110,7 @@ class WallWorld:
         """Send the batch to its worker."""
         lengths = [self.lengths[member] for member in batch.members]
         self._started_ns[batch.server] = batch.start_ns
-        self.workers[batch.server].start(batch.index, lengths)
+        self.workers[batch.server].start(batch.place, lengths)
 
     def answer(self, requests: Sequence[int], now_ns: int) -> None:
         """Let the clients of a closed loop think."""
@@ -163,7 +166,7 @@ def run_live(
         PolicyError: the policy broke the contract.
     """
     assert len(workers) == service.servers, "one worker for each server"
-    world = WallWorld(workload, workers, load)
+    world = WallWorld(workload, service, workers, load)
     trace = run(policy, workload, service, world)
     if workload.closed is not None:
         load.stop()
@@ -191,7 +194,7 @@ def round_trip_ns(worker: Worker, service: Service, shape: tuple[int, int]) -> i
     began_ns = now_ns()
     station.admit(began_ns, [began_ns])
     for batch in station.dispatch(began_ns):
-        worker.start(batch.index, [length] * size)
+        worker.start(batch.place, [length] * size)
     if not select.select([worker.fileno()], [], [], HANGING_NS / 1e9)[0]:
         raise worker.hanging(HANGING_NS)
     took_ns = now_ns() - began_ns

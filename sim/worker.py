@@ -148,7 +148,8 @@ class Emulated:
 class Answer(NamedTuple):
     """What a worker says of a batch."""
 
-    index: int
+    place: int
+    """Of the batch in its run."""
     wall_ns: int
     """Of the call, without the way to the worker and back."""
     device_ns: int
@@ -203,14 +204,14 @@ class Worker:
         """Readable when a batch is done."""
         return self.connection.fileno()
 
-    def start(self, index: int, lengths: Sequence[int]) -> None:
+    def start(self, place: int, lengths: Sequence[int]) -> None:
         """Send a batch.
 
         Raises:
             WorkerError: the worker has died.
         """
         try:
-            self.connection.send_bytes(array("q", (index, *lengths)).tobytes())
+            self.connection.send_bytes(array("q", (place, *lengths)).tobytes())
         except OSError as error:
             raise self._died() from error
 
@@ -281,12 +282,12 @@ def work(
         while True:
             while spins and not connection.poll(0):
                 pass
-            index, *lengths = array("q", connection.recv_bytes())
+            place, *lengths = array("q", connection.recv_bytes())
             cpu_ns = time.process_time_ns()
             served = serving.serve(lengths)
             device_ns = -1 if served.device_ns is None else served.device_ns
             spent_ns = time.process_time_ns() - cpu_ns
-            answer = array("q", (index, served.wall_ns, device_ns, spent_ns))
+            answer = array("q", (place, served.wall_ns, device_ns, spent_ns))
             connection.send_bytes(DONE + answer.tobytes())
     except (EOFError, ConnectionError):
         serving.close()

@@ -7,7 +7,7 @@ import pytest
 from random_runs import MS, differences, random_run
 
 from policies import POLICIES
-from policies.contract import PolicyError, fire
+from policies.contract import NEVER, PolicyError, fire
 from policies.greedy import Greedy
 from policies.size_or_timeout import SizeOrTimeout
 from sim import live, model
@@ -47,7 +47,7 @@ def test_the_comparison_would_see_a_batch_that_ends_one_nanosecond_late():
     drawn = DrawnTimes(run.service)
 
     def late(batch: Batch) -> int:
-        return drawn(batch) + (batch.index == 5)
+        return drawn(batch) + (batch.place == 5)
 
     other = live.run(*run, VirtualWorld(run.workload, late))
     assert "batch_finish_ns" in differences(other, model.run(*run))
@@ -59,8 +59,9 @@ def test_waking_up_too_often_changes_nothing():
 
         def wait(self, until_ns):
             beat_ns = self.now_ns + MS // 10
-            heads = [heap[0][0] for heap in (self._running, self._coming) if heap]
-            if min([until_ns, *heads]) > beat_ns and heads:
+            running_ns = self._running[0][0] if self._running else NEVER
+            next_ns = min(until_ns, running_ns, self.schedule.next_ns)
+            if beat_ns < next_ns < NEVER:
                 self.now_ns = beat_ns
                 return beat_ns, []
             return super().wait(until_ns)

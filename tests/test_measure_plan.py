@@ -226,7 +226,7 @@ def test_a_model_with_graphs_is_measured_at_the_captured_lengths():
     assert wished_lengths(DrawnRunner(VirtualClock()), Wishes()) == list(LENGTHS)
 
 
-def test_a_model_with_graphs_becomes_a_staircase_that_foretells_what_lies_between():
+def test_a_model_with_graphs_becomes_a_staircase_that_predicts_what_lies_between():
     made = graphs(16)
     assert default_form(made.profile) == "bucket"
     assert made.hold_out.worst_error < 1e-5

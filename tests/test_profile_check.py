@@ -32,21 +32,21 @@ def errors(check, form):
     return next(one for one in check.forms if one.form == form)
 
 
-def test_a_plane_is_foretold_exactly_by_the_grid():
+def test_a_plane_is_predicted_exactly_by_the_grid():
     found = left_out(profile(plane), "grid")
     assert np.nanmax(np.abs(found.error)) < 1e-6
     assert np.isnan(found.error).sum() == 4, "the corners have no line"
 
 
 @pytest.mark.parametrize(("form", "true_ns"), [("fitted", attention), ("hinge", launches)])
-def test_a_formula_that_is_true_foretells_every_point_corners_too(form, true_ns):
+def test_a_formula_that_is_true_predicts_every_point_corners_too(form, true_ns):
     found = left_out(profile(true_ns), form)
     assert np.abs(found.error).max() < 1e-3
     straight = left_out(profile(true_ns), "grid")
     assert np.nanmax(np.abs(straight.error)) > 0.03, "the control: a curve is no line"
 
 
-def test_a_point_left_out_does_not_help_to_foretell_itself():
+def test_a_point_left_out_does_not_help_to_predict_itself():
     known = profile(attention)
     wrong = known.latency_ns.copy()
     wrong[2, 1] *= 3
@@ -171,7 +171,7 @@ def run(tmp_path, monkeypatch):
 def test_a_shipped_profile_is_checked_without_samples(run):
     result = run("bert-base-a100-tensorrt-fp16")
     assert result.exit_code == 0, result.output
-    assert "fine: 16 points left out are foretold with 1.8 % of error" in result.output
+    assert "fine: 16 points left out are predicted with 1.8 % of error" in result.output
     assert "nothing is known between lengths 128 and 384 tokens" in result.output
     assert "no calls are kept" in result.output
     assert max(len(line) for line in result.output.splitlines()) <= 100
@@ -180,7 +180,7 @@ def test_a_shipped_profile_is_checked_without_samples(run):
 def test_above_the_bound_the_exit_code_is_1_and_says_so(run):
     result = run("bert-base-a100-pytorch-eager-fp16")
     assert result.exit_code == 1
-    assert "too coarse: 10 points left out are foretold" in result.output
+    assert "too coarse: 10 points left out are predicted" in result.output
     assert "lengths 384 to 1,024" in result.output
     assert 'service.latency = "hinge"' in result.output
     assert "batchwright profile measure" not in result.output, "published, not measured here"
@@ -203,7 +203,7 @@ def test_what_was_measured_here_gets_a_command_that_measures_more(run, tmp_path)
     measure(tmp_path, "batchwright profile measure drawn --lengths 16,128 --budget 60s", bend=2.0)
     result = run("mine")
     assert result.exit_code == 1, result.output
-    assert "shapes off the grid are foretold" in result.output
+    assert "shapes off the grid are predicted" in result.output
     assert result.output.splitlines()[-1] == (
         "batchwright profile measure drawn --lengths 16,72,128 --budget 2m"
     )

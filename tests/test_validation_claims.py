@@ -18,8 +18,10 @@ def found():
     return validated(loads=(0.2, 0.5), rounds=2, drift=1.02)
 
 
-def cell(policy, live, foretold, statistic="mean", load=0.3):
-    return Cell(load, policy, statistic, live, live, foretold, 0.9 * foretold, 1.1 * foretold, live)
+def cell(policy, live, predicted, statistic="mean", load=0.3):
+    return Cell(
+        load, policy, statistic, live, live, predicted, 0.9 * predicted, 1.1 * predicted, live
+    )
 
 
 def test_a_cell_says_mean_spread_errors_and_what_is_inside():
@@ -63,21 +65,21 @@ def test_errors_are_claimed_up_to_60_percent_busy_alone(found):
 
 def test_a_ranking_compares_orders_and_ratios():
     right = ranking([cell("a", (10.0,), 11.0), cell("b", (20.0,), 22.0)])
-    assert right.measured == right.foretold == ("a", "b")
-    assert right.best_foretold
+    assert right.measured == right.predicted == ("a", "b")
+    assert right.best_predicted
     assert right.ratio_error == pytest.approx(0.0)
     wrong = ranking([cell("a", (10.0,), 11.0), cell("b", (12.0,), 10.0)])
-    assert (wrong.measured[0], wrong.foretold[0]) == ("a", "b")
-    assert not wrong.best_foretold
+    assert (wrong.measured[0], wrong.predicted[0]) == ("a", "b")
+    assert not wrong.best_predicted
     assert wrong.ratio_error == pytest.approx(11 / 10 / (10 / 12) - 1)
 
 
-def test_the_best_is_foretold_if_windows_differ_more_than_the_best_two():
+def test_the_best_is_predicted_if_windows_differ_more_than_the_best_two():
     near = ranking([cell("a", (9.8, 10.2), 11.0), cell("b", (9.9, 10.3), 10.0)])
     assert near.tie
-    assert near.best_foretold
+    assert near.best_predicted
     far = ranking([cell("a", (9.99, 10.01), 11.0), cell("b", (10.09, 10.11), 10.0)])
-    assert not far.best_foretold
+    assert not far.best_predicted
 
 
 def test_the_verdict_says_what_the_replay_gate_found(found):
@@ -95,18 +97,18 @@ def test_the_verdict_says_what_the_replay_gate_found(found):
     )
 
 
-def test_the_verdict_names_a_best_policy_that_was_not_foretold(found):
+def test_the_verdict_names_a_best_policy_that_was_not_predicted(found):
     def swapped(match):
         times = 9.0 if match.policy == "greedy" else 1.0
         return replace(
-            match, cells=tuple(replace(c, foretold=times * c.foretold) for c in match.cells)
+            match, cells=tuple(replace(c, predicted=times * c.predicted) for c in match.cells)
         )
 
     verdict = replace(found, matches=tuple(map(swapped, found.matches))).verdict
-    assert "The best policy is the foretold one, by mean and by p99, at every load." in (
+    assert "The best policy is the predicted one, by mean and by p99, at every load." in (
         found.verdict
     )
-    assert "By mean at load 0.2, greedy was best and patient was foretold." in verdict
+    assert "By mean at load 0.2, greedy was best and patient was predicted." in verdict
     assert re.search(
         r"are off by up to \d{3,4} % \((mean|p99) at load 0\.\d\), more than 10 %\.", verdict
     )
@@ -114,7 +116,7 @@ def test_the_verdict_names_a_best_policy_that_was_not_foretold(found):
 
 def test_the_verdict_tells_of_drift_where_it_explains_an_error_and_only_there(found):
     def exact(match):
-        cells = tuple(replace(c, foretold=c.measured) for c in match.cells)
+        cells = tuple(replace(c, predicted=c.measured) for c in match.cells)
         return replace(match, cells=cells)
 
     said = "With each window's drift of service times that becomes "

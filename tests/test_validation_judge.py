@@ -176,7 +176,7 @@ def test_a_closed_loop_is_judged_without_a_load():
     assert Validation.of(json.loads(closed.to_json())) == closed
 
 
-def test_lost_requests_are_foretold_too():
+def test_lost_requests_are_predicted_too():
     workload = workload_at(1.3, 600)
     service = replace(calibrated().service(), capacity=6)
     live = kernel.run(POLICIES["patient"], workload, replace(device(2), capacity=6))
@@ -190,7 +190,7 @@ def test_lost_requests_are_foretold_too():
     assert abs(lost.error) < 0.05
 
 
-def test_two_servers_are_replayed_and_foretold():
+def test_two_servers_are_replayed_and_predicted():
     workload = workload_at(0.6, 600)
     live = kernel.run(POLICIES["greedy"], workload, device(2, servers=2))
     match = judge(

@@ -110,8 +110,8 @@ def test_a_measured_value_has_the_digits_that_its_spread_supports(found):
 def test_a_value_outside_its_interval_is_marked(found):
     cell = found.matches[0].cell("p99")
     value = cell.measured
-    inside = replace(cell, foretold=1.02 * value, low=0.9 * value, high=1.1 * value)
-    outside = replace(cell, foretold=1.2 * value, low=1.1 * value, high=1.3 * value)
+    inside = replace(cell, predicted=1.02 * value, low=0.9 * value, high=1.1 * value)
+    outside = replace(cell, predicted=1.2 * value, low=1.1 * value, high=1.3 * value)
     assert str(a_priori_error(inside)) == "+2.0 %"
     assert str(a_priori_error(outside)) == "! +20.0 %"
     assert str(a_priori_error(outside).style) == "yellow"
@@ -162,9 +162,9 @@ def test_conditions_are_one_line_of_the_accepted_windows():
 
 def test_requests_that_were_not_served_are_told_where_there_are_any(found):
     assert list(lost(found)) == []
-    some = [changed(m, "lost", live=(2.0, 3.0), foretold=2.0) for m in found.matches[1:2]]
+    some = [changed(m, "lost", live=(2.0, 3.0), predicted=2.0) for m in found.matches[1:2]]
     assert list(lost(replace(found, matches=tuple(some)))) == [
-        "Requests not served: patient at load 0.2 2.5 (foretold 2)."
+        "Requests not served: patient at load 0.2 2.5 (predicted 2)."
     ]
 
 
@@ -232,7 +232,7 @@ def test_html_has_a_row_a_match_and_the_verdict(found):
 
 def test_there_are_three_figures_and_both_forms_of_each(found, tmp_path):
     drawn = figures_of(found)
-    assert list(drawn) == ["latency", "foretold", "batch-sizes"]
+    assert list(drawn) == ["latency", "predicted", "batch-sizes"]
     for name, figure in drawn.items():
         assert save(figure, tmp_path / name) == [f"{name}.png", f"{name}.svg"]
 
@@ -255,7 +255,7 @@ def test_more_than_three_loads_take_two_rows(found):
     assert (len(panels), len(tops)) == (4, 2)
 
 
-def test_foretold_is_drawn_against_measured_with_the_line_where_they_agree(found):
+def test_predicted_is_drawn_against_measured_with_the_line_where_they_agree(found):
     axes = found.plot.calibration()
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert axes.get_xlim() == axes.get_ylim()
@@ -265,7 +265,7 @@ def test_foretold_is_drawn_against_measured_with_the_line_where_they_agree(found
     for match in found.matches:
         for name in ("p50", "p99"):
             cell = match.cell(name)
-            assert (round(cell.measured, 6), round(cell.foretold, 6)) in points
+            assert (round(cell.measured, 6), round(cell.predicted, 6)) in points
 
 
 def test_batch_sizes_have_a_panel_a_policy_and_load(found):

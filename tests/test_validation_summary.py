@@ -54,7 +54,7 @@ def test_distances_of_known_distributions():
     assert np.isnan(distance(one, one[:0]).cdf_gap)
 
 
-def test_an_error_over_nothing_is_none_unless_nothing_was_foretold():
+def test_an_error_over_nothing_is_none_unless_nothing_was_predicted():
     assert error(2.0, 2.5) == 0.25
     assert error(0.0, 0.0) == 0.0
     assert error(0.0, 3.0) is None

@@ -6,7 +6,6 @@ how far the whole device drifts between one calibration block and the next.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,16 +24,15 @@ class Calibration:
     block_factors: tuple[float, ...]
     """Mean time of each calibration block over that of the pooled table."""
 
-    block_errors: tuple[float, ...] = ()
-    """Standard error of each factor, of too few calls alone; empty: not known, taken as 0."""
-
     @property
     def drift_sd(self) -> float:
-        """Standard deviation of the blocks' factors beyond their errors; 0 for one block."""
+        """Standard deviation of the blocks' factors; 0 where there is one block.
+
+        What too few calls do to a block is in it, too: a window is short as well.
+        """
         if len(self.block_factors) < 2:
             return 0.0
-        luck = float(np.mean(np.square(self.block_errors))) if self.block_errors else 0.0
-        return math.sqrt(max(0.0, float(np.var(self.block_factors, ddof=1)) - luck))
+        return float(np.std(self.block_factors, ddof=1))
 
     def service(
         self,

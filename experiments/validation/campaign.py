@@ -35,8 +35,10 @@ from .shapes import Shape, edges_to_reach, shapes_within
 from .windows import Condition, Window
 
 RETRIES = 1
-SENTINEL_NS, SENTINEL_LEAST, SENTINEL_MOST = 1_000_000_000, 20, 400
-"""Time and number of the calls between two windows."""
+SENTINEL_SHARE, SENTINEL_MOST_NS = 0.1, 1_000_000_000
+"""Time of the calls between two windows: a share of a window, up to a second."""
+SENTINEL_LEAST, SENTINEL_MOST = 20, 400
+"""And how many they are."""
 OnWindow = Callable[[Window, Workload, Service], None]
 """Given each window as soon as it is done, with what arrived and what the policy was bound to."""
 
@@ -63,6 +65,9 @@ class Found:
     device: dict[str, Any]
     calibration: Calibration
     service: Service
+    """Calibrated by all blocks: what is predicted with."""
+    bound_to: Service
+    """Calibrated by the first block: what policies know of the device, in every window."""
     workloads: dict[float | None, Workload] = field(default_factory=dict)
     windows: list[Window] = field(default_factory=list)
     seconds: float = 0.0
@@ -87,7 +92,7 @@ def opening_of(scenario: Scenario, device: str, model: str | None, precision: st
         from profiles.models import MODELS
 
         measured = None if scenario.profile is None else scenario.profile.metadata.model
-        if measured not in MODELS:
+        if measured is None or measured not in MODELS:
             raise ScenarioError(
                 f"the profile of scenario {scenario.name} is of {measured or 'no model'}, which is "
                 f"not a reference model; name one with --model (batchwright profile measure --list "
@@ -116,7 +121,8 @@ class Campaign:
         edges = scenario.length_edges
         self.lengths = edges_to_reach(edges, int(drawn.min()), int(drawn.max()))
         block_ns = plan.calibration_ns / (plan.rounds + 1)
-        usual = int(edges[min(np.searchsorted(edges, float(np.mean(drawn))), len(edges) - 1)])
+        mean = int(np.searchsorted(edges, float(np.mean(drawn))))
+        usual = int(edges[min(mean, len(edges) - 1)])
         self.usual: Shape = (1, min(max(usual, self.lengths[0]), self.lengths[-1]))
         single_ns = self._expected_ns(scenario.service_ns[0], edges, self.usual)
         self.pace = Pace(self.usual, single_ns, np.random.default_rng(plan.seed))
@@ -179,8 +185,8 @@ class Campaign:
         load, name, number, attempt = what
         at = "" if load is None else f" at load {load:g}"
         self._tell(f"round {number + 1}: {name}{at}" + (" again" if attempt else ""))
-        workload, service = found.workloads[load], _service(found.scenario, found.calibration)
-        trace, readings = rig.window(self.policies[name], workload, service)
+        workload = found.workloads[load]
+        trace, readings = rig.window(self.policies[name], workload, found.bound_to)
         after = self._sentinel(rig)
         calibrated_ns = self._calibrated_ns(found.calibration)
         condition = condition_of(
@@ -188,12 +194,13 @@ class Campaign:
         )
         window = Window(name, load, number, attempt, trace, condition)
         found.windows.append(window)
-        self.on_window(window, workload, service)
+        self.on_window(window, workload, found.bound_to)
         return after, condition.accepted
 
     def _sentinel(self, rig: Rig) -> list[int]:
         each_ns = self._calibrated_ns(self._calibration(rig)) + self.pace.idle_ns
-        calls = int(np.clip(SENTINEL_NS / each_ns, SENTINEL_LEAST, SENTINEL_MOST))
+        time_ns = min(SENTINEL_MOST_NS, SENTINEL_SHARE * self.plan.window_ns)
+        calls = int(np.clip(time_ns / each_ns, SENTINEL_LEAST, SENTINEL_MOST))
         return rig.sentinel(calls, self.pace)
 
     def _calibrate(self, rig: Rig, block: int) -> None:
@@ -215,14 +222,14 @@ class Campaign:
         calibration = self._calibration(rig)
         found = Found(
             self.scenario, self.policies, described(rig.about), calibration,
-            calibration.service(self.scenario.servers),
+            calibration.service(self.scenario.servers), calibration.service(self.scenario.servers),
         )  # fmt: skip
         saved = save(calibration.profile, self.folder)
         for load in self.plan.loads or (None,):
             here = calibrated(self.scenario, saved, load, self.plan.window_ns)
             found.workloads[here.load if load is None else load] = here.draw()[0]
             found.scenario = here
-        found.service = _service(found.scenario, calibration)
+        found.service = found.bound_to = _service(found.scenario, calibration)
         return found
 
     def _tell(self, what: str) -> None:

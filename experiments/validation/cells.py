@@ -30,7 +30,7 @@ class Cell:
     """One value an accepted window, in order of rounds; latencies in ms."""
     replay: tuple[float, ...]
     """Simulated with each window's own times."""
-    foretold: float
+    predicted: float
     """A priori: the median of the replications."""
     low: float
     high: float
@@ -64,7 +64,7 @@ class Cell:
     @property
     def error(self) -> float | None:
         """Of the a-priori point against the mean over the windows."""
-        return error(self.measured, self.foretold)
+        return error(self.measured, self.predicted)
 
     @property
     def corrected_error(self) -> float | None:
@@ -92,7 +92,7 @@ class Cell:
             "live": list(self.live),
             "replay": list(self.replay),
             "replay_error": self.replay_error,
-            "a_priori": {"value": self.foretold, "low": self.low, "high": self.high},
+            "a_priori": {"value": self.predicted, "low": self.low, "high": self.high},
             "a_priori_error": self.error,
             "inside": self.inside,
             "is_inside": self.is_inside,
@@ -110,7 +110,7 @@ class Cell:
             statistic=data["statistic"],
             live=numbers(data["live"]),
             replay=numbers(data["replay"]),
-            foretold=number(known["value"]),
+            predicted=number(known["value"]),
             low=number(known["low"]),
             high=number(known["high"]),
             corrected=numbers(data["drift_corrected"]),
@@ -123,13 +123,13 @@ class Curves:
 
     live: tuple[tuple[float, ...], ...]
     """One a window."""
-    foretold: tuple[float, ...]
+    predicted: tuple[float, ...]
     """Median over the replications."""
     low: tuple[float, ...]
     high: tuple[float, ...]
     batches_live: tuple[float, ...]
     """Share of batches of size 0, 1, 2, ...: mean over the windows."""
-    batches_foretold: tuple[float, ...]
+    batches_predicted: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Match:
     live_distance: tuple[Distance, ...]
     """Between every two windows: what sameness looks like."""
     sensitivity: float
-    """By how many per cent the foretold mean grows with 1 % more service time."""
+    """By how many per cent the predicted mean grows with 1 % more service time."""
     curves: Curves
 
     @property

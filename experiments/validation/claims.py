@@ -23,7 +23,7 @@ BUSY_MOST = 0.6
 REPLAY_GATE = 0.03
 """A replay that is farther off has a fault in its logic."""
 RATIO_GATE = 0.1
-"""Two policies' ratio that is farther off is not foretold."""
+"""Two policies' ratio that is farther off is not predicted."""
 A_PRIORI = ("mean", "p50", "p99", "mean_batch")
 """Statistics whose a-priori errors are claimed."""
 COVERED = ("mean", "p50", "p90", "p95", "p99", "mean_batch", "busy")
@@ -106,16 +106,16 @@ class Ranking:
     statistic: str
     measured: tuple[str, ...]
     """Best first."""
-    foretold: tuple[str, ...]
+    predicted: tuple[str, ...]
     tie: bool
-    """The best as foretold is not the best measured, but within the spread of the windows."""
+    """The best as predicted is not the best measured, but within the spread of the windows."""
     ratio_error: float
     """The largest error of the ratio of two policies, as a share."""
 
     @property
-    def best_foretold(self) -> bool:
-        """Whether the best one was foretold, up to what windows differ anyway."""
-        return self.tie or self.measured[0] == self.foretold[0]
+    def best_predicted(self) -> bool:
+        """Whether the best one was predicted, up to what windows differ anyway."""
+        return self.tie or self.measured[0] == self.predicted[0]
 
 
 def rankings(matches: Sequence[Match]) -> Iterator[Ranking]:
@@ -129,18 +129,18 @@ def rankings(matches: Sequence[Match]) -> Iterator[Ranking]:
 def ranking(cells: Sequence[Cell]) -> Ranking:
     """Rank at least two policies by one statistic at one load."""
     measured = sorted(cells, key=lambda cell: cell.measured)
-    foretold = sorted(cells, key=lambda cell: cell.foretold)
-    best, guess = measured[0], foretold[0]
+    predicted = sorted(cells, key=lambda cell: cell.predicted)
+    best, guess = measured[0], predicted[0]
     spread = max(best.spread or 0.0, guess.spread or 0.0)
     ratios = [
-        (a.foretold / b.foretold) / (a.measured / b.measured) - 1.0
+        (a.predicted / b.predicted) / (a.measured / b.measured) - 1.0
         for a, b in combinations(measured, 2)
     ]
     return Ranking(
         best.load,
         best.statistic,
         tuple(cell.policy for cell in measured),
-        tuple(cell.policy for cell in foretold),
+        tuple(cell.policy for cell in predicted),
         tie=guess is not best and guess.measured / best.measured - 1.0 <= spread,
         ratio_error=max(abs(one) for one in ratios),
     )

@@ -19,7 +19,7 @@ def figures_of(found: Validation) -> dict[str, Figure]:
         return {}
     return {
         "latency": owner(ecdf(found)[0]),
-        "foretold": owner(calibration(found)),
+        "predicted": owner(calibration(found)),
         "batch-sizes": owner(batch_sizes(found)[0]),
     }
 

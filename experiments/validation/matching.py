@@ -16,7 +16,7 @@ from sim.service import Service
 from sim.workload import Workload
 
 from .cells import Cell, Curves, Match
-from .predict import CORRECTED, Forecast, Luck, drift_of, foretold, quantiles, replayed
+from .predict import CORRECTED, Forecast, Luck, drift_of, predicted, quantiles, replayed
 from .summary import STATISTICS, Distance, Summary, distance, summary_of
 from .windows import Window
 
@@ -68,7 +68,7 @@ def matched(policy: Policy, workload: Workload, windows: Sequence[Ran], setup: S
         setup: the calibration, and the luck of the replications.
     """
     luck = [one.slowed(drift) for one, drift in zip(setup.luck, setup.drifts, strict=True)]
-    forecast = foretold(policy, workload, setup.service, luck, setup.engine)
+    forecast = predicted(policy, workload, setup.service, luck, setup.engine)
     held = [_held(policy, workload, one, setup) for one in windows]
     name, load = windows[0].window.policy, windows[0].window.load
     return Match(
@@ -86,11 +86,11 @@ def matched(policy: Policy, workload: Workload, windows: Sequence[Ran], setup: S
 
 
 def _sensitivity(policy: Policy, workload: Workload, setup: Setup) -> float:
-    """How the foretold mean follows a drift, on the same luck."""
+    """How the predicted mean follows a drift, on the same luck."""
     means = []
     for drift in (1.0, 1.0 + SLOWER):
         luck = [one.slowed(drift) for one in setup.luck[:CORRECTED]]
-        found = foretold(policy, workload, setup.service, luck, setup.engine)
+        found = predicted(policy, workload, setup.service, luck, setup.engine)
         means.append(found.point("mean"))
     return (means[1] / means[0] - 1.0) / SLOWER
 
@@ -105,7 +105,7 @@ def _held(policy: Policy, workload: Workload, ran: Ran, setup: Setup) -> Held:
         summary_of(replay.trace),
         replay.shared_batches,
         drift,
-        foretold(policy, workload, setup.service, luck, setup.engine),
+        predicted(policy, workload, setup.service, luck, setup.engine),
     )
 
 
@@ -119,7 +119,7 @@ def _cell(
         statistic,
         live=tuple(one.live.values[statistic] for one in held),
         replay=tuple(one.replay.values[statistic] for one in held),
-        foretold=forecast.point(statistic),
+        predicted=forecast.point(statistic),
         low=low,
         high=high,
         corrected=tuple(one.corrected.point(statistic) for one in held),
@@ -136,11 +136,11 @@ def _curves(held: Sequence[Held], forecast: Forecast) -> Curves:
     live = [np.pad(one.live.batch_share, (0, width))[:width] for one in held]
     return Curves(
         live=tuple(_kept(quantiles(one.live.latency_ms)) for one in held),
-        foretold=_kept(middle),
+        predicted=_kept(middle),
         low=_kept(low),
         high=_kept(high),
         batches_live=_kept(np.mean(live, axis=0)),
-        batches_foretold=_kept(forecast.batch_share.mean(axis=0)),
+        batches_predicted=_kept(forecast.batch_share.mean(axis=0)),
     )
 
 

@@ -1,7 +1,7 @@
 """Figures of a validation: distributions of latency, and predictions against measurements.
 
 Policies keep their colour of the other figures; what was measured is drawn in full lines and dots,
-what was foretold as a shade from the 5th to the 95th percentile of the replications.
+what was predicted as a shade from the 5th to the 95th percentile of the replications.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TICKS = {1.0: "100 %", 0.1: "10 %", 0.01: "1 %", 0.001: "0.1 %"}
 ACROSS = 3
 """Panels of a row."""
 NEAR = 0.1
-"""Half of the grey band along the line where foretold is measured."""
+"""Half of the grey band along the line where predicted is measured."""
 DOTS: dict[str, dict[str, Any]] = {
     "p50": {"marker": "o", "markerfacecolor": "white", "markersize": 5.5},
     "p99": {"marker": "o", "markersize": 5.5},
@@ -67,7 +67,7 @@ def ecdf(found: Validation) -> list[Axes]:
         return panels[: len(loads)]
 
 
-ECDF = "Latency, live and foretold"
+ECDF = "Latency, live and predicted"
 
 
 def _dress(axes: Axes, title: str) -> None:
@@ -91,7 +91,7 @@ def _lines(found: Validation) -> list[Artist]:
     return [
         *_colours(found),
         Line2D([], [], color=INK, linewidth=0.9, label="one live window"),
-        Patch(color=INK, alpha=0.25, linewidth=0, label="foretold, 90 %"),
+        Patch(color=INK, alpha=0.25, linewidth=0, label="predicted, 90 %"),
     ]
 
 
@@ -115,7 +115,7 @@ def _distribution(axes: Axes, match: Match, colour: str) -> None:
 
 
 def calibration(found: Validation, ax: Axes | None = None) -> Axes:
-    """Foretold against measured p50 (rings) and p99 (dots), over all loads and policies.
+    """Predicted against measured p50 (rings) and p99 (dots), over all loads and policies.
 
     Bars: the range of the windows, and the interval of 90 % for one window.
 
@@ -150,8 +150,8 @@ def calibration(found: Validation, ax: Axes | None = None) -> Axes:
         plain_ticks(axes)
         plain_ticks(axes, "y")
         axes.set_xlabel("measured, ms (log scale)")
-        axes.set_ylabel("foretold from the calibration, ms (log scale)")
-        axes.set_title("Foretold against measured, every load and policy")
+        axes.set_ylabel("predicted from the calibration, ms (log scale)")
+        axes.set_title("Predicted against measured, every load and policy")
         _keys(axes, found)
         return axes
 
@@ -161,7 +161,7 @@ def _point(
 ) -> list[float]:
     """One statistic of one policy at one load; returns what the axes have to show."""
     cell = match.cell(statistic)
-    x, y = cell.measured, cell.foretold
+    x, y = cell.measured, cell.predicted
     axes.errorbar(
         x, y,
         xerr=[[x - min(cell.live)], [max(cell.live) - x]],

@@ -1,4 +1,4 @@
-"""The figure of batch sizes, live and foretold: what the policies did."""
+"""The figure of batch sizes, live and predicted: what the policies did."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .result import Validation
 
-TITLE = "Sizes of batches, live (bars) and foretold (dots)"
+TITLE = "Sizes of batches, live (bars) and predicted (dots)"
 SMALL = 0.001
 """Sizes that are rarer than this on both sides are not shown beyond the last that is not."""
 
@@ -34,21 +34,21 @@ def batch_sizes(found: Validation) -> list[Axes]:
         drawn, panels = grid_of_panels(len(found.matches), 2.7)
         look = looks(found.policies)
         widest = max(_last(match.curves.batches_live) for match in found.matches)
-        widest = max(widest, *(_last(match.curves.batches_foretold) for match in found.matches))
+        widest = max(widest, *(_last(match.curves.batches_predicted) for match in found.matches))
         matches = sorted(found.matches, key=lambda one: found.policies.index(one.policy))
         for axes, match in zip(panels, matches, strict=True):
             live = 100 * np.array(match.curves.batches_live)
-            foretold = 100 * np.array(match.curves.batches_foretold)
+            predicted = 100 * np.array(match.curves.batches_predicted)
             sizes = np.arange(len(live))
             colour = look[match.policy]["color"]
             axes.bar(sizes, live, width=0.86, color=colour, alpha=0.75, linewidth=0)
-            likely = foretold > 0.0
-            axes.plot(sizes[likely], foretold[likely], ".", color=INK, markersize=5)
+            likely = predicted > 0.0
+            axes.plot(sizes[likely], predicted[likely], ".", color=INK, markersize=5)
             known = match.load is not None and len(found.loads) > 1
             load = f", load {match.load:g}" if known else ""
             axes.set_title(match.policy + load, fontsize=9.5)
             axes.grid(visible=False, axis="x")
-            axes.set_ylim(0, 1.15 * max(live.max(), foretold.max()))
+            axes.set_ylim(0, 1.15 * max(live.max(), predicted.max()))
             axes.yaxis.set_major_locator(MaxNLocator(4))
         panels[0].set_xlim(0.3, widest + 0.7)
         panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))

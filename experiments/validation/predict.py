@@ -96,7 +96,7 @@ class Forecast:
         return float(low), float(high)
 
 
-def foretold(
+def predicted(
     policy: Policy,
     workload: Workload,
     service: Service,

@@ -47,11 +47,9 @@ def calibration_of(
     rows = np.searchsorted(profile.batch_size, size)
     cells = np.searchsorted(profile.length, length)
     ratio = took_ns / profile.latency_ns[rows, cells]
-    blocks = [ratio[block == number] for number in np.unique(block)]
-    means = np.array([float(np.mean(one)) for one in blocks])
-    errors = [float(np.std(one) / np.sqrt(len(one)) / np.mean(ratio)) for one in blocks]
-    factors = means / float(np.mean(ratio))
-    return Calibration(profile, tuple(factors.tolist()), tuple(errors))
+    usual = float(np.mean(ratio))
+    factors = [float(np.mean(ratio[block == number])) / usual for number in np.unique(block)]
+    return Calibration(profile, tuple(factors))
 
 
 def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns: int) -> Scenario:

@@ -36,7 +36,6 @@ def calibration_facts(calibration: Calibration, jitter: NoiseTable) -> dict[str,
         "calls": calls,
         "lag1": jitter.lag1,
         "block_factors": list(calibration.block_factors),
-        "block_errors": list(calibration.block_errors),
         "drift_sd": calibration.drift_sd,
     }
 
@@ -81,6 +80,16 @@ class Validation:
     seconds: float
 
     @property
+    def stopped(self) -> str:
+        """Why the live run ended early; empty where it did not, or was interrupted."""
+        return "" if self.interrupted else str(self.scenario.get("stopped", ""))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was ended by hand."""
+        return self.scenario.get("stopped") == "interrupted"
+
+    @property
     def cells(self) -> tuple[Cell, ...]:
         """Every statistic of every match."""
         return tuple(cell for match in self.matches for cell in match.cells)
@@ -119,7 +128,7 @@ class Validation:
 
     @cached_property
     def rankings(self) -> tuple[Ranking, ...]:
-        """The policies in their order, measured and foretold."""
+        """The policies in their order, measured and predicted."""
         return tuple(rankings(self.matches))
 
     @cached_property
@@ -145,7 +154,7 @@ class Validation:
                 "replications": self.replications,
                 "coverage": None if covered is None else covered._asdict(),
                 "rankings": [
-                    asdict(one) | {"best_foretold": one.best_foretold} for one in self.rankings
+                    asdict(one) | {"best_predicted": one.best_predicted} for one in self.rankings
                 ],
                 "windows": [asdict(one) for one in self.readings],
                 "cells": [one.to_dict() for one in self.cells],
@@ -201,7 +210,7 @@ def _row(cell: Cell) -> dict[str, Any]:
         "measured": cell.measured,
         "spread": cell.spread,
         "replay_error": cell.replay_error,
-        "a_priori": cell.foretold,
+        "a_priori": cell.predicted,
         "low": cell.low,
         "high": cell.high,
         "a_priori_error": cell.error,

@@ -117,7 +117,8 @@ class Rig:
 
     def calibrate(self, block: int, calls: Mapping[Shape, int], pace: Pace) -> list[Trip]:
         """Call every shape as often as asked, in random order, servers in turn."""
-        trips, wanted = [], [shape for shape, count in calls.items() for _ in range(count)]
+        trips: list[Trip] = []
+        wanted = [shape for shape, count in calls.items() for _ in range(count)]
         with quiet_memory():
             for place in pace.rng.permutation(len(wanted)):
                 size, length = wanted[place]

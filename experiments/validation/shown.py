@@ -131,12 +131,12 @@ def signed(error: float | None) -> str:
 
 
 def lost(found: Validation) -> Iterator[str]:
-    """Requests that were not served, where there are any: a mean over windows, and as foretold."""
+    """Requests that were not served, where there are any: a mean over windows, and as predicted."""
     cells = [match.cell("lost") for match in found.matches]
     parts = [
-        f"{cell.policy} {at(cell.load)} {cell.measured:g} (foretold {cell.foretold:g})"
+        f"{cell.policy} {at(cell.load)} {cell.measured:g} (predicted {cell.predicted:g})"
         for cell in cells
-        if cell.measured or cell.foretold
+        if cell.measured or cell.predicted
     ]
     if parts:
         yield f"Requests not served: {', '.join(parts)}."

@@ -107,7 +107,7 @@ def _a_priori(found: Validation) -> Iterator[str]:
     if not known:
         return
     parts = [f"{said(name)} to within {percent(one.error)}" for name, one in known.items()]
-    yield f"From the calibration alone it foretells their {joined(parts)}."
+    yield f"From the calibration alone it predicts their {joined(parts)}."
     corrected = {name: worst_corrected(found.matches, name) for name in ("mean", "p99")}
     better = [
         f"{percent(one.error)} in the {said(name)}"
@@ -128,21 +128,21 @@ def _coverage(found: Coverage | None) -> Iterator[str]:
 
 
 def _ranking(rankings: Sequence[Ranking]) -> Iterator[str]:
-    """Whether the best policy was foretold."""
+    """Whether the best policy was predicted."""
     if not rankings:
         return
-    missed = [one for one in rankings if not one.best_foretold]
+    missed = [one for one in rankings if not one.best_predicted]
     if not missed:
-        yield "The best policy is the foretold one, by mean and by p99, at every load."
+        yield "The best policy is the predicted one, by mean and by p99, at every load."
     for one in missed:
         yield (
             f"By {one.statistic} {at(one.load)}, {one.measured[0]} was best and "
-            f"{one.foretold[0]} was foretold."
+            f"{one.predicted[0]} was predicted."
         )
     worst = max(rankings, key=lambda one: one.ratio_error)
     off, where = percent(worst.ratio_error), f"{worst.statistic} {at(worst.load)}"
     if worst.ratio_error <= RATIO_GATE:
-        yield f"Ratios between policies are foretold to within {off} ({where})."
+        yield f"Ratios between policies are predicted to within {off} ({where})."
     else:
         limit = percent(RATIO_GATE)
         yield f"Ratios between policies are off by up to {off} ({where}), more than {limit}."

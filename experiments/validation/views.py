@@ -22,19 +22,19 @@ class ValidationPlots:
     validation: Validation
 
     def ecdf(self) -> list[Axes]:
-        """Share of requests slower than a latency, live and foretold, one panel a load."""
+        """Share of requests slower than a latency, live and predicted, one panel a load."""
         from .plots import ecdf
 
         return ecdf(self.validation)
 
     def calibration(self, ax: Axes | None = None) -> Axes:
-        """Foretold against measured p50 and p99, over all loads and policies."""
+        """Predicted against measured p50 and p99, over all loads and policies."""
         from .plots import calibration
 
         return calibration(self.validation, ax)
 
     def batch_sizes(self) -> list[Axes]:
-        """Sizes of batches, live and foretold, one panel a policy and load."""
+        """Sizes of batches, live and predicted, one panel a policy and load."""
         from .plots_batches import batch_sizes
 
         return batch_sizes(self.validation)
