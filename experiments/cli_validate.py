@@ -224,7 +224,7 @@ def campaign(
 
     work = Campaign(
         asked.scenario, asked.policies, plan, folder / CALIBRATED,
-        progress=progress, on_window=keep,
+        emulated=device == "emulated", progress=progress, on_window=keep,
     )  # fmt: skip
     try:
         return work.run(opening, spins=device != "emulated")

@@ -21,7 +21,7 @@ import numpy as np
 from experiments.config import ScenarioError
 from experiments.parallel import Progress, nothing
 from experiments.scenario import Scenario
-from policies.contract import IntArray, Policy
+from policies.contract import Policy
 from profiles.store import save
 from sim.service import Service
 from sim.worker import EmulatedOpening, ModelOpening, Opening, WorkerError
@@ -29,9 +29,9 @@ from sim.workload import Workload
 
 from .calibration import Calibration
 from .guard import condition_of
-from .preparing import calibrated, calibration_of, cap_of
+from .preparing import calibrated, calibration_of, cap_of, longest_of
 from .rig import Pace, Rig, Trip, described, load_average
-from .shapes import Shape, edges_to_reach, shapes_within
+from .shapes import edges_to_reach, quantile_lengths, shapes_within
 from .windows import Condition, Window
 
 RETRIES = 1
@@ -39,6 +39,8 @@ SENTINEL_SHARE, SENTINEL_MOST_NS = 0.1, 1_000_000_000
 """Time of the calls between two windows: a share of a window, up to a second."""
 SENTINEL_LEAST, SENTINEL_MOST = 20, 400
 """And how many they are."""
+WARM_LENGTHS = 200
+"""So many different lengths are called once before anything counts."""
 OnWindow = Callable[[Window, Workload, Service], None]
 """Given each window as soon as it is done, with what arrived and what the policy was bound to."""
 
@@ -112,25 +114,28 @@ class Campaign:
         plan: Plan,
         folder: Path,
         *,
+        emulated: bool,
         progress: Progress = nothing,
         on_window: OnWindow = lambda _window, _workload, _service: None,
     ) -> None:
         self.scenario, self.policies, self.plan, self.folder = scenario, policies, plan, folder
         self.progress, self.on_window = progress, on_window
-        drawn = scenario.draw()[0].length
         edges = scenario.length_edges
-        self.lengths = edges_to_reach(edges, int(drawn.min()), int(drawn.max()))
+        pool = np.minimum(scenario.draw()[0].length.astype(np.int64), edges[-1])
+        lengths = (
+            edges_to_reach(edges, int(pool.min()), int(pool.max()))
+            if emulated
+            else quantile_lengths(pool, longest_of(scenario))
+        )
         block_ns = plan.calibration_ns / (plan.rounds + 1)
-        mean = int(np.searchsorted(edges, float(np.mean(drawn))))
-        usual = int(edges[min(mean, len(edges) - 1)])
-        self.usual: Shape = (1, min(max(usual, self.lengths[0]), self.lengths[-1]))
-        single_ns = self._expected_ns(scenario.service_ns[0], edges, self.usual)
-        self.pace = Pace(self.usual, single_ns, np.random.default_rng(plan.seed))
+        single_ns = float(np.mean(np.interp(pool, edges, scenario.service_ns[0, 0])))
+        self.pace = Pace(pool, single_ns, np.random.default_rng(plan.seed))
         self.calls = shapes_within(
-            scenario.service_ns[0] + int(2 * single_ns), edges, self.lengths,
+            scenario.service_ns[0] + int(2 * single_ns), edges, lengths,
             cap_of(policies.values(), scenario.service_ns.shape[1]), block_ns,
         )  # fmt: skip
         self.trips: list[Trip] = []
+        self.single_ns = single_ns
         self.steps, self.step = 1, 0
 
     def run(self, opening: Opening, *, spins: bool) -> Found:
@@ -143,7 +148,8 @@ class Campaign:
         self._tell("opening the device")
         with Rig(opening, self.scenario.draw()[1], spins=spins) as rig:
             self._tell("warming up")
-            rig.warm_up(self.calls)
+            alone = np.unique(self.pace.pool)[:WARM_LENGTHS].tolist()
+            rig.warm_up([*self.calls, *((1, length) for length in alone)])
             self._tell("calibrating")
             self._calibrate(rig, 0)
             found = self._prepared(rig)
@@ -180,42 +186,35 @@ class Campaign:
             found.calibration = self._calibration(rig)
 
     def _window(
-        self, rig: Rig, found: Found, what: tuple[float | None, str, int, int], before: list[int]
-    ) -> tuple[list[int], bool]:
+        self, rig: Rig, found: Found, what: tuple[float | None, str, int, int], before: list[float]
+    ) -> tuple[list[float], bool]:
         load, name, number, attempt = what
         at = "" if load is None else f" at load {load:g}"
         self._tell(f"round {number + 1}: {name}{at}" + (" again" if attempt else ""))
         workload = found.workloads[load]
         trace, readings = rig.window(self.policies[name], workload, found.bound_to)
         after = self._sentinel(rig)
-        calibrated_ns = self._calibrated_ns(found.calibration)
-        condition = condition_of(
-            readings, before + after, calibrated_ns, calibrated_ns, load_average()
-        )
+        condition = condition_of(readings, before + after, self.single_ns, load_average())
         window = Window(name, load, number, attempt, trace, condition)
         found.windows.append(window)
         self.on_window(window, workload, found.bound_to)
         return after, condition.accepted
 
-    def _sentinel(self, rig: Rig) -> list[int]:
-        each_ns = self._calibrated_ns(self._calibration(rig)) + self.pace.idle_ns
+    def _sentinel(self, rig: Rig) -> list[float]:
+        """Batches of one beside a window, each over its calibrated time."""
+        profile = self._calibration(rig).profile
+        edges, singles = profile.length, profile.latency_ns[0]
+        each_ns = self.single_ns + self.pace.idle_ns
         time_ns = min(SENTINEL_MOST_NS, SENTINEL_SHARE * self.plan.window_ns)
         calls = int(np.clip(time_ns / each_ns, SENTINEL_LEAST, SENTINEL_MOST))
-        return rig.sentinel(calls, self.pace)
+        took = rig.sentinel(calls, self.pace)
+        return [ns / float(np.interp(length, edges, singles)) for length, ns in took]
 
     def _calibrate(self, rig: Rig, block: int) -> None:
         self.trips += rig.calibrate(block, self.calls, self.pace)
 
     def _calibration(self, rig: Rig) -> Calibration:
         return calibration_of(self.trips, self.scenario, described(rig.about))
-
-    def _calibrated_ns(self, calibration: Calibration) -> float:
-        profile = calibration.profile
-        return self._expected_ns(profile.latency_ns, profile.length, self.usual)
-
-    @staticmethod
-    def _expected_ns(table_ns: IntArray, edges: IntArray, shape: Shape) -> float:
-        return float(table_ns[shape[0] - 1, int(np.searchsorted(edges, shape[1]))])
 
     def _prepared(self, rig: Rig) -> Found:
         """The calibrated scenario, and one workload for each load."""

@@ -30,8 +30,7 @@ MS = 1e6
 
 def condition_of(
     readings: Readings,
-    beside_ns: Sequence[int],
-    calibrated_ns: float,
+    beside: Sequence[float],
     single_ns: float,
     load_average: float | None,
 ) -> Condition:
@@ -39,8 +38,7 @@ def condition_of(
 
     Args:
         readings: of the scheduler.
-        beside_ns: sentinel calls before and after the window.
-        calibrated_ns: the calibrated median of their shape.
+        beside: sentinel calls before and after the window, each over its calibrated time.
         single_ns: the calibrated time of a single request of usual length.
         load_average: of the machine.
     """
@@ -52,7 +50,7 @@ def condition_of(
         late_ms_p99=float(np.quantile(late, 0.99)) / MS,
         gap_ms_max=float(late.max() + (HEARTBEAT_NS if stalls.size else 0)) / MS,
         stalled_share=float(stalls.sum()) / max(1, readings.span_ns),
-        sentinel=float(np.median(beside_ns)) / calibrated_ns,
+        sentinel=float(np.median(beside)),
         load_average=load_average,
     )
     return _judged(found, single_ns)

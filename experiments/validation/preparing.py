@@ -85,6 +85,13 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
     return replace(here, workload=workload)
 
 
+def longest_of(scenario: Scenario) -> int:
+    """The longest length that a request can have, after ``over_length``."""
+    workload = scenario.workload
+    longest = max(workload.lengths_of(tier).pmf().longest for tier in workload.tiers)
+    return min(longest, int(scenario.length_edges[-1]))
+
+
 def rate_per_s(scenario: Scenario) -> float:
     """Requests per second; of a closed loop what its clients can ask for and its servers do."""
     offered, closed = scenario.offered_rate_per_s, scenario.workload.closed

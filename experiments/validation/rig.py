@@ -4,9 +4,9 @@
    there are enough, and go before ordinary processes where the system allows it (servers that
    compute do not).
 2. Calibration, sentinel and windows take the same way through the same processes.
-3. A call outside a window meets the server as it is in one: it follows a batch of usual shape,
-   which leaves other things in the caches than a large one, and an idle time of usual length, in
-   which clocks may fall.
+3. A call outside a window meets the server as it is in one: it follows a batch of one, which leaves
+   other things in the caches than a large one, and an idle time of usual length, in which clocks
+   may fall.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from policies.contract import Policy
+from policies.contract import IntArray, Policy
 from profiles.measure import quiet_memory
 from sim.load_generator import Load, LoadGenerator, OwnSchedule
 from sim.service import Service
@@ -49,10 +49,15 @@ class Trip(NamedTuple):
 class Pace:
     """What comes before a call outside a window."""
 
-    usual: Shape
+    pool: IntArray
+    """int64 (N,): lengths of requests."""
     idle_ns: float
     """Mean of the exponential."""
     rng: np.random.Generator
+
+    def single(self) -> Shape:
+        """A batch of one, of any length that requests have."""
+        return 1, int(self.rng.choice(self.pool))
 
     def wait(self) -> None:
         """Let the server be idle."""
@@ -130,18 +135,19 @@ class Rig:
         return trips
 
     def _prepare(self, worker: Worker, pace: Pace) -> None:
-        """Let the server run a usual batch, then be idle."""
-        round_trip_ns(worker, self.service, pace.usual)
+        """Let the server run a batch of one, then be idle."""
+        round_trip_ns(worker, self.service, pace.single())
         pace.wait()
 
-    def sentinel(self, calls: int, pace: Pace) -> list[int]:
-        """Call the usual shape again and again, servers in turn: ns each."""
+    def sentinel(self, calls: int, pace: Pace) -> list[tuple[int, int]]:
+        """Call batches of one, servers in turn: length and ns of each."""
         took = []
         with quiet_memory():
             for number in range(calls):
                 pace.wait()
                 worker = self.workers[number % len(self.workers)]
-                took.append(round_trip_ns(worker, self.service, pace.usual))
+                single = pace.single()
+                took.append((single[1], round_trip_ns(worker, self.service, single)))
         return took
 
     def window(

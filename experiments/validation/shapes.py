@@ -1,4 +1,9 @@
-"""Which shapes are calibrated: lengths that requests can reach, batch sizes as time allows."""
+"""Which shapes are calibrated: lengths that requests can reach, batch sizes as time allows.
+
+1. An emulated device is calibrated at its own length edges, between which it is linear.
+2. A real one is calibrated at quantiles of the requests' lengths, so that its calls are of as many
+   shapes, and of the same ones, as those of a window.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,9 @@ from policies.contract import IntArray
 
 Shape = tuple[int, int]
 """Batch size and length."""
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.97)
+"""Of the requests' lengths; batches have longer ones than requests."""
 
 LEAST_CALLS, MOST_CALLS = 2, 200
 """Of a shape in a block; of two calls a stall spoils one at most."""
@@ -37,6 +45,17 @@ def edges_to_reach(edges: IntArray, shortest: int, longest: int) -> list[int]:
     return [int(edge) for edge in edges[first : last + 1]]
 
 
+def quantile_lengths(pool: IntArray, longest: int) -> list[int]:
+    """Lengths that divide those of the requests, more of them at the long end.
+
+    Args:
+        pool: int64 (N,), lengths of requests.
+        longest: possible.
+    """
+    found = np.quantile(pool, QUANTILES, method="nearest")
+    return sorted({*(int(length) for length in found), longest})
+
+
 def shapes_within(
     table_ns: IntArray, edges: IntArray, lengths: list[int], largest: int, budget_ns: float
 ) -> dict[Shape, int]:
@@ -55,9 +74,10 @@ def shapes_within(
     Returns:
         Calls in a block, by shape.
     """
-    columns = {length: int(np.searchsorted(edges, length)) for length in lengths}
     for sizes in sizes_to_try(largest):
-        costs = {(s, n): float(table_ns[s - 1, columns[n]]) for s in sizes for n in lengths}
+        costs = {
+            (s, n): float(np.interp(n, edges, table_ns[s - 1])) for s in sizes for n in lengths
+        }
         if LEAST_CALLS * sum(costs.values()) <= budget_ns:
             break
     each_ns = budget_ns / len(costs)
