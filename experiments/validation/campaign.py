@@ -29,8 +29,8 @@ from sim.workload import Workload
 
 from .calibration import Calibration
 from .guard import condition_of
-from .preparing import calibrated, calibration_of, cap_of, longest_of
-from .rig import Pace, Rig, Trip, described, load_average
+from .preparing import calibrated, calibration_of, cap_of, longest_of, pace_of
+from .rig import Rig, Trip, described, load_average
 from .shapes import edges_to_reach, quantile_lengths, shapes_within
 from .windows import Condition, Window
 
@@ -129,9 +129,9 @@ class Campaign:
         )
         block_ns = plan.calibration_ns / (plan.rounds + 1)
         single_ns = float(np.mean(np.interp(pool, edges, scenario.service_ns[0, 0])))
-        self.pace = Pace(pool, single_ns, np.random.default_rng(plan.seed))
+        self.pace = pace_of(scenario, plan.loads, pool, single_ns, np.random.default_rng(plan.seed))
         self.calls = shapes_within(
-            scenario.service_ns[0] + int(2 * single_ns), edges, lengths,
+            scenario.service_ns[0] + int(single_ns + self.pace.mean_idle_ns), edges, lengths,
             cap_of(policies.values(), scenario.service_ns.shape[1]), block_ns,
         )  # fmt: skip
         self.trips: list[Trip] = []
@@ -204,7 +204,7 @@ class Campaign:
         """Batches of one beside a window, each over its calibrated time."""
         profile = self._calibration(rig).profile
         edges, singles = profile.length, profile.latency_ns[0]
-        each_ns = self.single_ns + self.pace.idle_ns
+        each_ns = self.single_ns + self.pace.mean_idle_ns
         time_ns = min(SENTINEL_MOST_NS, SENTINEL_SHARE * self.plan.window_ns)
         calls = int(np.clip(time_ns / each_ns, SENTINEL_LEAST, SENTINEL_MOST))
         took = rig.sentinel(calls, self.pace)

@@ -15,12 +15,12 @@ from experiments.overrides import apply_override, parse_override
 from experiments.scenario import Scenario
 from experiments.schema import Spec
 from experiments.tables import content
-from policies.contract import Policy
+from policies.contract import IntArray, Policy
 from profiles.latency import Metadata, Samples, from_samples
 from sim.replay import Replay
 
 from .calibration import Calibration
-from .rig import Trip
+from .rig import Pace, Trip
 
 REQUESTS_LEAST = 50
 """In a window; fewer say nothing of a percentile."""
@@ -83,6 +83,29 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
         requests = min(requests, len(here.workload.arrivals))
     workload = replace(here.workload, requests=requests, duration_ns=None)
     return replace(here, workload=workload)
+
+
+def pace_of(
+    scenario: Scenario, loads: Sequence[float], pool: IntArray, single_ns: float,
+    rng: np.random.Generator,
+) -> Pace:  # fmt: skip
+    """How long a server is idle before a batch, as it would be if batches were single requests.
+
+    As in M/G/1: of rho batches out of 1 nobody has to wait for, and the others come after an
+    exponential idle time with the mean of a gap between requests.
+
+    Args:
+        scenario: says how many arrive.
+        loads: of the windows; empty: the scenario's own.
+        pool: int64 (N,), lengths of requests.
+        single_ns: mean time of a batch of one.
+        rng: draws the idle times and the lengths.
+    """
+    rate = rate_per_s(scenario)
+    if loads:
+        rate = scenario.rate_max_per_s * float(np.mean(loads))
+    gap_ns = scenario.servers * 1e9 / rate
+    return Pace(pool, max(0.0, 1.0 - single_ns / gap_ns), gap_ns, rng)
 
 
 def longest_of(scenario: Scenario) -> int:

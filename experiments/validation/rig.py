@@ -5,8 +5,8 @@
    compute do not).
 2. Calibration, sentinel and windows take the same way through the same processes.
 3. A call outside a window meets the server as it is in one: it follows a batch of one, which leaves
-   other things in the caches than a large one, and an idle time of usual length, in which clocks
-   may fall.
+   other things in the caches than a large one, and as often an idle time, in which clocks may fall
+   and caches become another's.
 """
 
 from __future__ import annotations
@@ -51,17 +51,25 @@ class Pace:
 
     pool: IntArray
     """int64 (N,): lengths of requests."""
+    idle_share: float
+    """How often the server is idle before a batch."""
     idle_ns: float
-    """Mean of the exponential."""
+    """Mean of the exponential idle time then."""
     rng: np.random.Generator
+
+    @property
+    def mean_idle_ns(self) -> float:
+        """Over all calls."""
+        return self.idle_share * self.idle_ns
 
     def single(self) -> Shape:
         """A batch of one, of any length that requests have."""
         return 1, int(self.rng.choice(self.pool))
 
     def wait(self) -> None:
-        """Let the server be idle."""
-        sleep_until(now_ns() + int(self.rng.exponential(self.idle_ns)))
+        """Let the server be idle, or not."""
+        if self.rng.random() < self.idle_share:
+            sleep_until(now_ns() + int(self.rng.exponential(self.idle_ns)))
 
 
 class Rig:
