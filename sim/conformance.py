@@ -85,7 +85,7 @@ def check_times(trace: Trace, service: Service) -> None:
             f"invariant 15: as many servers as the service must hold, but got ({trace.servers} "
             f"instead of {service.servers})"
         )
-    if service.service_ns.shape[0] != 1 or service.noise.draws.shape[2]:
+    if service.service_ns.shape[0] != 1 or service.noise.draws.shape[2] or service.idling.extra_ns:
         return
     took = trace.batch_finish_ns - trace.batch_start_ns
     profile = table_ns(service, trace.batch_size, trace.batch_longest)

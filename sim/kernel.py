@@ -128,6 +128,8 @@ def prepare(policy: Policy, workload: Workload, service: Service) -> System:
             service.noise.draws,
             service.noise.quantiles,
             service.noise.class_of_size,
+            float(service.idling.extra_ns),
+            float(service.idling.half_ns),
         ),
         limits=Limits(
             service.capacity, service.capacity_counts_in_system, service.longest_admitted

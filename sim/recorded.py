@@ -27,7 +27,7 @@ import numpy as np
 from policies.contract import IntArray, expected_ns
 from profiles.noise import CLASS_STARTS
 
-from .service import Service, drawn_ns
+from .service import Service, drawn_ns, idling_ns
 from .service_times import Batch
 from .trace import Trace
 
@@ -76,6 +76,7 @@ class RecordedTimes:
         if not len(trace.batch_size):
             raise ValueError("the recorded run made no batch, so that it has no times to replay")
         self.asked = self.found = 0
+        self._service = service
         took_ns = (trace.batch_finish_ns - trace.batch_start_ns).tolist()
         self._times: dict[tuple[int, ...], int] = dict(zip(members_of(trace), took_ns, strict=True))
         self._lent: dict[Key, Lent] = defaultdict(lambda: Lent([], []))
@@ -97,7 +98,9 @@ class RecordedTimes:
         group = class_of(len(batch.members))
         keys = ((group, batch.server), (group, ANY), (ANY, ANY))
         lent = next(self._lent[key] for key in keys if key in self._lent)
-        return drawn_ns(batch.expected_ns, lent.nearest(batch.start_ns))
+        idling = self._service.idling
+        usual = batch.expected_ns + idling_ns(idling.extra_ns, idling.half_ns, batch.idle_ns)
+        return drawn_ns(usual, lent.nearest(batch.start_ns))
 
     @property
     def found_share(self) -> float:
@@ -118,8 +121,18 @@ def members_of(trace: Trace) -> list[tuple[int, ...]]:
     return [tuple(ids.tolist()) for ids in np.split(order, cuts)]
 
 
+def idle_before_ns(trace: Trace) -> IntArray:
+    """int64 (M,): how long the server of each batch was idle before it, at first since 0."""
+    idle = np.zeros(len(trace.batch_size), dtype=np.int64)
+    for server in range(trace.servers):
+        mine = np.flatnonzero(trace.batch_server == server)
+        ended = np.concatenate([np.zeros(1, dtype=np.int64), trace.batch_finish_ns[mine][:-1]])
+        idle[mine] = trace.batch_start_ns[mine] - ended[: len(mine)]
+    return idle
+
+
 def profile_ns(trace: Trace, service: Service) -> IntArray:
-    """int64 (M,): what the profile expects of each batch, as :class:`sim.station.Station` does."""
+    """int64 (M,): what is expected of each batch without noise, the cost of idling included."""
     edges, tables = service.length_edges, service.service_ns
     several = len(tables) > 1
     found = []
@@ -128,4 +141,6 @@ def profile_ns(trace: Trace, service: Service) -> IntArray:
         models = set(trace.tier[list(ids)].tolist()) if several else {0}
         usual = max(expected_ns(tables[model], edges, size, longest) for model in models)
         found.append(drawn_ns(usual, 1.0))
-    return np.array(found, dtype=np.int64)
+    idling, idle_ns = service.idling, idle_before_ns(trace)
+    extra = idling.extra_ns * (idle_ns / (idle_ns + idling.half_ns))
+    return np.array(found, dtype=np.int64) + np.rint(extra).astype(np.int64)

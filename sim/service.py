@@ -7,6 +7,7 @@ luck: the k-th batch on a server uses the k-th draw of its stream (common random
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,18 @@ class Noise:
     """int64 (largest batch + 1,): row of ``quantiles`` for each batch size."""
 
 
+class Idling(NamedTuple):
+    """What a batch costs more because its server was idle before: clocks fall, caches are lost.
+
+    After an idle time t it is ``extra_ns x t / (t + half_ns)``, before noise.
+    """
+
+    extra_ns: float = 0.0
+    """After a long idle time; 0: nothing ever."""
+    half_ns: float = 1.0
+    """The idle time that costs half of it."""
+
+
 @dataclass(frozen=True)
 class Service:
     """What serves the queue: one model for all tiers, or one per tier.
@@ -48,6 +61,8 @@ class Service:
     """int64 (edges,), increasing, in the unit of the workload's lengths."""
     servers: int = 1
     noise: Noise = field(default_factory=Noise)
+    idling: Idling = Idling()
+    """Policies are not told of it."""
     capacity: int = NEVER
     """Arrivals that find this many requests waiting (or in the system) are rejected."""
     capacity_counts_in_system: bool = False
@@ -92,9 +107,24 @@ def noise_factor(
 
 
 @shared
+def idling_ns(extra_ns: float, half_ns: float, idle_ns: int) -> float:
+    """What a batch costs more after an idle time, see :class:`Idling`."""
+    return extra_ns * (idle_ns / (idle_ns + half_ns))
+
+
+@shared
 def drawn_ns(expected: float, factor: float) -> int:
     """Service time with noise: rounded half to even, at least 1 ns."""
     return max(1, int(np.rint(expected * factor)))
 
 
-__all__ = ["SCORE_LIMIT", "Noise", "Service", "drawn_ns", "expected_ns", "noise_factor"]
+__all__ = [
+    "SCORE_LIMIT",
+    "Idling",
+    "Noise",
+    "Service",
+    "drawn_ns",
+    "expected_ns",
+    "idling_ns",
+    "noise_factor",
+]

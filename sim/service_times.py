@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from policies.contract import expected_ns
 
-from .service import Service, drawn_ns, noise_factor
+from .service import Service, drawn_ns, idling_ns, noise_factor
 
 
 class Batch(NamedTuple):
@@ -27,6 +27,8 @@ class Batch(NamedTuple):
     start_ns: int
     expected_ns: int
     """Time that the profile expects, without noise."""
+    idle_ns: int = 0
+    """How long its server was idle before."""
 
 
 class ServiceTimes(Protocol):
@@ -47,6 +49,7 @@ class DrawnTimes:
         """The largest of the times of the batch's models."""
         service, size = self.service, len(batch.members)
         noise, times = service.noise, []
+        extra = idling_ns(service.idling.extra_ns, service.idling.half_ns, batch.idle_ns)
         for model in batch.models:
             usual = expected_ns(
                 service.service_ns[model], service.length_edges, size, batch.longest
@@ -55,5 +58,5 @@ class DrawnTimes:
                 noise.draws, noise.quantiles, noise.class_of_size,
                 model, batch.server, batch.number, size,
             )  # fmt: skip
-            times.append(drawn_ns(usual, factor))
+            times.append(drawn_ns(usual + extra, factor))
         return max(times)

@@ -223,6 +223,7 @@ class Station:
             models=tuple(sorted(models)),
             start_ns=now_ns,
             expected_ns=drawn_ns(usual, 1.0),
+            idle_ns=now_ns - int(self.idle_since_ns[server]),
         )
         self.status[members] = SERVED
         self.batch_of[members] = batch.place

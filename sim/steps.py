@@ -23,7 +23,7 @@ from .answer import SOUND, fault_of
 from .cache import compiled_entry
 from .cache import compiled_piece as piece
 from .heaps import drop_first
-from .service import drawn_ns, noise_factor
+from .service import drawn_ns, idling_ns, noise_factor
 from .steps_queue import set_head, think
 from .system import (
     BATCHES,
@@ -174,6 +174,8 @@ def start(system: System) -> None:
     collect(system, count.started)
     size, longest = int(np.int64(record.size)), int(np.int64(record.longest))
     k = servers[BATCHES, server]
+    idle_ns = count.now_ns - servers[IDLE_SINCE_NS, server]
+    extra = idling_ns(clock.idle_extra_ns, clock.idle_half_ns, idle_ns)
     drawn = 0
     usual = 0.0
     for model in range(tiers.shape[0]):
@@ -183,7 +185,7 @@ def start(system: System) -> None:
                 clock.draws, clock.quantiles, clock.class_of_size, model, server, k, size
             )
             usual = max(usual, expected)
-            drawn = max(drawn, drawn_ns(expected, factor))
+            drawn = max(drawn, drawn_ns(expected + extra, factor))
     finish_ns = count.now_ns + drawn
     record.server = server
     record.start_ns = count.now_ns

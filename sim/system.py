@@ -82,6 +82,8 @@ class Clock(NamedTuple):
     draws: NDArray[np.float32]
     quantiles: FloatArray
     class_of_size: IntArray
+    idle_extra_ns: float
+    idle_half_ns: float
 
 
 class Limits(NamedTuple):

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 
 from profiles.runner import ModelError, OutOfMemory, Served
 
-from .service import Service, drawn_ns, expected_ns, noise_factor
+from .service import Service, drawn_ns, expected_ns, idling_ns, noise_factor
 from .timing import deaf, fine_timers, now_ns, pin, sleep_until, urgent
 
 READY, DONE, FAILED = b"R", b"D", b"F"
@@ -124,6 +124,7 @@ class Emulated:
 
     def __init__(self, service: Service, server: int) -> None:
         self.service, self.server, self.batches = service, server, 0
+        self.idle_since_ns = now_ns()
 
     def about(self) -> Mapping[str, Any]:
         """What it pretends to be is known to whoever made it."""
@@ -138,8 +139,11 @@ class Emulated:
         )
         self.batches += 1
         usual = expected_ns(service.service_ns[0], service.length_edges, size, max(lengths))
-        sleep_until(began_ns + drawn_ns(usual, factor))
-        return Served(now_ns() - began_ns, None)
+        idle_ns = began_ns - self.idle_since_ns
+        extra = idling_ns(service.idling.extra_ns, service.idling.half_ns, idle_ns)
+        sleep_until(began_ns + drawn_ns(usual + extra, factor))
+        self.idle_since_ns = now_ns()
+        return Served(self.idle_since_ns - began_ns, None)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from policies import POLICIES
 from policies.contract import NEVER, Policy, Tier
-from sim.service import Noise, Service
+from sim.service import Idling, Noise, Service
 from sim.trace import Trace
 from sim.workload import ClosedLoop, Workload
 
@@ -59,6 +59,7 @@ def _service(rng: np.random.Generator, grid: int) -> Service:
         np.sort(rng.choice(np.arange(1, 128), size=edges, replace=False)).astype(np.int64),
         servers,
         _noise(rng, models, largest, servers),
+        _idling(rng),
     )
 
 
@@ -72,6 +73,12 @@ def _noise(rng: np.random.Generator, models: int, largest: int, servers: int) ->
     quantiles = np.sort(rng.uniform(0.5, 2.0, size=(2, 9)), axis=1)
     scores = rng.standard_normal(shape).astype(np.float32)
     return Noise(scores, quantiles, (np.arange(largest + 1) > 3).astype(np.int64))
+
+
+def _idling(rng: np.random.Generator) -> Idling:
+    if rng.random() < 0.8:
+        return Idling()
+    return Idling(float(rng.uniform(0, 2)) * MS, float(rng.uniform(0.01, 3)) * MS)
 
 
 def _workload(

@@ -12,7 +12,7 @@ import numpy as np
 
 from policies.contract import NEVER
 from profiles.latency import Profile, table_ns
-from sim.service import Service
+from sim.service import Idling, Service
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,8 @@ class Calibration:
     """Medians of the round trips, with the raw calls; its calls are in the order of measurement."""
     block_factors: tuple[float, ...]
     """Mean time of each calibration block over that of the pooled table."""
+    idling: Idling = Idling()
+    """What an idle time costs the next batch; it is not in the profile's times."""
 
     @property
     def drift_sd(self) -> float:
@@ -47,6 +49,7 @@ class Calibration:
             service_ns=table_ns(self.profile)[np.newaxis],
             length_edges=self.profile.length,
             servers=servers,
+            idling=self.idling,
             capacity=capacity,
             capacity_counts_in_system=capacity_counts_in_system,
             longest_admitted=longest_admitted,

@@ -4,7 +4,8 @@
    first calibration also fixes the arrivals: a load is a share of what it found possible.
 2. In a round every policy runs at every load, on the same arrivals and lengths, in an order that
    shifts from round to round.  Beside each window sentinel calls tell how fast the device is.
-3. A window that the guard rejects is run again, once.  All are kept.
+3. A window that the guard rejects is run again, once.  All are kept, and judged at the end by all
+   of the calibration.
 4. An interruption or a dead server ends the run; the windows so far are judged.
 """
 
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +25,13 @@ from experiments.scenario import Scenario
 from policies.contract import Policy
 from profiles.store import save
 from sim.service import Service
+from sim.wall import Readings
 from sim.worker import EmulatedOpening, ModelOpening, Opening, WorkerError
 from sim.workload import Workload
 
 from .calibration import Calibration
 from .guard import condition_of
-from .preparing import calibrated, calibration_of, cap_of, longest_of, pace_of
+from .preparing import calibrated, calibration_of, cap_of, longest_of, pace_of, ratios_of
 from .rig import Rig, Trip, described, load_average
 from .shapes import edges_to_reach, quantile_lengths, shapes_within
 from .windows import Condition, Window
@@ -58,6 +60,15 @@ class Plan:
     seed: int = 0
 
 
+class Beside(NamedTuple):
+    """What was read beside a window."""
+
+    readings: Readings
+    trips: list[Trip]
+    """Batches of one, before and after."""
+    load_average: float | None
+
+
 @dataclass
 class Found:
     """What a campaign has brought so far."""
@@ -72,6 +83,8 @@ class Found:
     """Calibrated by the first block: what policies know of the device, in every window."""
     workloads: dict[float | None, Workload] = field(default_factory=dict)
     windows: list[Window] = field(default_factory=list)
+    beside: list[Beside] = field(default_factory=list)
+    """What was read beside each window."""
     seconds: float = 0.0
     stopped: str = ""
     """Why it ended early; empty: it did not."""
@@ -162,6 +175,10 @@ class Campaign:
                 found.stopped = "interrupted" if interrupted else str(error)
         found.calibration = self._calibration(rig)
         found.service = _service(found.scenario, found.calibration)
+        found.windows = [
+            replace(window, condition=self._condition(beside, found.calibration))
+            for window, beside in zip(found.windows, found.beside, strict=True)
+        ]
         save(found.calibration.profile, self.folder)
         found.seconds = time.perf_counter() - began
         return found
@@ -186,29 +203,33 @@ class Campaign:
             found.calibration = self._calibration(rig)
 
     def _window(
-        self, rig: Rig, found: Found, what: tuple[float | None, str, int, int], before: list[float]
-    ) -> tuple[list[float], bool]:
+        self, rig: Rig, found: Found, what: tuple[float | None, str, int, int], before: list[Trip]
+    ) -> tuple[list[Trip], bool]:
         load, name, number, attempt = what
         at = "" if load is None else f" at load {load:g}"
         self._tell(f"round {number + 1}: {name}{at}" + (" again" if attempt else ""))
         workload = found.workloads[load]
         trace, readings = rig.window(self.policies[name], workload, found.bound_to)
         after = self._sentinel(rig)
-        condition = condition_of(readings, before + after, self.single_ns, load_average())
+        beside = Beside(readings, [*before, *after], load_average())
+        condition = self._condition(beside, found.calibration)
         window = Window(name, load, number, attempt, trace, condition)
         found.windows.append(window)
+        found.beside.append(beside)
         self.on_window(window, workload, found.bound_to)
         return after, condition.accepted
 
-    def _sentinel(self, rig: Rig) -> list[float]:
-        """Batches of one beside a window, each over its calibrated time."""
-        profile = self._calibration(rig).profile
-        edges, singles = profile.length, profile.latency_ns[0]
+    def _condition(self, beside: Beside, calibration: Calibration) -> Condition:
+        """What the readings say, as far as the device has been calibrated."""
+        ratios = ratios_of(beside.trips, calibration)
+        return condition_of(beside.readings, ratios, self.single_ns, beside.load_average)
+
+    def _sentinel(self, rig: Rig) -> list[Trip]:
+        """Batches of one beside a window."""
         each_ns = self.single_ns + self.pace.mean_idle_ns
         time_ns = min(SENTINEL_MOST_NS, SENTINEL_SHARE * self.plan.window_ns)
         calls = int(np.clip(time_ns / each_ns, SENTINEL_LEAST, SENTINEL_MOST))
-        took = rig.sentinel(calls, self.pace)
-        return [ns / float(np.interp(length, edges, singles)) for length, ns in took]
+        return rig.sentinel(calls, self.pace)
 
     def _calibrate(self, rig: Rig, block: int) -> None:
         self.trips += rig.calibrate(block, self.calls, self.pace)

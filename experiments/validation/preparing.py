@@ -20,6 +20,7 @@ from profiles.latency import Metadata, Samples, from_samples
 from sim.replay import Replay
 
 from .calibration import Calibration
+from .idling import cost_ns, fitted_idling
 from .rig import Pace, Trip
 
 REQUESTS_LEAST = 50
@@ -31,8 +32,11 @@ def calibration_of(
 ) -> Calibration:
     """The profile of calibrating calls, and how the blocks differ."""
     columns = np.array(trips, dtype=np.int64).T
-    size, length, block, start_ns, took_ns = columns
-    samples = Samples(size.copy(), length.copy(), start_ns - start_ns[0], took_ns.copy())
+    size, length, block, start_ns, took_ns, idle_ns = columns
+    _, shape = np.unique(columns[:2], axis=1, return_inverse=True)
+    idling = fitted_idling(shape, took_ns, idle_ns)
+    took_ns = np.maximum(1, took_ns - np.rint(cost_ns(idling, idle_ns)).astype(np.int64))
+    samples = Samples(size.copy(), length.copy(), start_ns - start_ns[0], took_ns)
     unit = scenario.workload.length_unit or "tokens"
     metadata = Metadata(
         model=str(about.get("model", "not stated")),
@@ -49,7 +53,17 @@ def calibration_of(
     ratio = took_ns / profile.latency_ns[rows, cells]
     usual = float(np.mean(ratio))
     factors = [float(np.mean(ratio[block == number])) / usual for number in np.unique(block)]
-    return Calibration(profile, tuple(factors))
+    return Calibration(profile, tuple(factors), idling)
+
+
+def ratios_of(trips: Sequence[Trip], calibration: Calibration) -> list[float]:
+    """What batches of one took, each over its calibrated time."""
+    profile = calibration.profile
+    usual = np.interp([trip.length for trip in trips], profile.length, profile.latency_ns[0])
+    expected_ns = usual + cost_ns(
+        calibration.idling, np.array([trip.idle_ns for trip in trips], dtype=np.int64)
+    )
+    return [trip.took_ns / float(ns) for trip, ns in zip(trips, expected_ns, strict=True)]
 
 
 def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns: int) -> Scenario:

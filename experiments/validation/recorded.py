@@ -23,7 +23,7 @@ import numpy as np
 from experiments.plain import dumps
 from experiments.rules import policy_of
 from policies.contract import Policy
-from sim.service import Service
+from sim.service import Idling, Service
 from sim.trace import Trace
 from sim.workload import NO_TIMES, ClosedLoop, Workload
 
@@ -97,6 +97,7 @@ def save(
         "service": {
             "service_ns": service.service_ns,
             "length_edges": service.length_edges,
+            "idling": service.idling._asdict(),
             **{name: getattr(service, name) for name in LIMITS},
         },
         "workload": {
@@ -135,6 +136,7 @@ def load(folder: str | Path) -> Recorded:
         Service(
             np.array(service["service_ns"], dtype=np.int64),
             np.array(service["length_edges"], dtype=np.int64),
+            idling=Idling(**service["idling"]),
             **{name: service[name] for name in LIMITS},
         ),
         about["device"],

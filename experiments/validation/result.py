@@ -35,6 +35,7 @@ def calibration_facts(calibration: Calibration, jitter: NoiseTable) -> dict[str,
         "latency_ns": profile.latency_ns.tolist(),
         "calls": calls,
         "lag1": jitter.lag1,
+        "idling": calibration.idling._asdict(),
         "block_factors": list(calibration.block_factors),
         "drift_sd": calibration.drift_sd,
     }

@@ -43,6 +43,8 @@ class Trip(NamedTuple):
     block: int
     start_ns: int
     took_ns: int
+    idle_ns: int
+    """How long the server was idle before."""
 
 
 @dataclass(frozen=True)
@@ -136,27 +138,26 @@ class Rig:
             for place in pace.rng.permutation(len(wanted)):
                 size, length = wanted[place]
                 worker = self.workers[len(trips) % len(self.workers)]
-                self._prepare(worker, pace)
-                start_ns = now_ns()
-                took_ns = round_trip_ns(worker, self.service, (size, length))
-                trips.append(Trip(size, length, block, start_ns, took_ns))
+                round_trip_ns(worker, self.service, pace.single())
+                trips.append(self._trip(worker, (size, length), block, pace))
         return trips
 
-    def _prepare(self, worker: Worker, pace: Pace) -> None:
-        """Let the server run a batch of one, then be idle."""
-        round_trip_ns(worker, self.service, pace.single())
+    def _trip(self, worker: Worker, shape: Shape, block: int, pace: Pace) -> Trip:
+        """One call after an idle time; the server's last batch has just ended."""
+        ended_ns = now_ns()
         pace.wait()
+        start_ns = now_ns()
+        took_ns = round_trip_ns(worker, self.service, shape)
+        return Trip(*shape, block, start_ns, took_ns, start_ns - ended_ns)
 
-    def sentinel(self, calls: int, pace: Pace) -> list[tuple[int, int]]:
-        """Call batches of one, servers in turn: length and ns of each."""
-        took = []
+    def sentinel(self, calls: int, pace: Pace) -> list[Trip]:
+        """Call batches of one, servers in turn."""
+        trips: list[Trip] = []
         with quiet_memory():
             for number in range(calls):
-                pace.wait()
                 worker = self.workers[number % len(self.workers)]
-                single = pace.single()
-                took.append((single[1], round_trip_ns(worker, self.service, single)))
-        return took
+                trips.append(self._trip(worker, pace.single(), -1, pace))
+        return trips
 
     def window(
         self, policy: Policy, workload: Workload, service: Service

@@ -1,0 +1,63 @@
+"""What an idle time costs the batch after it, from calibrating calls.
+
+A call's time is that of its shape, plus ``extra t / (t + half)`` after an idle time t
+(:class:`sim.service.Idling`).  For each ``half`` and ``extra`` of a grid the times of the shapes
+are the medians of what is left; the pair with the least sum of absolute relative residuals is
+taken.  Where it is hardly better than no cost at all, none is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policies.contract import FloatArray, IntArray
+from sim.service import Idling
+
+HALVES = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Idle times that cost half, over the mean idle time of the calls."""
+EXTRAS = np.linspace(0.0, 1.0, 51)
+"""Extra times over the time of the cheapest shape."""
+WORTH = 0.01
+"""Share of the residuals that a cost of idling has to explain, to be more than luck."""
+
+
+def fitted_idling(shape: IntArray, took_ns: IntArray, idle_ns: IntArray) -> Idling:
+    """The cost of idling that explains the calls best.
+
+    Args:
+        shape: int64 (C,), number of the shape of each call.
+        took_ns: int64 (C,).
+        idle_ns: int64 (C,), how long the server was idle before.
+    """
+    mean_ns = float(idle_ns.mean())
+    if mean_ns <= 0:
+        return Idling()
+    groups = [np.flatnonzero(shape == each) for each in np.unique(shape)]
+    cheapest = min(float(np.median(took_ns[group])) for group in groups)
+    plain = _residual(took_ns.astype(np.float64), groups)
+    best, found = plain * (1.0 - WORTH), Idling()
+    for half in HALVES:
+        share = idle_ns / (idle_ns + half * mean_ns)
+        for extra in EXTRAS[1:]:
+            residual = _residual(took_ns - extra * cheapest * share, groups)
+            if residual < best:
+                best, found = residual, Idling(float(extra * cheapest), half * mean_ns)
+    return found
+
+
+def cost_ns(idling: Idling, idle_ns: IntArray) -> FloatArray:
+    """float64 (C,): what each of these idle times costs."""
+    found: FloatArray = idling.extra_ns * (idle_ns / (idle_ns + idling.half_ns))
+    return found
+
+
+def _residual(left_ns: FloatArray, groups: list[IntArray]) -> float:
+    """Sum over the calls of how far each is from the median of its shape, relatively."""
+    total = 0.0
+    for group in groups:
+        here = left_ns[group]
+        middle = float(np.median(here))
+        if middle <= 0:
+            return float("inf")
+        total += float(np.abs(here / middle - 1.0).sum())
+    return total
