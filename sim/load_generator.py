@@ -15,15 +15,15 @@ import gc
 import select
 from array import array
 from collections.abc import Sequence
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
 
 from policies.contract import NEVER
 
+from .child import Child
 from .schedule import Schedule
 from .timing import SPIN_NS, deaf, fine_timers, now_ns, pin, sleep_until, urgent
-from .worker import GOODBYE_S, WorkerError
+from .worker import WorkerError
 from .workload import Workload
 
 JOB, ANSWERS, STOP = 0, 1, 2
@@ -113,13 +113,8 @@ class LoadGenerator:
     next_ns = NEVER
 
     def __init__(self, chosen_cores: Sequence[int] = (), *, spins: bool = False) -> None:
-        context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(
-            target=generate, args=(theirs, list(chosen_cores), spins), daemon=True
-        )
-        self.process.start()
-        theirs.close()
+        self.child = Child(generate, list(chosen_cores), spins)
+        self.connection = self.child.connection
 
     def files(self) -> list[int]:
         """Its pipe."""
@@ -159,11 +154,7 @@ class LoadGenerator:
 
     def close(self) -> None:
         """End the process."""
-        self.connection.close()
-        self.process.join(GOODBYE_S)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(GOODBYE_S)
+        self.child.close()
 
     def _send(self, kind: int, numbers: list[int]) -> None:
         try:

@@ -17,17 +17,16 @@ import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol
 
 from profiles.runner import ModelError, OutOfMemory, Served
 
+from .child import Child
 from .service import Service, drawn_ns, expected_ns, idling_ns, noise_factor
 from .timing import deaf, fine_timers, now_ns, pin, sleep_until, urgent
 
 READY, DONE, FAILED = b"R", b"D", b"F"
-GOODBYE_S = 5.0
 OPENING_S = 300.0
 """A model may be compiled, or its weights read from a slow disk."""
 
@@ -183,13 +182,8 @@ class Worker:
                 up; for a server that has its core alone.
         """
         self.server = server
-        context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(
-            target=work, args=(theirs, opening, server, list(chosen_cores), spins), daemon=True
-        )
-        self.process.start()
-        theirs.close()
+        self.child = Child(work, opening, server, list(chosen_cores), spins)
+        self.connection = self.child.connection
         self._about: dict[str, Any] | None = None
 
     def about(self) -> dict[str, Any]:
@@ -235,11 +229,7 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self.connection.close()
-        self.process.join(GOODBYE_S)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(GOODBYE_S)
+        self.child.close()
 
     def _message(self, kind: bytes) -> bytes:
         try:
@@ -252,8 +242,7 @@ class Worker:
         return message[1:]
 
     def _died(self) -> WorkerError:
-        self.process.join(GOODBYE_S)
-        code = self.process.exitcode
+        code = self.child.exit_code()
         how = "is silent" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
             how = f"was killed by signal {-code}"

@@ -169,16 +169,16 @@ def test_a_model_that_is_not_known_is_told_when_it_is_opened():
 def test_a_worker_that_is_gone_is_told_when_a_batch_is_sent():
     worker = Worker(3, FunctionOpening(live_models.quick))
     worker.about()
-    os.kill(worker.process.pid, signal.SIGKILL)
-    worker.process.join()
+    os.kill(worker.child.process.pid, signal.SIGKILL)
+    worker.child.process.wait()
     with pytest.raises(WorkerError, match="the process of server 3 was killed by signal 9"):
         worker.start(0, [1])
     worker.close()
 
 
 def test_a_load_generator_that_is_gone_is_told(generator):
-    os.kill(generator.process.pid, signal.SIGKILL)
-    generator.process.join()
+    os.kill(generator.child.process.pid, signal.SIGKILL)
+    generator.child.process.wait()
     with pytest.raises(WorkerError, match="the process of the load generator has died"):
         generator.begin(arriving([1]), 0)
 

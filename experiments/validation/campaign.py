@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,6 +115,18 @@ def opening_of(scenario: Scenario, device: str, model: str | None, precision: st
             )
         model = measured
     return ModelOpening(model, device, precision, mode, threads)
+
+
+def checked_loads(loads: Sequence[float]) -> tuple[float, ...]:
+    """Loads that are shares of what is possible.
+
+    Raises:
+        ScenarioError: one is not above 0 and below 1.
+    """
+    for load in loads:
+        if not 0.0 < load < 1.0:
+            raise ScenarioError(f"--load must be above 0 and below 1, but got {load:g}")
+    return tuple(loads)
 
 
 class Campaign:
