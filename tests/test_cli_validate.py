@@ -60,7 +60,9 @@ def test_the_run_is_one_json_object_and_a_folder(run, place):
     folder = Path(run["run"])
     assert folder == place / "runs" / "three" / "validate-1"
     assert json.loads((folder / "result.json").read_text())["verdict"] == run["verdict"]
-    assert {"batch-sizes.png", "predicted.svg", "latency.png"} <= set(run["figures"])
+    # on a machine that is busy with other tests no window may count, and there is nothing to draw
+    drawn = {"batch-sizes.png", "predicted.svg", "latency.png"} <= set(run["figures"])
+    assert drawn == any(not one["condition"]["rejected"] for one in run["windows"])
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["command"], manifest["device"]) == ("validate", "emulated")
 

@@ -155,10 +155,10 @@ def test_the_drift_of_a_prediction_is_the_usual_prediction_interval():
     four = calibrated(blocks=(0.97, 1.0, 1.01, 1.02))
     widened = four.drift_sd * math.sqrt(1.25) * 2.353363 / 1.644854
     assert drift_spread(four) == pytest.approx(widened, rel=1e-5)
-    drawn = np.log(drifts(four, 4000, 3))
+    drawn = np.log(drifts(drift_spread(four), 4000, 3))
     assert drawn.std() == pytest.approx(widened, rel=0.05)
     assert drawn.mean() == pytest.approx(0.0, abs=4 * widened / math.sqrt(4000))
-    assert set(drifts(calibrated(blocks=ONE_BLOCK), 5, 3)) == {1.0}
+    assert set(drifts(0.0, 5, 3)) == {1.0}
 
 
 def test_a_drift_is_not_in_the_table_that_policies_know():

@@ -64,8 +64,9 @@ class Beside(NamedTuple):
     """What was read beside a window."""
 
     readings: Readings
-    trips: list[Trip]
-    """Batches of one, before and after."""
+    before: list[Trip]
+    """Batches of one."""
+    after: list[Trip]
     load_average: float | None
 
 
@@ -223,7 +224,7 @@ class Campaign:
         workload = found.workloads[load]
         trace, readings = rig.window(self.policies[name], workload, found.bound_to)
         after = self._sentinel(rig)
-        beside = Beside(readings, [*before, *after], load_average())
+        beside = Beside(readings, before, after, load_average())
         condition = self._condition(beside, found.calibration)
         window = Window(name, load, number, attempt, trace, condition)
         found.windows.append(window)
@@ -233,8 +234,8 @@ class Campaign:
 
     def _condition(self, beside: Beside, calibration: Calibration) -> Condition:
         """What the readings say, as far as the device has been calibrated."""
-        ratios = ratios_of(beside.trips, calibration)
-        return condition_of(beside.readings, ratios, self.single_ns, beside.load_average)
+        before, after = (ratios_of(one, calibration) for one in (beside.before, beside.after))
+        return condition_of(beside.readings, before, after, self.single_ns, beside.load_average)
 
     def _sentinel(self, rig: Rig) -> list[Trip]:
         """Batches of one beside a window."""

@@ -4,12 +4,14 @@
    single request's service time, or ``LAG_LEAST_MS`` where that is less.
 2. The scheduler was never stopped: no heartbeat gap above ``GAP_MOST_MS``, and no more than
    ``STALLED_MOST`` of the window in gaps.
-3. The server was as fast as when it was calibrated: calls of one shape right before and after the
-   window took within ``DRIFT_MOST`` of their calibrated time.
+3. The server was nearly as fast as when it was calibrated, and stayed so: batches of one right
+   before and after the window took within ``DRIFT_MOST`` of their calibrated time, and those after
+   within as much of those before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,14 +25,15 @@ LAG_SHARE, LAG_LEAST_MS = 0.1, 0.5
 GAP_MOST_MS, STALLED_MOST = 50.0, 0.005
 STALL_NS = 1_000_000
 """A wake-up that is later than this is a gap; timers alone are 0.1 ms late."""
-DRIFT_MOST = 0.07
-"""Within this, errors of latency stay below twice the drift at a utilisation of 0.6."""
+DRIFT_MOST = 0.1
+"""Predictions are made at the level that was read; a device further off is another one."""
 MS = 1e6
 
 
 def condition_of(
     readings: Readings,
-    beside: Sequence[float],
+    before: Sequence[float],
+    after: Sequence[float],
     single_ns: float,
     load_average: float | None,
 ) -> Condition:
@@ -38,7 +41,8 @@ def condition_of(
 
     Args:
         readings: of the scheduler.
-        beside: sentinel calls before and after the window, each over its calibrated time.
+        before: batches of one before the window, each over its calibrated time.
+        after: those after it.
         single_ns: the calibrated time of a single request of usual length.
         load_average: of the machine.
     """
@@ -50,8 +54,10 @@ def condition_of(
         late_ms_p99=float(np.quantile(late, 0.99)) / MS,
         gap_ms_max=float(late.max() + (HEARTBEAT_NS if stalls.size else 0)) / MS,
         stalled_share=float(stalls.sum()) / max(1, readings.span_ns),
-        sentinel=float(np.median(beside)),
+        sentinel=float(np.median([*before, *after])),
         load_average=load_average,
+        before=float(np.median(before)),
+        after=float(np.median(after)),
     )
     return _judged(found, single_ns)
 
@@ -70,4 +76,7 @@ def _judged(found: Condition, single_ns: float) -> Condition:
         reason = f"the scheduler stood still for {found.stalled_share:.1%} of the window"
     elif abs(found.sentinel - 1.0) > DRIFT_MOST:
         reason = f"the server took {found.sentinel:.2f} times its calibrated time beside it"
+    elif abs(found.change or 0.0) > DRIFT_MOST:
+        times = math.exp(found.change or 0.0)
+        reason = f"the server took {times:.2f} times as long after it as before"
     return replace(found, rejected=reason)

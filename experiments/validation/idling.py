@@ -17,8 +17,11 @@ HALVES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Idle times that cost half, over the mean idle time of the calls."""
 EXTRAS = np.linspace(0.0, 1.0, 51)
 """Extra times over the time of the cheapest shape."""
-WORTH = 0.01
-"""Share of the residuals that a cost of idling has to explain, to be more than luck."""
+WORTH, WORTH_CALLS = 0.003, 4.0
+"""Share of the residuals that a cost of idling has to explain, to be more than luck: the first, and
+the second over the number of calls, about what the best of many pairs explains by chance."""
+CHEAP = 2.5
+"""Shapes up to this many times the cheapest are looked at; in others the cost drowns."""
 
 
 def fitted_idling(shape: IntArray, took_ns: IntArray, idle_ns: IntArray) -> Idling:
@@ -33,9 +36,12 @@ def fitted_idling(shape: IntArray, took_ns: IntArray, idle_ns: IntArray) -> Idli
     if mean_ns <= 0:
         return Idling()
     groups = [np.flatnonzero(shape == each) for each in np.unique(shape)]
-    cheapest = min(float(np.median(took_ns[group])) for group in groups)
+    medians = [float(np.median(took_ns[group])) for group in groups]
+    cheapest = min(medians)
+    groups = [group for group, ns in zip(groups, medians, strict=True) if ns <= CHEAP * cheapest]
     plain = _residual(took_ns.astype(np.float64), groups)
-    best, found = plain * (1.0 - WORTH), Idling()
+    calls = sum(len(group) for group in groups)
+    best, found = plain * (1.0 - WORTH - WORTH_CALLS / calls), Idling()
     for half in HALVES:
         share = idle_ns / (idle_ns + half * mean_ns)
         for extra in EXTRAS[1:]:

@@ -15,7 +15,7 @@ from sim.workload import Workload
 
 from .calibration import Calibration
 from .matching import Ran, Setup, matched
-from .predict import REPLICATIONS, drawn_luck, drift_of, drifts
+from .predict import REPLICATIONS, drawn_luck, drift_of, drift_spread, drifts
 from .result import Reading, Validation, calibration_facts
 from .summary import summary_of
 from .verdict import at
@@ -70,7 +70,7 @@ def judged(
         service,
         jitter,
         drawn_luck(calibration, service, most, replications, seed),
-        drifts(calibration, replications, seed),
+        drifts(drift_spread(calibration, windows), replications, seed),
         engine,
     )
     groups = list(_groups(accepted, policies, workloads))

@@ -67,7 +67,11 @@ def matched(policy: Policy, workload: Workload, windows: Sequence[Ran], setup: S
         windows: accepted, of one policy and load, at least one.
         setup: the calibration, and the luck of the replications.
     """
-    luck = [one.slowed(drift) for one, drift in zip(setup.luck, setup.drifts, strict=True)]
+    levels = [one.window.condition.level for one in windows]
+    luck = [
+        one.slowed(drift * levels[number % len(levels)])
+        for number, (one, drift) in enumerate(zip(setup.luck, setup.drifts, strict=True))
+    ]
     forecast = predicted(policy, workload, setup.service, luck, setup.engine)
     held = [_held(policy, workload, one, setup) for one in windows]
     name, load = windows[0].window.policy, windows[0].window.load

@@ -1,12 +1,12 @@
 """What the simulator says of a live window, in three ways.
 
 1. *Replay*: it is fed the times that the window's own batches took.  This tests its logic.
-2. *A priori*: it knows the calibration alone.  Every replication has jitter drawn from the
-   calibrated residuals (correlated from batch to batch as those were), one drift of the whole
-   device, and a table of medians from resampled calibration calls, since these were few.  All
-   replications run the window's own requests.  The point is their median, which a few slow draws
-   at a high load do not move; from their 5th to their 95th percentile is the interval of 90 % for
-   *one* window.
+2. *A priori*: it knows the calibration alone: the table, and at what level the device was right
+   before and after each window.  Every replication has jitter drawn from the calibrated residuals
+   (correlated from batch to batch as those were), one drift of the whole device, and a table of
+   medians from resampled calibration calls, since these were few.  All replications run the
+   window's own requests.  The point is their median, which a few slow draws at a high load do not
+   move; from their 5th to their 95th percentile is the interval of 90 % for *one* window.
 3. *Drift-corrected*: as 2 without a drawn drift, but slowed as a whole by the one factor that the
    window's batches took in sum over what the calibration expects of them.
 
@@ -14,10 +14,12 @@ Policies stay bound to the calibrated table, as they were live: what happens to 
 luck, which they do not know.  With several servers they see running batches end when the
 resampled table expects it (in the compiled kernel), within the error of a median.
 
-The drift is a factor exp(N(0, s)).  A window drifts, and so did the mean of the calibration's
-blocks; and a few blocks tell little of their spread.  So s is that spread times sqrt(1 + 1/blocks),
-widened until 90 % of the normal distribution reach as far as 90 % of Student's with blocks - 1
-degrees of freedom: the usual prediction interval.
+The drift is a factor exp(N(0, s)) on the level.  Where the level was read before and after every
+window, s is how far two such readings differ: their own error, and what the device does meanwhile.
+Otherwise a window drifts, and so did the mean of the calibration's blocks; and a few blocks tell
+little of their spread.  Then s is that spread times sqrt(1 + 1/blocks), widened until 90 % of the
+normal distribution reach as far as 90 % of Student's with blocks - 1 degrees of freedom: the usual
+prediction interval.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from sim.workload import Workload
 
 from .calibration import Calibration
 from .summary import SHARES, STATISTICS, summary_of
+from .windows import Window
 
 REPLICATIONS = 200
 """The 5th percentile of 200 is the 10th smallest: known to +-3 % of probability."""
@@ -191,17 +194,25 @@ def _noise(jitter: NoiseTable, servers: int, batches: int, seed: int, number: in
     return Noise(draws, jitter.quantiles, jitter.class_of_size)
 
 
-def drifts(calibration: Calibration, replications: int, seed: int) -> list[float]:
-    """One factor a replication; all 1 where a single block tells nothing of drift."""
-    spread = drift_spread(calibration)
+def drifts(spread: float, replications: int, seed: int) -> list[float]:
+    """One factor a replication, whose log has this standard deviation."""
     scores = [stream(seed, "drift", number).standard_normal() for number in range(replications)]
     return [math.exp(spread * score) for score in scores]
 
 
-def drift_spread(calibration: Calibration) -> float:
-    """Standard deviation of the log of the drift that a prediction draws."""
+def drift_spread(calibration: Calibration, windows: Sequence[Window] = ()) -> float:
+    """Standard deviation of the log of the drift that a prediction draws.
+
+    Where the device's level was read before and after every window, a prediction is at that level,
+    and what is left is how far two such readings differ.  Otherwise it is the drift between the
+    blocks of the calibration; nothing is known of it where there is one block.
+    """
     from scipy.stats import norm, t
 
+    changes = [window.condition.change for window in windows if window.condition.accepted]
+    known = [change for change in changes if change is not None]
+    if known and len(known) == len(changes):
+        return math.sqrt(float(np.mean(np.square(known))) / 2)
     blocks = len(calibration.block_factors)
     if blocks < 2:
         return 0.0

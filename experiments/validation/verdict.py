@@ -107,7 +107,8 @@ def _a_priori(found: Validation) -> Iterator[str]:
     if not known:
         return
     parts = [f"{said(name)} to within {percent(one.error)}" for name, one in known.items()]
-    yield f"From the calibration alone it predicts their {joined(parts)}."
+    leading = "From the calibration, at the level read beside each window,"
+    yield f"{leading} it predicts their {joined(parts)}."
     corrected = {name: worst_corrected(found.matches, name) for name in ("mean", "p99")}
     better = [
         f"{percent(one.error)} in the {said(name)}"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sim.trace import Trace
@@ -28,6 +29,22 @@ class Condition:
     load_average: float | None
     rejected: str = ""
     """Why the window does not count, in one clause; empty where it counts."""
+    before: float | None = None
+    """The calls before the window alone; None where they were not told apart."""
+    after: float | None = None
+    """Those after it."""
+
+    @property
+    def level(self) -> float:
+        """How fast the device was around the window, over how fast it was calibrated."""
+        return 1.0 if self.before is None else self.sentinel
+
+    @property
+    def change(self) -> float | None:
+        """Log of the level after over the level before."""
+        if self.before is None or self.after is None:
+            return None
+        return math.log(self.after / self.before)
 
     @property
     def accepted(self) -> bool:
