@@ -15,6 +15,9 @@ from experiments.cli import app
 from experiments.compare import compare
 from experiments.config import load_scenario
 from experiments.tune import tune
+from experiments.validation.markdown import markdown_table
+from experiments.validation.result import Validation
+from profiles.latency import latency_at
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,6 +26,13 @@ ROW = re.compile(
     r" +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$",
     re.MULTILINE,
 )
+LIVE = {
+    "BERT tiny, one CPU core": "bert-tiny-cpu",
+    "MiniLM, one CPU core": "minilm-cpu",
+    "wav2vec 2.0, one CPU core": "wav2vec2-cpu",
+    "BERT-base on a T4, emulated": "bert-t4",
+}
+"""Rows of the table of live runs, and whose they are."""
 SHARES = ("slo_attainment", "utilisation", "useful_fraction", "mean_batch_size", "padding_waste")
 
 
@@ -109,7 +119,9 @@ def test_the_table_of_known_answers_is_that_of_the_last_benchmark():
     assert "none breaks its limit" in flat()
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=["compare", "tune", "own_policy"])
+@pytest.mark.parametrize(
+    "block", blocks("python"), ids=["compare", "tune", "validate", "own_policy"]
+)
 def test_the_python_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
@@ -141,6 +153,26 @@ def test_every_link_leads_somewhere():
 
 
 def test_the_number_of_profiles_is_right():
-    assert f"{len(profiles.names())} published latency tables" in README
+    published = len(list((ROOT / "profiles" / "published").glob("*.json")))
+    assert f"{published} published latency tables" in README
     changes = (ROOT / "CHANGELOG.md").read_text()
-    assert f"{len(profiles.names())} published GPU latency profiles" in changes
+    assert f"{published} published GPU latency profiles" in changes
+    assert len(profiles.names()) - published == 3
+    assert "Three profiles were [measured on a CPU]" in README
+
+
+def test_what_the_text_says_of_batches_on_cpu_and_gpu_is_so():
+    for name, gain in (("minilm-cpu-fp32", 1.5), ("bert-base-a100-pytorch-eager-fp16", 16)):
+        profile = profiles.load(name)
+        times = [latency_at(profile, size, 64) for size in (1, 16)]
+        assert 16 * times[0] / times[1] == pytest.approx(gain, rel=0.05)
+
+
+def test_the_table_of_live_runs_is_that_of_the_kept_validations():
+    kept = {
+        name: Validation.of(json.loads((ROOT / "docs" / f"validate-{stem}.json").read_text()))
+        for name, stem in LIVE.items()
+    }
+    assert markdown_table(kept) in README
+    for validation in kept.values():
+        assert not validation.no_claim

@@ -37,8 +37,8 @@ from .shapes import edges_to_reach, quantile_lengths, shapes_within
 from .windows import Condition, Window
 
 RETRIES = 1
-SENTINEL_SHARE, SENTINEL_MOST_NS = 0.1, 1_000_000_000
-"""Time of the calls between two windows: a share of a window, up to a second."""
+SENTINEL_SHARE, SENTINEL_MOST_NS = 0.15, 2_000_000_000
+"""Time of the calls between two windows: a share of a window, up to two seconds."""
 SENTINEL_LEAST, SENTINEL_MOST = 20, 400
 """And how many they are."""
 WARM_LENGTHS = 200
@@ -155,7 +155,7 @@ class Campaign:
         )
         block_ns = plan.calibration_ns / (plan.rounds + 1)
         single_ns = float(np.mean(np.interp(pool, edges, scenario.service_ns[0, 0])))
-        self.pace = pace_of(scenario, plan.loads, pool, single_ns, np.random.default_rng(plan.seed))
+        self.pace = pace_of(scenario, plan.loads, pool, np.random.default_rng(plan.seed))
         self.calls = shapes_within(
             scenario.service_ns[0] + int(single_ns + self.pace.mean_idle_ns), edges, lengths,
             cap_of(policies.values(), scenario.service_ns.shape[1]), block_ns,

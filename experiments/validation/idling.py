@@ -13,10 +13,10 @@ import numpy as np
 from policies.contract import FloatArray, IntArray
 from sim.service import Idling
 
-HALVES = (0.03, 0.1, 0.3, 1.0, 3.0)
+HALVES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Idle times that cost half, over the mean idle time of the calls."""
-EXTRAS = np.linspace(0.0, 1.0, 51)
-"""Extra times over the time of the cheapest shape."""
+EXTRAS = np.linspace(0.0, 2.0, 101)
+"""Extra times over the time of the cheapest shape; with a long half they are hardly reached."""
 WORTH, WORTH_CALLS = 0.003, 4.0
 """Share of the residuals that a cost of idling has to explain, to be more than luck: the first, and
 the second over the number of calls, about what the best of many pairs explains by chance."""

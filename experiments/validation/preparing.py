@@ -100,26 +100,21 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
 
 
 def pace_of(
-    scenario: Scenario, loads: Sequence[float], pool: IntArray, single_ns: float,
-    rng: np.random.Generator,
-) -> Pace:  # fmt: skip
-    """How long a server is idle before a batch, as it would be if batches were single requests.
+    scenario: Scenario, loads: Sequence[float], pool: IntArray, rng: np.random.Generator
+) -> Pace:
+    """How long a server is idle before a call, so that what idling costs can be told.
 
-    As in M/G/1: of rho batches out of 1 nobody has to wait for, and the others come after an
-    exponential idle time with the mean of a gap between requests.
+    Half of the times not at all, as between batches that follow one another, and half of them as
+    long as between requests at the lowest load.
 
     Args:
         scenario: says how many arrive.
         loads: of the windows; empty: the scenario's own.
         pool: int64 (N,), lengths of requests.
-        single_ns: mean time of a batch of one.
         rng: draws the idle times and the lengths.
     """
-    rate = rate_per_s(scenario)
-    if loads:
-        rate = scenario.rate_max_per_s * float(np.mean(loads))
-    gap_ns = scenario.servers * 1e9 / rate
-    return Pace(pool, max(0.0, 1.0 - single_ns / gap_ns), gap_ns, rng)
+    rate = scenario.rate_max_per_s * min(loads) if loads else rate_per_s(scenario)
+    return Pace(pool, 0.5, scenario.servers * 1e9 / rate, rng)
 
 
 def longest_of(scenario: Scenario) -> int:
