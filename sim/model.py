@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import simpy
 from simpy.events import EventPriority
 
@@ -47,7 +48,11 @@ class Tick(simpy.Event):
 
 
 def run(
-    policy: Policy, workload: Workload, service: Service, times: ServiceTimes | None = None
+    policy: Policy,
+    workload: Workload,
+    service: Service,
+    times: ServiceTimes | None = None,
+    late_ns: IntArray | None = None,
 ) -> Trace:
     """Simulate a policy until no event remains.
 
@@ -56,12 +61,14 @@ def run(
         workload: who arrives when.
         service: how long a batch takes, and on how many servers.
         times: how long each batch takes instead, as in a replay of recorded times.
+        late_ns: int64 (N,), how long after its arrival each request of an open loop is noticed, as
+            in a live run; by default at once.
 
     Raises:
         ValueError: a parameter of the policy is out of range.
         PolicyError: the policy broke the contract.
     """
-    model = Model(Station(policy, workload, service), times or DrawnTimes(service))
+    model = Model(Station(policy, workload, service), times or DrawnTimes(service), late_ns)
     model.env.run()
     return model.station.trace()
 
@@ -69,8 +76,14 @@ def run(
 class Model:
     """A station in SimPy's time."""
 
-    def __init__(self, station: Station, times: ServiceTimes) -> None:
+    def __init__(
+        self, station: Station, times: ServiceTimes, late_ns: IntArray | None = None
+    ) -> None:
         self.station, self.times = station, times
+        self.noticed_ns = station.workload.arrival_ns
+        if late_ns is not None:
+            # requests are noticed in order: one cannot overtake another
+            self.noticed_ns = np.maximum.accumulate(self.noticed_ns + late_ns)
         self.env = simpy.Environment(initial_time=0)
         self.answered: dict[int, simpy.Event] = {}
         self.noted_done: list[tuple[int, int]] = []
@@ -95,9 +108,9 @@ class Model:
             self.env.process(self._client(client, think_ns))
 
     def _open_arrivals(self) -> Events:
-        for request, arrival_ns in enumerate(self.station.workload.arrival_ns.tolist()):
-            if arrival_ns > self.now_ns:
-                yield self.env.timeout(arrival_ns - self.now_ns)
+        for request, noticed_ns in enumerate(self.noticed_ns.tolist()):
+            if noticed_ns > self.now_ns:
+                yield self.env.timeout(noticed_ns - self.now_ns)
             self.noted_arrivals.append((request, None))
             self._ask_for_tick()
 
@@ -148,14 +161,18 @@ class Model:
 
     def _admit(self) -> None:
         station, first = self.station, self.station.arrived
-        waiting = [answer for _, answer in sorted(self.noted_arrivals, key=itemgetter(0))]
+        noted = sorted(self.noted_arrivals, key=itemgetter(0))
+        waiting = [answer for _, answer in noted]
         self.noted_arrivals.clear()
-        refused = station.admit(self.now_ns, [self.now_ns] * len(waiting))
+        planned_ns = station.workload.arrival_ns
+        closed = station.workload.closed is not None
+        arrived_ns = [self.now_ns if closed else int(planned_ns[who]) for who, _ in noted]
+        refused = station.admit(self.now_ns, arrived_ns)
         for request, answer in zip(range(first, station.arrived), waiting, strict=False):
             if answer is not None:
                 self.answered[request] = answer
             deadline_ns = int(station.room.deadline_ns[request])
-            if deadline_ns != NEVER:
+            if self.now_ns < deadline_ns < NEVER:
                 self.env.process(self._patience(request, deadline_ns))
         self._answer(refused)
 

@@ -101,7 +101,7 @@ def _sensitivity(policy: Policy, workload: Workload, setup: Setup) -> float:
 
 def _held(policy: Policy, workload: Workload, ran: Ran, setup: Setup) -> Held:
     live = ran.window.trace
-    replay = replayed(policy, workload, ran.service, live)
+    replay = replayed(policy, workload, ran.service, live, ran.window.late_ns)
     drift = drift_of(live, setup.service, setup.jitter)
     luck = [one.slowed(drift) for one in setup.luck[:CORRECTED]]
     return Held(

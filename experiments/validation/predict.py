@@ -1,6 +1,7 @@
 """What the simulator says of a live window, in three ways.
 
-1. *Replay*: it is fed the times that the window's own batches took.  This tests its logic.
+1. *Replay*: it is fed the times that the window's own batches took, and how late each request was
+   noticed.  This tests its logic.
 2. *A priori*: it knows the calibration alone: the table, and at what level the device was right
    before and after each window.  Every replication has jitter drawn from the calibrated residuals
    (correlated from batch to batch as those were), one drift of the whole device, and a table of
@@ -62,7 +63,13 @@ class Replay(NamedTuple):
     """Share of its batches that the window made too, of the same requests."""
 
 
-def replayed(policy: Policy, workload: Workload, service: Service, live: Trace) -> Replay:
+def replayed(
+    policy: Policy,
+    workload: Workload,
+    service: Service,
+    live: Trace,
+    late_ns: IntArray | None = None,
+) -> Replay:
     """A window's requests in the simulator, with the times of the window's own batches.
 
     Args:
@@ -70,9 +77,10 @@ def replayed(policy: Policy, workload: Workload, service: Service, live: Trace) 
         workload: the window's own.
         service: the calibrated one, to which the policy is bound.
         live: what happened in the window.
+        late_ns: how long after its arrival each request was noticed there.
     """
     times = RecordedTimes(live, service)
-    trace = model.run(policy, workload, service, times=times)
+    trace = model.run(policy, workload, service, times=times, late_ns=late_ns)
     return Replay(trace, times.found_share)
 
 

@@ -62,7 +62,8 @@ class Recorded:
     def replay_errors(self) -> dict[str, float | None]:
         """Signed error of mean, p50, p90 and p99 when the simulator is fed the window's times."""
         live = self.window.trace
-        replay = replayed(self.policy, self.workload, self.service, live)
+        late_ns = self.window.late_ns
+        replay = replayed(self.policy, self.workload, self.service, live, late_ns)
         measured, found = summary_of(live).values, summary_of(replay.trace).values
         return {name: error(measured[name], found[name]) for name in REPLAYED}
 
@@ -93,6 +94,7 @@ def save(
         "round": window.round,
         "attempt": window.attempt,
         "condition": asdict(window.condition),
+        "late_ns": window.late_ns,
         "device": device,
         "service": {
             "service_ns": service.service_ns,
@@ -130,6 +132,7 @@ def load(folder: str | Path) -> Recorded:
             about["attempt"],
             trace,
             Condition(**about["condition"]),
+            None if about["late_ns"] is None else np.array(about["late_ns"], dtype=np.int64),
         ),
         about["policy"]["table"],
         _workload(trace, about["workload"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from policies.contract import IntArray
 from sim.trace import Trace
 
 
@@ -67,3 +68,5 @@ class Window:
     """Arrivals are the intended instants, from the start of the window; batch times are measured.
     """
     condition: Condition
+    late_ns: IntArray | None = None
+    """int64 (N,): how long after its arrival each request was noticed; None in a closed loop."""
