@@ -108,9 +108,12 @@ def campaign(
         emulated=device == "emulated", progress=progress, on_window=keep,
     )  # fmt: skip
     try:
-        return work.run(opening, spins=device != "emulated")
+        found = work.run(opening, spins=device != "emulated")
     except WorkerError as error:
         raise ModelError(str(error)) from error
+    for window in found.windows:  # again, as they were judged by all of the calibration
+        keep(window, found.workloads[window.load], found.bound_to)
+    return found
 
 
 def judgement(asked: Asked, found: Found, *, seed: int, progress: Progress) -> Validation:

@@ -173,35 +173,6 @@ def run_live(
     return trace, world.readings
 
 
-def round_trip_ns(worker: Worker, service: Service, shape: tuple[int, int]) -> int:
-    """Serve one batch as a run does, by a station, and take the time from its start to its end.
-
-    The last of its requests starts it; what the scheduler does at that instant is part of the time,
-    as it is in a run.
-
-    Args:
-        worker: idle.
-        service: what is known of it.
-        shape: batch size and length of every request.
-
-    Raises:
-        WorkerError: the worker failed or died.
-    """
-    size, length = shape
-    alone = replace(service, servers=1)
-    station = Station(Exactly(size), Workload(np.full(size, length, dtype=np.int32)), alone)
-    station.admit(0, [0] * (size - 1))
-    began_ns = now_ns()
-    station.admit(began_ns, [began_ns])
-    for batch in station.dispatch(began_ns):
-        worker.start(batch.place, [length] * size)
-    if not select.select([worker.fileno()], [], [], HANGING_NS / 1e9)[0]:
-        raise worker.hanging(HANGING_NS)
-    took_ns = now_ns() - began_ns
-    worker.answer()
-    return took_ns
-
-
 class Exactly(NamedTuple):
     """Fires when so many requests wait."""
 
@@ -212,4 +183,39 @@ class Exactly(NamedTuple):
         return fire(view, 0, self.size) if view.waiting[0] == self.size else wait()
 
 
-__all__ = ["Readings", "WallWorld", "round_trip_ns", "run_live"]
+class Alone:
+    """One batch that is served as a run does it, by a station, but with nothing beside it."""
+
+    def __init__(self, worker: Worker, service: Service, shape: tuple[int, int]) -> None:
+        """Make ready: all but the last request wait.
+
+        Args:
+            worker: idle when the batch is served.
+            service: what is known of it.
+            shape: batch size and length of every request.
+        """
+        self.worker, (self.size, self.length) = worker, shape
+        requests = Workload(np.full(self.size, self.length, dtype=np.int32))
+        self.station = Station(Exactly(self.size), requests, replace(service, servers=1))
+        self.station.admit(0, [0] * (self.size - 1))
+
+    def serve(self) -> int:
+        """Let the last request arrive; ns from then to the end of the batch.
+
+        What the scheduler does at that instant is part of the time, as it is in a run.
+
+        Raises:
+            WorkerError: the worker failed or died.
+        """
+        began_ns = now_ns()
+        self.station.admit(began_ns, [began_ns])
+        for batch in self.station.dispatch(began_ns):
+            self.worker.start(batch.place, [self.length] * self.size)
+        if not select.select([self.worker.fileno()], [], [], HANGING_NS / 1e9)[0]:
+            raise self.worker.hanging(HANGING_NS)
+        took_ns = now_ns() - began_ns
+        self.worker.answer()
+        return took_ns
+
+
+__all__ = ["Alone", "Readings", "WallWorld", "run_live"]

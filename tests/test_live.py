@@ -94,6 +94,14 @@ def test_a_request_that_comes_late_counts_from_its_plan():
     assert (trace.arrival_ns[0], trace.start_ns[0], trace.finish_ns[0]) == (100, 130, 140)
 
 
+def test_the_simpy_model_can_notice_requests_as_late_as_a_live_run_did():
+    late_ns = np.array([0, 7, 0])
+    trace = model.run(Greedy(1), one_by_one([100, 200, 203]), SERVICE, late_ns=late_ns)
+    assert trace.arrival_ns.tolist() == [100, 200, 203]
+    # the third cannot be noticed before the second
+    assert trace.start_ns.tolist() == [100, 207, 217]
+
+
 def test_a_request_that_comes_after_its_own_deadline_has_given_up():
     station = Station(Greedy(), one_by_one([100], [20]), SERVICE)
     station.settle(130)

@@ -25,7 +25,7 @@ from sim.load_generator import Load, LoadGenerator, OwnSchedule
 from sim.service import Service
 from sim.timing import cores, now_ns, pin, shared_out, sleep_until, urgent
 from sim.trace import Trace
-from sim.wall import Readings, round_trip_ns, run_live
+from sim.wall import Alone, Readings, run_live
 from sim.worker import Opening, Worker
 from sim.workload import Workload
 
@@ -128,7 +128,7 @@ class Rig:
         for shape in shapes:
             for worker in self.workers:
                 for _ in range(WARM_CALLS):
-                    round_trip_ns(worker, self.service, shape)
+                    Alone(worker, self.service, shape).serve()
 
     def calibrate(self, block: int, calls: Mapping[Shape, int], pace: Pace) -> list[Trip]:
         """Call every shape as often as asked, in random order, servers in turn."""
@@ -136,28 +136,21 @@ class Rig:
         wanted = [shape for shape, count in calls.items() for _ in range(count)]
         with quiet_memory():
             for place in pace.rng.permutation(len(wanted)):
-                size, length = wanted[place]
                 worker = self.workers[len(trips) % len(self.workers)]
-                round_trip_ns(worker, self.service, pace.single())
-                trips.append(self._trip(worker, (size, length), block, pace))
+                before = Alone(worker, self.service, pace.single())
+                call = Alone(worker, self.service, wanted[place])
+                before.serve()
+                trips.append(_trip(call, block, pace))
         return trips
-
-    def _trip(self, worker: Worker, shape: Shape, block: int, pace: Pace) -> Trip:
-        """One call after an idle time; the server's last batch has just ended."""
-        ended_ns = now_ns()
-        pace.wait()
-        start_ns = now_ns()
-        took_ns = round_trip_ns(worker, self.service, shape)
-        return Trip(*shape, block, start_ns, took_ns, start_ns - ended_ns)
 
     def sentinel(self, calls: int, pace: Pace) -> list[Trip]:
         """Call batches of one, servers in turn."""
-        trips: list[Trip] = []
+        singles = [
+            Alone(self.workers[number % len(self.workers)], self.service, pace.single())
+            for number in range(calls)
+        ]
         with quiet_memory():
-            for number in range(calls):
-                worker = self.workers[number % len(self.workers)]
-                trips.append(self._trip(worker, pace.single(), -1, pace))
-        return trips
+            return [_trip(call, -1, pace) for call in singles]
 
     def window(
         self, policy: Policy, workload: Workload, service: Service
@@ -165,6 +158,18 @@ class Rig:
         """One live run."""
         with quiet_memory():
             return run_live(policy, workload, service, self.workers, self.load)
+
+
+def _trip(call: Alone, block: int, pace: Pace) -> Trip:
+    """One call after an idle time; the server's last batch has just ended.
+
+    It was made ready before, so that the scheduler, too, comes out of an idle time.
+    """
+    ended_ns = now_ns()
+    pace.wait()
+    start_ns = now_ns()
+    took_ns = call.serve()
+    return Trip(call.size, call.length, block, start_ns, took_ns, start_ns - ended_ns)
 
 
 def load_average() -> float | None:
