@@ -27,7 +27,10 @@ def validate(
         ),
     ],
     device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1; or emulated: sleeps the profile's times.")
+        str,
+        typer.Option(
+            metavar="DEVICE", help="cpu, cuda, cuda:1; or emulated: sleeps the profile's times."
+        ),
     ] = "emulated",
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Default: that of the scenario's profile.")
@@ -41,7 +44,7 @@ def validate(
     ] = None,
     load: Annotated[
         list[float] | None,
-        typer.Option("--load", help="Share of the largest possible rate; repeatable."),
+        typer.Option("--load", metavar="SHARE", help="Of the largest rate; repeatable."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of all policies at all loads.")] = 3,
     window: Annotated[str, typer.Option(help="How long requests arrive: 15s, 1m.")] = "15s",
