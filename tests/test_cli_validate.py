@@ -130,62 +130,30 @@ def test_without_torch_a_model_cannot_run(place):
     assert "running a model needs torch, which is not installed" in done.stderr
 
 
-def test_a_function_of_ones_own_can_be_the_model(place):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from experiments.cli import main; main()",
-            "validate",
-            str(place / "three.toml"),
-            "--device",
-            "cpu",
-            "--model",
-            "callable:live_models:sleeps",
-            "--policy",
-            "greedy",
-            "--rounds",
-            "1",
-            "--window",
-            "1s",
-            "--calibrate",
-            "2s",
-            "--json",
-            "--out",
-            str(place / "own"),
-        ],
+def validated(place, function, *options):
+    """A validation of a function beside this file, from the command line."""
+    program = "from experiments.cli import main; main()"
+    model = ("--device", "cpu", "--model", f"callable:live_models:{function}")
+    command = ("validate", str(place / "three.toml"), *model, "--policy", "greedy", *options)
+    return subprocess.run(
+        [sys.executable, "-c", program, *command, "--out", str(place / function)],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,
+    )
+
+
+def test_a_function_of_ones_own_can_be_the_model(place):
+    done = validated(
+        place, "sleeps", "--rounds", "1", "--window", "1s", "--calibrate", "2s", "--json"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["device"]["model"] == "callable:live_models:sleeps"
 
 
 def test_a_model_that_breaks_is_one_sentence(place):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from experiments.cli import main; main()",
-            "validate",
-            str(place / "three.toml"),
-            "--device",
-            "cpu",
-            "--model",
-            "callable:live_models:nan",
-            "--policy",
-            "greedy",
-            *SHORT,
-            "--out",
-            str(place / "broken"),
-        ],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = validated(place, "nan", *SHORT)
     assert done.returncode == 2
     assert done.stderr.strip().endswith(
         "error: callable:live_models:nan returned NaN or infinity for a batch of 1"
