@@ -176,3 +176,6 @@ def test_the_table_of_live_runs_is_that_of_the_kept_validations():
     assert markdown_table(kept) in README
     for validation in kept.values():
         assert not validation.no_claim
+    inside = [f"{one.coverage.share:.0%}".replace("%", " %") for one in kept.values()]
+    said = re.search(r"Inside their 90 % intervals are (.*?) of the emulated T4", flat())
+    assert re.findall(r"\d+ %", said[1]) == inside

@@ -23,7 +23,7 @@ from sim.workload import ClosedLoop, Workload
 
 FOLDER = Path(__file__).parent / "data" / "live"
 WINDOWS = sorted(path.parent for path in FOLDER.glob("*/window.json"))
-LEAST = 0
+LEAST = 8
 """How many windows have to be there."""
 
 TABLE = {"kind": "size_or_timeout", "max_batch_size": 4, "max_wait_ms": 3.0}

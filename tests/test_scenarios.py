@@ -71,7 +71,16 @@ def test_a_textbook_scenario_is_long_enough_for_theory(name):
     assert load_scenario(name).workload.requests == 1_000_000
 
 
-@pytest.mark.parametrize("name", PROFILED)
+@pytest.mark.parametrize("name", [name for name in PROFILED if name.endswith("-cpu")])
+def test_a_scenario_on_a_cpu_says_what_batching_is_worth(name):
+    scenario = load_scenario(name)
+    assert scenario.workload.requests == 200_000
+    assert scenario.tiers[0].slo_ns < NEVER
+    assert scenario.spec.policies["single"]["batch_size"] == 1
+    assert {"greedy", "size_or_timeout", "length_bucketed", "snap"} <= set(scenario.policies)
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILED if not name.endswith("-cpu")])
 def test_a_scenario_on_a_gpu_has_an_objective_and_honest_baselines(name):
     scenario = load_scenario(name)
     assert scenario.workload.requests == 200_000
