@@ -10,7 +10,7 @@ from random_runs import MS, differences, random_run
 from policies import POLICIES, Greedy, LengthBucketed, NearestLengths, SizeOrTimeout, Static
 from policies.contract import NEVER, Tier
 from sim import kernel
-from sim.service import Noise
+from sim.service import Idling, Noise
 
 DIVISIBLE = 27_720
 """Least common multiple of 1 to 12: rules that divide a time by a batch size divide it exactly."""
@@ -55,7 +55,9 @@ def scaled(run, factor):
     )
     draws = np.float32([0.5, 1.0, 2.0])[np.arange(7) % 3]
     noise = Noise(np.tile(draws, (len(service.service_ns), service.servers, 1)))
-    return policy, workload, replace(service, service_ns=service.service_ns * factor, noise=noise)
+    times_ns = service.service_ns * factor
+    calm = replace(service, service_ns=times_ns, noise=noise, idling=Idling())
+    return policy, workload, calm
 
 
 @pytest.mark.parametrize("kind", POLICIES)
@@ -80,6 +82,7 @@ def test_shifting_the_arrivals_changes_nothing_else(kind):
     seen = 0
     for seed in SEEDS:
         policy, workload, service = random_run(seed, kind)
+        service = replace(service, idling=Idling())  # at first it is idle since instant 0
         if workload.closed is not None:
             continue
         seen += 1

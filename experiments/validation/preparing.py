@@ -89,6 +89,8 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
     for key in ("model", "noise", "latency", "drift"):
         plain["service"].pop(key, None)
     plain["service"]["profile"] = str(profile.resolve())
+    if _needs_no_lengths(scenario):
+        plain["workload"]["lengths"] = {"constant": 1}
     if load is not None:
         apply_override(plain, parse_override(f"workload.arrivals.load={load}"))
     here = assembled(Spec.model_validate(plain), scenario.path)
@@ -122,6 +124,14 @@ def longest_of(scenario: Scenario) -> int:
     workload = scenario.workload
     longest = max(workload.lengths_of(tier).pmf().longest for tier in workload.tiers)
     return min(longest, int(scenario.length_edges[-1]))
+
+
+def _needs_no_lengths(scenario: Scenario) -> bool:
+    """Whether nothing gives lengths, since the scenario's model asks for none."""
+    table, arrivals = scenario.spec.workload, scenario.workload.arrivals
+    recorded = isinstance(arrivals, Replay) and arrivals.length is not None
+    own = any(tier.lengths is not None for tier in table.tiers or ())
+    return table.lengths is None and not own and not recorded
 
 
 def rate_per_s(scenario: Scenario) -> float:
