@@ -104,8 +104,8 @@ def test_a_tuning_that_was_killed_at_any_instant_ends_with_the_same_result(quick
     assert process.returncode == 0
     expected = tune(quick)
     assert timeless((run / RESULT).read_text()) == timeless(expected.to_json())
+    # what was running when it was killed is retired; a kill between two trials leaves nothing
     assert states(run).keys() <= {"COMPLETE", "PRUNED", "FAIL"}
-    assert states(run)["FAIL"] > 0, "what was running when it was killed is retired"
     assert told(run) == TRIALS
     assert json.loads((run / MANIFEST).read_text())["status"] == "complete"
 
