@@ -111,6 +111,15 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(place, arguments, senten
     assert not list(out.rglob("*.json"))
 
 
+def test_policies_that_do_not_run_may_want_larger_batches_than_are_calibrated(place):
+    done = batchwright(
+        "validate", str(place / "three.toml"), "--policy", "static", "--rounds", "1",
+        "--window", "1s", "--calibrate", "2s", "--json", "--out", str(place / "small"),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["calibration"]["batch_sizes"] == [1, 2]
+
+
 def test_a_closed_loop_has_no_load(place):
     done = batchwright(
         "validate", "closed_loop", "--load", "0.3", *SHORT, "--out", str(place / "none")

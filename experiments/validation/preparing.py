@@ -89,6 +89,9 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
     for key in ("model", "noise", "latency", "drift"):
         plain["service"].pop(key, None)
     plain["service"]["profile"] = str(profile.resolve())
+    # those that run are given apart; the others may want larger batches than were calibrated
+    plain["policies"] = {"greedy": {"kind": "greedy"}}
+    plain.pop("tune", None)
     if _needs_no_lengths(scenario):
         plain["workload"]["lengths"] = {"constant": 1}
     if load is not None:
