@@ -12,6 +12,7 @@ import numpy as np
 from experiments.assemble import assembled
 from experiments.config import ScenarioError
 from experiments.overrides import apply_override, parse_override
+from experiments.resolve import KeyedError
 from experiments.scenario import Scenario
 from experiments.schema import Spec
 from experiments.tables import content
@@ -96,7 +97,10 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
         plain["workload"]["lengths"] = {"constant": 1}
     if load is not None:
         apply_override(plain, parse_override(f"workload.arrivals.load={load}"))
-    here = assembled(Spec.model_validate(plain), scenario.path)
+    try:
+        here = assembled(Spec.model_validate(plain), scenario.path)
+    except KeyedError as error:
+        raise ScenarioError(f"{scenario.path.name} on the calibrated device: {error}") from error
     requests = max(REQUESTS_LEAST, round(rate_per_s(here) * window_ns / 1e9))
     if isinstance(here.workload.arrivals, Replay):
         requests = min(requests, len(here.workload.arrivals))
