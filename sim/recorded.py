@@ -141,6 +141,5 @@ def profile_ns(trace: Trace, service: Service) -> IntArray:
         models = set(trace.tier[list(ids)].tolist()) if several else {0}
         usual = max(expected_ns(tables[model], edges, size, longest) for model in models)
         found.append(drawn_ns(usual, 1.0))
-    idling, idle_ns = service.idling, idle_before_ns(trace)
-    extra = idling.extra_ns * (idle_ns / (idle_ns + idling.half_ns))
+    extra = service.idling.costs_ns(idle_before_ns(trace))
     return np.array(found, dtype=np.int64) + np.rint(extra).astype(np.int64)

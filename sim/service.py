@@ -47,6 +47,12 @@ class Idling(NamedTuple):
     half_ns: float = 1.0
     """The idle time that costs half of it."""
 
+    def costs_ns(self, idle_ns: IntArray) -> FloatArray:
+        """float64 (any,): :func:`idling_ns` of many idle times."""
+        each = np.vectorize(idling_ns, otypes=[np.float64])
+        found: FloatArray = each(self.extra_ns, self.half_ns, idle_ns)
+        return found
+
 
 @dataclass(frozen=True)
 class Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.validation.idling import cost_ns, fitted_idling
+from experiments.validation.idling import fitted_idling
 from sim import model
 from sim.recorded import RecordedTimes, idle_before_ns, profile_ns
 from sim.service import Idling, Service
@@ -19,7 +19,7 @@ def calls(idling, *, noise=0.08, count=1500, seed=1):
     rng = np.random.default_rng(seed)
     shape = rng.integers(0, 12, count)
     idle_ns = np.where(rng.random(count) < 0.5, 5_000, rng.exponential(4 * MS, count)).astype(int)
-    usual = (1 + shape) * 0.5 * MS + cost_ns(idling, idle_ns)
+    usual = (1 + shape) * 0.5 * MS + idling.costs_ns(idle_ns)
     return shape, (usual * np.exp(noise * rng.standard_normal(count))).astype(np.int64), idle_ns
 
 
@@ -28,8 +28,8 @@ def test_a_known_cost_is_found(extra_ms):
     idling = fitted_idling(*calls(Idling(extra_ms * MS, 0.6 * MS)))
     # what matters is the cost itself, not how it is divided between the two numbers
     typical = np.array([0.3 * MS, 2 * MS, 8 * MS])
-    true = cost_ns(Idling(extra_ms * MS, 0.6 * MS), typical)
-    assert cost_ns(idling, typical) == pytest.approx(true, abs=0.04 * MS)
+    true = Idling(extra_ms * MS, 0.6 * MS).costs_ns(typical)
+    assert idling.costs_ns(typical) == pytest.approx(true, abs=0.04 * MS)
 
 
 def test_no_cost_is_found_where_there_is_none():

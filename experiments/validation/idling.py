@@ -43,17 +43,11 @@ def fitted_idling(shape: IntArray, took_ns: IntArray, idle_ns: IntArray) -> Idli
     calls = sum(len(group) for group in groups)
     best, found = plain * (1.0 - WORTH - WORTH_CALLS / calls), Idling()
     for half in HALVES:
-        share = idle_ns / (idle_ns + half * mean_ns)
+        share = Idling(1.0, half * mean_ns).costs_ns(idle_ns)
         for extra in EXTRAS[1:]:
             residual = _residual(took_ns - extra * cheapest * share, groups)
             if residual < best:
                 best, found = residual, Idling(float(extra * cheapest), half * mean_ns)
-    return found
-
-
-def cost_ns(idling: Idling, idle_ns: IntArray) -> FloatArray:
-    """float64 (C,): what each of these idle times costs."""
-    found: FloatArray = idling.extra_ns * (idle_ns / (idle_ns + idling.half_ns))
     return found
 
 

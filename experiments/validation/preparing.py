@@ -21,7 +21,7 @@ from profiles.latency import Metadata, Samples, from_samples
 from sim.replay import Replay
 
 from .calibration import Calibration
-from .idling import cost_ns, fitted_idling
+from .idling import fitted_idling
 from .rig import Pace, Trip
 
 REQUESTS_LEAST = 50
@@ -36,7 +36,7 @@ def calibration_of(
     size, length, block, start_ns, took_ns, idle_ns = columns
     _, shape = np.unique(columns[:2], axis=1, return_inverse=True)
     idling = fitted_idling(shape, took_ns, idle_ns)
-    took_ns = np.maximum(1, took_ns - np.rint(cost_ns(idling, idle_ns)).astype(np.int64))
+    took_ns = np.maximum(1, took_ns - np.rint(idling.costs_ns(idle_ns)).astype(np.int64))
     samples = Samples(size.copy(), length.copy(), start_ns - start_ns[0], took_ns)
     unit = scenario.workload.length_unit or "tokens"
     metadata = Metadata(
@@ -61,8 +61,8 @@ def ratios_of(trips: Sequence[Trip], calibration: Calibration) -> list[float]:
     """What batches of one took, each over its calibrated time."""
     profile = calibration.profile
     usual = np.interp([trip.length for trip in trips], profile.length, profile.latency_ns[0])
-    expected_ns = usual + cost_ns(
-        calibration.idling, np.array([trip.idle_ns for trip in trips], dtype=np.int64)
+    expected_ns = usual + calibration.idling.costs_ns(
+        np.array([trip.idle_ns for trip in trips], dtype=np.int64)
     )
     return [trip.took_ns / float(ns) for trip, ns in zip(trips, expected_ns, strict=True)]
 
