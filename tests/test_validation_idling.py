@@ -32,6 +32,11 @@ def test_a_known_cost_is_found(extra_ms):
     assert idling.costs_ns(typical) == pytest.approx(true, abs=0.04 * MS)
 
 
+def test_half_of_the_cost_is_paid_after_the_half_time():
+    costs = Idling(4.0 * MS, 2.0 * MS).costs_ns(np.array([0, 2 * MS, 6 * MS]))
+    assert costs.tolist() == [0.0, 2.0 * MS, 3.0 * MS]
+
+
 def test_no_cost_is_found_where_there_is_none():
     found = [fitted_idling(*calls(Idling(), seed=seed)) for seed in range(8)]
     assert sum(one.extra_ns > 0 for one in found) <= 1
