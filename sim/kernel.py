@@ -132,7 +132,10 @@ def prepare(policy: Policy, workload: Workload, service: Service) -> System:
             float(service.idling.half_ns),
         ),
         limits=Limits(
-            service.capacity, service.capacity_counts_in_system, service.longest_admitted
+            service.capacity,
+            service.capacity_counts_in_system,
+            service.longest_admitted,
+            workload.until_ns,
         ),
         clients=_clients(workload),
         tiers=np.zeros(service.service_ns.shape[0], dtype=np.int64),

@@ -7,7 +7,7 @@ instant in the order that every driver keeps:
    to ``observe``, in the order of their instants and then of the servers;
 2. ``admit``: arrivals, in id order, those included that this instant's completions cause;
 3. ``dispatch``: the policy decides, again and again, until it waits, no server is idle or nobody
-   waits.  ``ask_ns`` is then when to ask again, at the latest.
+   waits, or the run is over.  ``ask_ns`` is then when to ask again, at the latest.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Station:
 
     def _ask(self, now_ns: int) -> int | None:
         """Ask every idle server, longest idle first; the one that is to start, if any."""
-        if self.room.present == 0:
+        if self.room.present == 0 or now_ns >= self.workload.until_ns:
             return None
         largest = self.service.largest_batch
         earliest = NEVER

@@ -5,9 +5,10 @@ How one instant is worked through (the tie rule, the same in every driver):
 1. requests whose patience has ended up to now leave, in order of (deadline, id);
 2. completions, in server order, each shown to ``observe``;
 3. arrivals, in id order, those included that this instant's completions cause (closed loops);
-4. the policy decides, again and again, until it waits, no server is idle or nobody waits.  The
-   server that is idle longest is asked first, then the lowest index; when a batch starts the
-   round begins anew; the earliest answer of a whole round of waiting is the next instant.
+4. the policy decides, again and again, until it waits, no server is idle, nobody waits or the run
+   is over (``until_ns``).  The server that is idle longest is asked first, then the lowest index;
+   when a batch starts the round begins anew; the earliest answer of a whole round of waiting is
+   the next instant.
 
 The loop does not know the policy: it says what it wants to know, and :mod:`sim.compiled` puts a
 rule beside it.  So it is compiled once, for all rules.
@@ -214,6 +215,8 @@ def ask_next(system: System) -> bool:
     """Step 4: find the next idle server to ask for, longest idle first; whether there is one."""
     servers, count = system.servers, system.count
     if count.idle == 0 or count.waiting == 0 or count.fault != SOUND:
+        return False
+    if count.now_ns >= system.limits.until_ns:
         return False
     asked = count.server
     since_ns = servers[IDLE_SINCE_NS, asked] if asked >= 0 else -1

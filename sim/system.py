@@ -92,6 +92,7 @@ class Limits(NamedTuple):
     capacity: int
     counts_in_system: bool
     longest_admitted: int
+    until_ns: int  # no batch starts from then on
 
 
 class Clients(NamedTuple):

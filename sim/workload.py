@@ -58,6 +58,8 @@ class Workload:
     closed: ClosedLoop | None = None
     tiers: tuple[Tier, ...] = (Tier("all"),)
     length_unit: str = "tokens"
+    until_ns: int = NEVER
+    """From this instant on no batch starts: who still waits is left unfinished."""
 
     def __len__(self) -> int:
         return int(self.length.shape[0])

@@ -6,6 +6,7 @@ arrivals, completions, time-outs and timers fall on the same instants.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,10 @@ class Run(NamedTuple):
     service: Service
 
 
-def random_run(seed: int, kind: str | None = None, requests: int = 120) -> Run:
-    """One scenario; ``kind`` fixes the policy."""
+def random_run(
+    seed: int, kind: str | None = None, requests: int = 120, *, ends: bool = False
+) -> Run:
+    """One scenario; ``kind`` fixes the policy, and where it ``ends`` some do with a queue."""
     rng = np.random.default_rng(seed)
     kind = kind or str(rng.choice(list(POLICIES)))
     grid = int(rng.choice([1, MS // 4, MS]))
@@ -45,6 +48,8 @@ def random_run(seed: int, kind: str | None = None, requests: int = 120) -> Run:
         service = Service(**{**vars(service), "longest_admitted": int(rng.integers(60, 120))})
     refuses = bounded or service.longest_admitted != NEVER
     workload = _workload(rng, grid, requests, service, closed, refuses)
+    if ends and seed % 6 == 0:
+        workload = replace(workload, until_ns=int(rng.integers(1, 60)) * MS)
     return Run(_policy(kind, rng, grid, service), workload, service)
 
 
