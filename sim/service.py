@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from policies.contract import NEVER, FloatArray, IntArray, expected_ns, shared
 
+from .stages import Stages
+
 SCORE_LIMIT = 4.0
 """Normal scores are clipped to +-4 before they index a quantile table (6e-5 of all draws)."""
 
@@ -77,6 +79,8 @@ class Service:
     drifts: bool = False
     """Whether all times of a replication share a factor of its own, which is part of the noise:
     intervals then come from the differences between replications (:func:`sim.sections.cut`)."""
+    stages: Stages | None = None
+    """CPU workers before and after the servers; only in open workloads."""
 
     @property
     def largest_batch(self) -> int:

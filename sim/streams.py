@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STREAMS = ("arrivals", "lengths", "service", "timeouts", "tuner", "tiers", "drift")
+STREAMS = (
+    *("arrivals", "lengths", "service", "timeouts", "tuner", "tiers", "drift"),
+    *("preprocessing", "postprocessing"),
+)
 """Known streams.  The place in the table is part of the key, so new names go to the end."""
 
 
@@ -19,8 +22,8 @@ STREAMS = ("arrivals", "lengths", "service", "timeouts", "tuner", "tiers", "drif
 class Seeds:
     """One seed for each source of randomness.
 
-    Which tier a request belongs to is drawn with the seed of the arrivals, a drift of the service
-    times with that of the service.
+    Which tier a request belongs to is drawn with the seed of the arrivals; a drift of the service
+    times and the times of the CPU stages with that of the service.
     """
 
     arrivals: int = 1
