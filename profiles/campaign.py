@@ -3,7 +3,7 @@
 Files: those of :mod:`profiles.store`, and beside them ``NAME-raw.csv.gz`` with every call
 (:mod:`profiles.calls`), ``NAME-rounds.csv`` with the machine at the start of each round
 (:mod:`profiles.conditions`), and ``NAME-memory.csv`` with the most memory that each shape took,
-where the device can say: ``batch_size, length, peak_bytes``.
+where the device can say (:mod:`profiles.memory`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .conditions import ROUNDS, Sensors, write_conditions
 from .distil import HoldOut, distilled, held_out
 from .latency import FILE_NAME, Profile
 from .measure import Clock, Measured, Measurement, Progress, RealClock, pilot
+from .memory import MEMORY, peaks_text
 from .metadata import ProfileError
 from .models.buckets import edges
 from .plan import CPU_WARMING, CUDA_WARMING, Plan, all_sizes, graph_sizes, planned
@@ -28,8 +29,6 @@ from .store import save, write_whole
 
 LENGTHS = {"tokens": (16, 32, 64, 128, 256), "audio_ms": (1_000, 2_000, 5_000, 10_000, 15_000)}
 """Measured where none are asked for: sentences and short utterances, twice as long each time."""
-
-MEMORY = "-memory.csv"
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,7 @@ def save_campaign(campaign: Campaign, folder: str | Path) -> list[Path]:
     if not peaks:
         memory.unlink(missing_ok=True)
         return [side, raw, rounds]
-    rows = [f"{size},{length},{peak}\n" for (size, length), peak in sorted(peaks.items())]
-    write_whole(memory, "".join(("batch_size,length,peak_bytes\n", *rows)).encode())
+    write_whole(memory, peaks_text(peaks, campaign.found.limits).encode())
     return [side, raw, rounds, memory]
 
 

@@ -49,7 +49,7 @@ def read_grid(text: str, place: str) -> Grid:
     Raises:
         ProfileError: a column, a cell or a point is missing, unknown, twice there or wrong.
     """
-    header, rows = _rows(text, place, POINT_COLUMNS, tuple(PERCENTILE_COLUMNS))
+    header, rows = rows_of(text, place, POINT_COLUMNS, tuple(PERCENTILE_COLUMNS))
     columns = [column for column in header if column.endswith("_ms")]
     points = []
     for line, row in rows:
@@ -115,7 +115,7 @@ def read_samples(text: str, place: str) -> Samples:
     Raises:
         ProfileError: a column is missing, or a cell is not a whole number.
     """
-    header, rows = _rows(text, place, SAMPLE_COLUMNS, ())
+    header, rows = rows_of(text, place, SAMPLE_COLUMNS, ())
     least = {column: 0 if column == "start_ns" else 1 for column in SAMPLE_COLUMNS}
     columns: dict[str, list[int]] = {column: [] for column in header}
     for line, row in rows:
@@ -124,7 +124,7 @@ def read_samples(text: str, place: str) -> Samples:
     return Samples(*(np.array(columns[column], dtype=np.int64) for column in SAMPLE_COLUMNS))
 
 
-def _rows(
+def rows_of(
     text: str, place: str, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and rows with their line numbers; each row is as long as the header."""

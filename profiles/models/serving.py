@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from profiles.memory import DEVICE_MEMORY
 from profiles.runner import ModelError, OutOfMemory, Served
 
 from .blueprint import Blueprint
@@ -89,6 +90,8 @@ class ModelRunner:
             "malloc": self.malloc,
             "tf32": "convolutions" if torch.backends.cudnn.allow_tf32 else "no",
         }
+        if self.device.type == "cuda":
+            about[DEVICE_MEMORY] = int(torch.cuda.get_device_properties(self.device).total_memory)
         if about["weights"] == "random":
             about["weights"] = f"random, seed {self.seed}"
         if self.mode == "graphs":
