@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from policies.contract import NEVER, IntArray, Tier
 
 from .service import Service
+from .stages import STAGE_COLUMNS, StageTimes
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Trace:
     start_ns: IntArray
     """int64 (N,): start of its batch; -1 where there is none"""
     finish_ns: IntArray
-    """int64 (N,): end of its batch; of an expired request the instant it gave up; else -1"""
+    """int64 (N,): end of its batch, or of its post-processing where there is one; of an expired
+    request the instant it gave up; else -1"""
     batch: NDArray[np.int32]
     """int32 (N,): index of its batch, or -1"""
     server: NDArray[np.int16]
@@ -92,6 +94,8 @@ class Trace:
     servers: int
     tiers: tuple[Tier, ...] = (Tier("all"),)
     length_unit: str = "tokens"
+    stages: StageTimes | None = None
+    """When requests were in CPU stages before and after the GPU; None: there are none."""
 
     def __len__(self) -> int:
         return int(self.arrival_ns.shape[0])
@@ -99,7 +103,13 @@ class Trace:
     def equals(self, other: Trace) -> bool:
         """Whether every column and every label is the same: how drivers are compared."""
         labels = (self.servers, self.tiers, self.length_unit)
-        return labels == (other.servers, other.tiers, other.length_unit) and all(
+        if labels != (other.servers, other.tiers, other.length_unit):
+            return False
+        if self.stages is None or other.stages is None:
+            same_stages = self.stages is other.stages
+        else:
+            same_stages = self.stages.equals(other.stages)
+        return same_stages and all(
             np.array_equal(getattr(self, name), getattr(other, name)) for name in _fields()
         )
 
@@ -121,8 +131,11 @@ class Trace:
             AssertionError: with the number of the invariant and the first request or batch that
                 breaks it.
         """
-        from . import conformance, invariants
+        from . import conformance, invariants, stage_invariants
 
+        if self.stages is not None:
+            stage_invariants.check(self, service, workload, largest_batch)
+            return
         if largest_batch is None:
             largest_batch = NEVER if service is None else service.largest_batch
         invariants.check(self, largest_batch)
@@ -136,7 +149,7 @@ class Trace:
         """One row per request; ``status`` is a category."""
         import pandas as pd
 
-        frame = pd.DataFrame({name: getattr(self, name) for name in REQUEST_COLUMNS})
+        frame = pd.DataFrame(self._request_columns())
         frame["status"] = pd.Categorical.from_codes(
             self.status.tolist(), categories=pd.Index(STATUS_NAMES)
         )
@@ -161,7 +174,7 @@ class Trace:
         chosen = kind or ("parquet" if find_spec("pyarrow") else "csv")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        requests = {name: getattr(self, name) for name in REQUEST_COLUMNS}
+        requests = self._request_columns()
         batches = {name: getattr(self, f"batch_{name}") for name in BATCH_COLUMNS}
         _write_table(folder / f"requests.{chosen}", requests)
         _write_table(folder / f"batches.{chosen}", batches)
@@ -171,6 +184,8 @@ class Trace:
             "length_unit": self.length_unit,
             "tiers": [tier._asdict() for tier in self.tiers],
         }
+        if self.stages is not None:
+            labels["stages"] = [self.stages.pre_workers, self.stages.post_workers]
         (folder / "trace.json").write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -184,7 +199,10 @@ class Trace:
         """
         folder = Path(folder)
         labels = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
-        requests = _read_table(folder / f"requests.{labels['tables']}", REQUEST_COLUMNS)
+        table = folder / f"requests.{labels['tables']}"
+        requests, stages = _read_table(table, REQUEST_COLUMNS), None
+        if "stages" in labels:
+            stages = StageTimes(*_read_table(table, STAGE_COLUMNS).values(), *labels["stages"])
         batches = _read_table(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
         return cls(
             **requests,
@@ -192,7 +210,15 @@ class Trace:
             servers=labels["servers"],
             tiers=tuple(Tier(**tier) for tier in labels["tiers"]),
             length_unit=labels["length_unit"],
+            stages=stages,
         )
+
+    def _request_columns(self) -> dict[str, NDArray[Any]]:
+        """Every column per request, those of the stages included."""
+        columns = {name: getattr(self, name) for name in REQUEST_COLUMNS}
+        if self.stages is not None:
+            columns |= {name: getattr(self.stages, name) for name in STAGE_COLUMNS}
+        return columns
 
 
 def _fields() -> list[str]:
