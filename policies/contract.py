@@ -148,6 +148,8 @@ class Tier(NamedTuple):
     """Latency target; NEVER without an SLO."""
     percentile: float = 99.0
     """The percentile of latency that has to meet the target."""
+    backlog: bool = False
+    """Whether its requests are there from the start, more than can be served: it has no latency."""
 
 
 class Policy(Protocol):
