@@ -6,6 +6,7 @@ The event loop is in :mod:`sim.steps`; a policy's own methods are compiled into 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ from .system import (
     Outcome,
     System,
 )
+from .tandem import in_tandem
 from .trace import UNFINISHED, Trace
 from .workload import Workload
 
@@ -82,6 +84,8 @@ def run_bound(policy: Policy, workload: Workload, service: Service) -> Trace:
     Raises:
         PolicyError: as :func:`run`.
     """
+    if service.stages is not None:
+        return in_tandem(partial(run_bound, policy), workload, service)
     system = prepare(policy, workload, service)
     try:
         compiled(type(policy))(policy, system)

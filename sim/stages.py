@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from policies.contract import FloatArray, IntArray
 
+from .errors import require
+
 PRE, POST = "pre-processing", "post-processing"
 """What the two stages are called."""
 
@@ -56,6 +58,17 @@ class Stages:
     post: Stage | None = None
 
 
+def open_stages(stages: Stages | None, closed: bool) -> Stages:
+    """The stages of an open workload.
+
+    Raises:
+        WorkloadError: in a closed loop.
+    """
+    assert stages is not None, "only services with stages have them"
+    require(not closed, "open arrivals, no closed loop, where there are CPU stages", closed=closed)
+    return stages
+
+
 class StageTimes(NamedTuple):
     """When each of N requests was where; -1 where it never came."""
 
@@ -68,6 +81,14 @@ class StageTimes(NamedTuple):
     pre_workers: int
     """0: there is no such stage"""
     post_workers: int
+
+    @classmethod
+    def of(
+        cls, stages: Stages, start_ns: IntArray, queued_ns: IntArray, post_start_ns: IntArray
+    ) -> StageTimes:
+        """The columns, and how many workers there were."""
+        workers = (0 if one is None else one.workers for one in (stages.pre, stages.post))
+        return cls(start_ns, queued_ns, post_start_ns, *workers)
 
     def equals(self, other: StageTimes) -> bool:
         """Whether every column and every number is the same."""

@@ -122,6 +122,8 @@ class Trace:
     ) -> None:
         """Assert the numbered invariants of :mod:`sim.invariants` and :mod:`sim.conformance`.
 
+        Where there are CPU stages those of :mod:`sim.stage_invariants` come first.
+
         Args:
             service: also holds the trace against the servers, the profile and the capacity.
             workload: also holds it against who arrived, and how patient they were.
@@ -131,9 +133,11 @@ class Trace:
             AssertionError: with the number of the invariant and the first request or batch that
                 breaks it.
         """
-        from . import conformance, invariants, stage_invariants
+        from . import conformance, invariants
 
         if self.stages is not None:
+            from . import stage_invariants
+
             stage_invariants.check(self, service, workload, largest_batch)
             return
         if largest_batch is None:
