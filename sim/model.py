@@ -68,6 +68,10 @@ def run(
         ValueError: a parameter of the policy is out of range.
         PolicyError: the policy broke the contract.
     """
+    if service.stages is not None:
+        from .model_stages import run_staged
+
+        return run_staged(policy, workload, service, times or DrawnTimes(service))
     model = Model(Station(policy, workload, service), times or DrawnTimes(service), late_ns)
     model.env.run()
     return model.station.trace()

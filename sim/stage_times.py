@@ -7,6 +7,7 @@ to the nanosecond: ``PARTS``.  Without stages the first two and the last two are
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,8 @@ def parts_ns(trace: Trace, first: int = 0) -> dict[str, IntArray]:
         times.post_start_ns[kept],
         trace.finish_ns[kept],
     )
-    spans = zip(instants[:-1], instants[1:], strict=True)
-    return {name: end - start for name, (start, end) in zip(PARTS, spans, strict=True)}
+    spans = zip(PARTS, pairwise(instants), strict=True)
+    return {name: end - start for name, (start, end) in spans}
 
 
 def waits_ns(trace: Trace) -> IntArray:
@@ -70,7 +71,7 @@ def expired_early(trace: Trace) -> NDArray[np.bool_]:
 
 
 def gpu_order(trace: Trace, times: StageTimes) -> IntArray:
-    """int64 (M,): ids of those who came into the GPU's queue in time, in the order of that queue."""
+    """int64 (M,): ids of those who came to the GPU's queue in time, in its order."""
     ids = np.flatnonzero(~expired_early(trace))
     return ids[np.argsort(times.queued_ns[ids], kind="stable")]
 
