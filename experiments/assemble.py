@@ -22,6 +22,8 @@ from sim.replay import Replay
 from sim.specs import TierSpec, WorkloadSpec
 
 from .costs import largest_rate_per_s, mean_work_ns, model_costs, profile_costs
+from .memory import Memory, check
+from .memory_source import memory_of
 from .resolve import (
     KeyedError,
     blaming,
@@ -56,7 +58,10 @@ def assembled(spec: Spec, path: Path) -> Scenario:
         service_ns, length_edges = model_costs(models, longest)
     else:
         service_ns, length_edges = profile_costs(profile, spec.service.latency)
-    works = _works_ns(workload, service_ns, length_edges)
+    memory, known_ns = memory_of(spec, path.parent, profile, workload, service_ns), service_ns
+    if memory is not None:
+        spec, service_ns = memory.narrowed(spec), service_ns[:, : memory.largest]
+    works = _works_ns(workload, service_ns, length_edges, memory)
     workload = _with_loads(spec, workload, works)
     scenario = Scenario(
         name=spec.name or path.stem,
@@ -70,14 +75,19 @@ def assembled(spec: Spec, path: Path) -> Scenario:
         noise=_noise(spec, models, profile),
         steady=load_steady(spec, path.parent),
         mean_work_ns=float(np.average(works, weights=_weights(workload))),
-        files=digests(spec, path.parent),
+        files={**digests(spec, path.parent), **({} if memory is None else memory.files)},
+        memory=memory,
     )
     scenario = _with_optima(scenario)
+    if memory is not None:
+        check(memory, scenario, known_ns)
     _check_policies(scenario)
     return scenario
 
 
-def _works_ns(workload: WorkloadSpec, service_ns: IntArray, length_edges: IntArray) -> list[float]:
+def _works_ns(
+    workload: WorkloadSpec, service_ns: IntArray, length_edges: IntArray, memory: Memory | None
+) -> list[float]:
     """Mean time that a request of each tier costs; one that is rejected costs nothing."""
     works = []
     for place, tier in enumerate(workload.tiers):
@@ -86,7 +96,8 @@ def _works_ns(workload: WorkloadSpec, service_ns: IntArray, length_edges: IntArr
             lengths = lengths.truncated(workload.longest)
         chances = lengths.probability * (lengths.length <= workload.longest)
         model = service_ns[min(place, len(service_ns) - 1)]
-        works.append(mean_work_ns(model, length_edges, lengths.length, chances))
+        most = None if memory is None else np.maximum(memory.most(lengths.length), 1)
+        works.append(mean_work_ns(model, length_edges, lengths.length, chances, most))
     return works
 
 

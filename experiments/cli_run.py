@@ -13,6 +13,7 @@ from . import compare as jobs
 from .cli_speech import INTERRUPTED, console, say
 from .config import Scenario, load_scenario, parse_range
 from .figures import write_figures
+from .memory import line_of
 from .parallel import Progress
 from .plain import dumps
 from .records import writer
@@ -207,6 +208,8 @@ def about_run(scenario: Scenario, command: str, status: str, started: str) -> di
 def print_result(screen: Console, result: Result | Sweep) -> None:
     """The tables and the verdict."""
     screen.print(heading(result))
+    if "memory" in result.scenario:
+        screen.print(line_of(result.scenario["memory"]))
     if isinstance(result, Sweep):
         measure = "p99" if any(o.value("latency_ms.p99") for o in result.outcomes) else "mean"
         screen.print(sweep_table(result, measure))

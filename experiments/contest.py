@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policies import POLICIES
 from policies.contract import NEVER, Policy
 from sim.metrics import SHARES, measure
 from sim.service import Service
@@ -17,6 +16,7 @@ from sim.workload import Workload
 from .config import Scenario, ScenarioError, load_scenario
 from .curves import NO_CURVES, curves_of
 from .outcome import Outcome
+from .rules import build_policy
 
 if TYPE_CHECKING:
     from .records import OnTrace
@@ -69,7 +69,8 @@ def entrants(scenario: Scenario, chosen: Chosen, *, baselines: bool) -> list[Ent
     tables = scenario.to_dict()["scenario"]["policies"]
     known = {name: (policy, tables[name]) for name, policy in own.items()}
     for name in BASELINES:
-        known.setdefault(name, (POLICIES[name](), {"kind": name}))
+        table = scenario.within_memory({"kind": name})
+        known.setdefault(name, (build_policy(table), table))
     if isinstance(chosen, Mapping):
         known |= {name: (policy, described(policy)) for name, policy in chosen.items()}
     names = list(dict.fromkeys(chosen)) if chosen else list(own)
@@ -132,6 +133,8 @@ def judge(
     traces = []
     for replication, (workload, service) in enumerate(draws):
         trace = run(entrant.policy, workload, service)
+        if scenario.memory is not None:
+            scenario.memory.check_trace(entrant.name, trace)
         traces.append(trace)
         if on_trace is not None:
             on_trace(entrant.name, replication, trace)
@@ -171,4 +174,5 @@ def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
         "offered_rate_per_s": scenario.offered_rate_per_s,
         "load": scenario.load,
         "seeds": asdict(scenario.seeds),
+        **({} if scenario.memory is None else {"memory": scenario.memory.to_dict()}),
     }

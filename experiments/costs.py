@@ -166,7 +166,11 @@ def factors(
 
 
 def mean_work_ns(
-    service_ns: IntArray, length_edges: IntArray, lengths: IntArray, chances: FloatArray
+    service_ns: IntArray,
+    length_edges: IntArray,
+    lengths: IntArray,
+    chances: FloatArray,
+    most: IntArray | None = None,
 ) -> float:
     """Time that a request costs at the best efficiency, averaged over lengths.
 
@@ -175,11 +179,14 @@ def mean_work_ns(
         length_edges: int64 (edges,).
         lengths: int64 (values,).
         chances: float64 (values,), adding up to 1, or less where some requests are rejected.
+        most: int64 (values,), at least 1: the largest batch that fits into memory at each length.
     """
     columns = [np.interp(lengths, length_edges, row) for row in service_ns]
-    sizes = np.arange(1, service_ns.shape[0] + 1)
-    cheapest = (np.stack(columns) / sizes[:, np.newaxis]).min(axis=0)
-    return float(chances @ cheapest)
+    sizes = np.arange(1, service_ns.shape[0] + 1)[:, np.newaxis]
+    costs = np.stack(columns) / sizes
+    if most is not None:
+        costs = np.where(sizes <= most, costs, np.inf)
+    return float(chances @ costs.min(axis=0))
 
 
 def largest_rate_per_s(servers: int, mean_work: float) -> float:

@@ -23,6 +23,7 @@ from sim.streams import Seeds, stream
 from sim.workload import Workload, draw_workload
 
 from .costs import draw_noise, drift_factor, drifted, largest_rate_per_s
+from .memory import Memory
 from .schema import Spec
 from .schema_service import BlocksNoise, ProfileNoise
 from .tables import content
@@ -53,6 +54,8 @@ class Scenario:
     """Time that a request costs at the best efficiency, averaged over tiers and lengths."""
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the files that the scenario names, by name."""
+    memory: Memory | None = None
+    """What fits into the device; None: everything."""
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -131,6 +134,10 @@ class Scenario:
         )
         return workload, service
 
+    def within_memory(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """A policy's table with no batch that a search may try and that does not fit."""
+        return dict(table) if self.memory is None else self.memory.within(table)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values for a manifest."""
         return {
@@ -140,6 +147,7 @@ class Scenario:
             "scenario": _plain(content(self.spec)),
             "profile": None if self.profile is None else _profile_identity(self.profile),
             "files": dict(self.files),
+            **({} if self.memory is None else {"memory": self.memory.to_dict()}),
             "offered_rate_per_s": self.offered_rate_per_s,
             "rate_max_per_s": self.rate_max_per_s,
             "load": self.load,
@@ -161,6 +169,8 @@ class Scenario:
         ]
         if self.drift:
             lines.append(f"each replication is faster or slower by {100 * self.drift:g} % (sd)")
+        if self.memory is not None:
+            lines.append(self.memory.line())
         return "\n".join([*lines, f"policies: {', '.join(self.policies)}"])
 
     def _form_and_noise(self, profile: Profile) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from profiles.forms import FORMS
 
+from .schema_memory import MemoryTable
 from .sentences import broken_rule
 from .tables import Table, chosen_by, chosen_by_key, require_one
 from .values import (
@@ -137,6 +138,7 @@ class Service(Table):
     servers: Count = 1
     capacity: Capacity | None = None
     timeout: Timeout | None = None
+    memory: MemoryTable | None = None
     noise: AnyNoise | None = None
     latency: Annotated[Literal["grid", "fitted", "hinge", "bucket"] | None, one_of(*FORMS)] = None
     """Not given: what :func:`profiles.forms.default_form` says of the profile."""

@@ -32,6 +32,10 @@ A policy class may also define (each is optional):
 ``bind(self, service_ns, length_edges, tiers, servers) -> policy``
     checks the parameters (``ValueError`` with the rule and the value) and takes what the rule may
     know of the profile; called once before a run.
+``within_memory(self, length, most) -> policy``
+    only of a rule whose batches follow the lengths of those in them: the same rule, so that every
+    batch fits.  ``most`` is the largest batch that fits at each longest ``length`` that arrives
+    (both int64 (V,), ``length`` increasing); called before ``bind``.
 ``space() -> tuple of dimensions``
     static: which of its numbers a tuner may choose, and from what (:mod:`policies.space`).
 """

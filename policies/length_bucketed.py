@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from .contract import NEVER, IntArray, Tier, View, fire, later, shared, wait_until
 from .parameters import NO_VALUES, one_per_lane, require, whole_array
 from .space import Buckets, Size, Space, Time
@@ -21,6 +23,23 @@ def bucket_of(boundaries: IntArray, length: int) -> int:
         else:
             high = middle
     return low
+
+
+def largest_per_bucket(boundaries: IntArray, length: IntArray, most: IntArray) -> IntArray:
+    """The largest batch that fits at the longest length of each bucket.
+
+    Args:
+        boundaries: int64 (buckets - 1,), increasing.
+        length: int64 (V,), increasing: the lengths that arrive.
+        most: int64 (V,): the largest batch that fits at each of them as the longest.
+
+    Returns:
+        int64 (buckets,).  Of a bucket without lengths it does not matter.
+    """
+    ends = np.searchsorted(length, boundaries, side="right") - 1
+    places = np.append(np.maximum(ends, 0), len(length) - 1)
+    found: IntArray = most[places]
+    return found
 
 
 class LengthBucketed(NamedTuple):
@@ -63,6 +82,14 @@ class LengthBucketed(NamedTuple):
             ),
             max_wait_ns=one_per_lane("max_wait_ns", self.max_wait_ns, lanes, 0, NEVER, 0),
         )
+
+    def within_memory(self, length: IntArray, most: IntArray) -> LengthBucketed:
+        """Each bucket with at most what fits at its longest length."""
+        sizes = largest_per_bucket(self.boundaries, length, most)
+        given = whole_array("max_batch_size", self.max_batch_size)
+        if given.size not in (0, 1, sizes.size) or (given.size and (given <= sizes).all()):
+            return self
+        return self._replace(max_batch_size=np.minimum(given, sizes) if given.size else sizes)
 
     def lanes(self) -> int:
         """One per bucket."""

@@ -35,6 +35,16 @@ class TokenBudget(NamedTuple):
         within("max_wait_ns", self.max_wait_ns, 0)
         return self._replace(max_batch_size=largest_or(self.max_batch_size, service_ns))
 
+    def within_memory(self, length: IntArray, most: IntArray) -> TokenBudget:
+        """The largest budget with which a batch of each longest length fits."""
+        largest = self.max_batch_size or int(most[0])
+        largest = min(largest, int(most[0]))
+        # A batch of the longest length l has at most max_tokens // l requests.
+        budgets = (most + 1) * length - 1
+        binding = budgets[most < largest]
+        budget = min([self.max_tokens, *binding.tolist()])
+        return self._replace(max_tokens=budget, max_batch_size=largest)
+
     def decide(self, view: View) -> int:
         """Fire a full batch, or what waits when the timer has run out."""
         waiting = view.waiting[0]
