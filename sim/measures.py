@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .intervals import Estimate
 from .stability import Stability
+from .stage_measures import StageMeasures
 from .trace import STATUS_NAMES
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Measures:
     """Useful work that arrives over the servers' time, see :func:`sim.stability.load`."""
     stability: Stability | None = None
     warnings: tuple[str, ...] = ()
+    stages: StageMeasures | None = None
+    """The CPU stages, and where latency is spent; None where there are none."""
 
     @property
     def stable(self) -> bool | None:
@@ -118,6 +121,7 @@ class Measures:
             "stability": None if self.stability is None else self.stability.message,
             "warnings": list(self.warnings),
             "tiers": {group.name: {**group.to_json(), **common} for group in self.tiers},
+            **({} if self.stages is None else {"stages": self.stages.to_json()}),
         }
 
     def to_frame(self) -> pd.DataFrame:

@@ -3,7 +3,8 @@
 1. Counts (requests, served, rejected, expired, unfinished) are of the whole run.
 2. Everything else leaves out the warm-up, the first 10 % of the requests.
 3. Latency is from arrival to the end of the batch, wait from arrival to its start; both are of the
-   requests that were served.
+   requests that were served.  Where there are CPU stages (:mod:`sim.stage_measures`) latency ends
+   with post-processing, and pre-processing belongs to the wait.
 4. ``slo_attainment`` is the share of the requests that met the target of their tier; one that was
    rejected, expired or left unfinished missed it.  Overall it is that of all tiers with an SLO.
 5. Rates, utilisation and numbers in the system are of the window from the first request that is
@@ -38,6 +39,7 @@ from .measures import RATES, SHARES, Group, Measures
 from .sections import Sections, as_traces, cut, leave_ns, overlap
 from .service import Service
 from .stability import Stability
+from .stage_measures import measure_stages
 from .tally import attained, tally
 from .trace import EXPIRED, REJECTED, SERVED, STATUS_NAMES, UNFINISHED, Trace
 
@@ -82,7 +84,8 @@ def measure(
     else:
         overall = _group(OVERALL, runs, list(range(len(tiers))), refusal, shares, tail)
     warnings = () if refusal else tuple(_warnings(runs))
-    return Measures(overall, groups, load, stability, warnings)
+    stages = measure_stages(traces, [run.sections for run in runs], refusal, tail)
+    return Measures(overall, groups, load, stability, warnings, stages)
 
 
 def paired_difference(

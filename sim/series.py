@@ -1,7 +1,8 @@
 """What figures of a run need, from a trace alone.
 
 Numbers at instants are exact: they count the events up to and including the instant.  Means over
-bins are exact too: they are integrals over the bin, not samples.
+bins are exact too: they are integrals over the bin, not samples.  Where there are CPU stages the
+queue is that of the GPU, and the system is all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from policies.contract import FloatArray, IntArray
 
 from .sections import last_event_ns, leave_ns, overlap, stop_waiting_ns
+from .stage_times import at_gpu
 from .trace import EXPIRED, REJECTED, SERVED, Trace
 
 
@@ -46,7 +48,7 @@ class Curve(NamedTuple):
 
 
 def latencies_ns(trace: Trace) -> IntArray:
-    """int64: from arrival to the end of the batch, of the served requests in order of arrival."""
+    """int64: from arrival to finish, of the served requests in order of arrival."""
     served = trace.status == SERVED
     return np.asarray(trace.finish_ns[served] - trace.arrival_ns[served])
 
@@ -108,6 +110,7 @@ def queue_depth(trace: Trace, points: int | IntArray = 400) -> Steps:
         points: instants, or how many of them to spread over the run.
     """
     at_ns = grid_ns(trace, points)
+    trace = at_gpu(trace)
     left = np.append(0, np.cumsum(trace.batch_size, dtype=np.int64))
     left = left[np.searchsorted(trace.batch_start_ns, at_ns, side="right")]
     return Steps(at_ns, _entered(trace, at_ns) - left - _expired(trace, at_ns))
@@ -116,9 +119,8 @@ def queue_depth(trace: Trace, points: int | IntArray = 400) -> Steps:
 def number_in_system(trace: Trace, points: int | IntArray = 400) -> Steps:
     """How many requests wait or are being served at each instant; arguments as `queue_depth`."""
     at_ns = grid_ns(trace, points)
-    order = np.argsort(trace.batch_finish_ns, kind="stable")
-    left = np.append(0, np.cumsum(trace.batch_size[order], dtype=np.int64))
-    left = left[np.searchsorted(trace.batch_finish_ns[order], at_ns, side="right")]
+    left = np.sort(trace.finish_ns[trace.status == SERVED])
+    left = np.searchsorted(left, at_ns, side="right")
     return Steps(at_ns, _entered(trace, at_ns) - left - _expired(trace, at_ns))
 
 
@@ -130,7 +132,9 @@ def mean_queue_depth(trace: Trace, bins: int | IntArray = 200) -> Bins:
         bins: edges of the bins, or how many bins to cut the run into.
     """
     edges = edges_ns(trace, bins)
-    stop = stop_waiting_ns(trace, max(int(edges[-1]), last_event_ns(trace)))
+    end_ns = max(int(edges[-1]), last_event_ns(trace))
+    trace = at_gpu(trace)
+    stop = stop_waiting_ns(trace, end_ns)
     return _mean(overlap(trace.arrival_ns, stop, edges), edges)
 
 
@@ -140,6 +144,7 @@ def peak_queue_depth(trace: Trace, bins: int | IntArray = 200) -> Bins:
     Just after an arrival, before anything starts at that instant: what a bounded queue must hold.
     """
     edges = edges_ns(trace, bins)
+    trace = at_gpu(trace)
     depth = queue_depth(trace, edges).value[:-1]
     arrival = trace.arrival_ns[trace.status != REJECTED]
     started = np.append(0, np.cumsum(trace.batch_size, dtype=np.int64))
