@@ -71,10 +71,7 @@ def at_other_rate(found: Stability | None, factor: float) -> Stability | None:
     """Stability when the same requests arrive ``factor`` times as fast."""
     if found is None or found.rate_per_s is None or found.saturation_per_s is None:
         return found
-    rate = found.rate_per_s * factor
-    return replace(
-        found, rate_per_s=rate, stable=bool(found.bounded_by) or rate < found.saturation_per_s
-    )
+    return Stability.judged(found.rate_per_s * factor, found.saturation_per_s, found)
 
 
 def first_requests(workload: Workload, count: int) -> Workload:

@@ -2,7 +2,8 @@
 
 The saturation rate of a policy is what it serves when requests never run out.  It is measured on a
 backlog, because it depends on the rule: a small cap, a padded batch or a full batch that never
-comes cost throughput that no formula of the profile knows.
+comes cost throughput that no formula of the profile knows.  CPU stages before and after the GPU
+have a limit of their own, the same for every rule.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from policies.contract import NEVER, FloatArray, Policy
 
 from .sections import overlap
 from .service import Service
+from .stage_limits import stage_limit
 from .trace import SERVED, Trace
 from .workload import NO_TIMES, Workload
 
@@ -36,9 +38,28 @@ class Stability:
     rate_per_s: float | None
     """Requests that arrive and are not too long; None in a closed loop."""
     saturation_per_s: float | None
-    """Requests that the policy can serve; None in a closed loop."""
+    """Requests that the policy can serve, stages included; None in a closed loop."""
     bounded_by: str = ""
     """What keeps the queue bounded whatever arrives; empty where nothing does."""
+    stages_per_s: float = np.inf
+    """Requests that the CPU stages let through; no bounded queue helps above it."""
+    stage: str = ""
+    """The stage that is slower than the GPU under this policy, in words; empty where none is."""
+
+    @classmethod
+    def judged(cls, rate_per_s: float, saturation_per_s: float, more: Stability) -> Stability:
+        """Stability at a rate, with what another one says of stages and bounds.
+
+        Args:
+            rate_per_s: requests that arrive.
+            saturation_per_s: requests that the policy can serve, stages included.
+            more: where ``bounded_by``, ``stages_per_s`` and ``stage`` are from.
+        """
+        served = bool(more.bounded_by) or rate_per_s < saturation_per_s
+        stable = served and rate_per_s < more.stages_per_s
+        return replace(
+            more, stable=stable, rate_per_s=rate_per_s, saturation_per_s=saturation_per_s
+        )
 
     @property
     def load(self) -> float | None:
@@ -59,9 +80,10 @@ class Stability:
             return f"stable by construction: {self.bounded_by}"
         numbers = (
             f"{self.rate_per_s:.1f} requests/s arrive, "
-            f"this policy can serve {self.saturation_per_s:.1f}/s (load {self.load:.2f})"
+            f"{self.stage or 'this policy'} can serve {self.saturation_per_s:.1f}/s "
+            f"(load {self.load:.2f})"
         )
-        if self.bounded_by:
+        if self.bounded_by and self.stable:
             return f"stable by construction, {self.bounded_by}: {numbers}"
         return f"{'stable' if self.stable else 'unstable'}: {numbers}"
 
@@ -96,9 +118,11 @@ def assess(
         bounded_by = "a full queue turns requests away"
     elif len(workload.timeout_ns) and bool((workload.timeout_ns < NEVER).all()):
         bounded_by = "every request gives up in time"
-    saturation = saturation_per_s(policy, workload, service, run, requests)
-    stable = bool(bounded_by) or rate_per_s < saturation
-    return Stability(stable, rate_per_s, saturation, bounded_by)
+    of_gpu = saturation_per_s(policy, workload, replace(service, stages=None), run, requests)
+    limit = stage_limit(workload, service, of_gpu)
+    stage = limit.name if limit.per_s <= of_gpu else ""
+    known = Stability(True, None, None, bounded_by, limit.per_s, stage)
+    return Stability.judged(rate_per_s, min(of_gpu, limit.per_s), known)
 
 
 def arrival_rate_per_s(workload: Workload) -> float:
@@ -122,12 +146,13 @@ def saturation_per_s(
     that each request has its age), waits without limit, and is served.  In the middle of that run
     the useful work per second of the servers is measured, and divided by the useful work of a
     mean request: rules that prefer short or urgent requests change the order of the backlog, which
-    a plain count of requests would mistake for speed.
+    a plain count of requests would mistake for speed.  CPU stages are left out of that run: what they
+    let through is the most that counts.
     """
     crowd = backlog(workload, service, requests)
     if len(crowd) == 0:
         return np.inf
-    patient = replace(service, capacity=NEVER)
+    patient = replace(service, capacity=NEVER, stages=None)
     trace = run(policy, crowd, patient)
     cost = useful_ns(service, trace.length, trace.tier)
     served = trace.status == SERVED
@@ -142,7 +167,8 @@ def saturation_per_s(
     edges = np.array([finish[first], finish[last]]) if last > first else np.array([0, finish[-1]])
     start, spent = trace.batch_start_ns, trace.batch_finish_ns - trace.batch_start_ns
     done = overlap(start, trace.batch_finish_ns, edges, work / spent)[0]
-    return float(done / cost.mean() * 1e9 / (edges[1] - edges[0]))
+    per_s = float(done / cost.mean() * 1e9 / (edges[1] - edges[0]))
+    return min(per_s, stage_limit(workload, service, per_s).per_s)
 
 
 def backlog(workload: Workload, service: Service, requests: int) -> Workload:
