@@ -16,6 +16,7 @@ from policies.contract import IntArray, Policy, bind
 from policies.optimal import Optimal
 from profiles.latency import Profile
 from sim.arrivals import Arrivals
+from sim.backlog import Backlog
 from sim.closed import Closed, check_closed
 from sim.lengths import Column, Constant, Lengths
 from sim.replay import Replay
@@ -41,6 +42,9 @@ from .scenario import Scenario
 from .schema import Spec
 from .schema_service import Affine, Listed, NoNoise, ProfileNoise
 from .units import s_to_ns
+
+LUCK = 4.0
+"""Standard deviations of a drift that a backlog has to last for: a fast machine serves more."""
 
 
 def assembled(spec: Spec, path: Path) -> Scenario:
@@ -249,7 +253,11 @@ def _with_loads(spec: Spec, workload: WorkloadSpec, works: list[float]) -> Workl
     for place, (tier, work) in enumerate(zip(workload.tiers, works, strict=True)):
         table = (spec.workload.tiers or (None,))[place]
         load = getattr(table and table.arrivals, "load", None)
-        if load is not None and tier.arrivals is not None:
+        if isinstance(tier.arrivals, Backlog):
+            best = largest_rate_per_s(1, work) * (1.0 + LUCK * float(spec.service.drift or 0))
+            backlog = replace(tier.arrivals, per_server_s=best, servers=servers)
+            tiers.append(replace(tier, arrivals=backlog))
+        elif load is not None and tier.arrivals is not None:
             rate = float(load) * largest_rate_per_s(servers, work)
             with blaming(f"workload.tiers.{place}.arrivals.load"):
                 tiers.append(replace(tier, arrivals=tier.arrivals.at_rate(rate)))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.contract import FloatArray, IntArray
-from sim.sections import WARM_UP
+from sim.backlog import others_in
+from sim.sections import cut
 from sim.series import batch_size_histogram, ecdf, mean_queue_depth, peak_queue_depth
 from sim.trace import SERVED, Trace
 
@@ -44,10 +45,15 @@ NO_CURVES = Curves(NOTHING, NOTHING, np.zeros(0, np.int64), NOTHING, NOTHING, NO
 
 
 def curves_of(trace: Trace, *, stable: bool = True) -> Curves:
-    """Thin a trace; of an unstable policy latencies are left out, since they grow with the run."""
+    """Thin a trace; of an unstable policy latencies are left out, since they grow with the run.
+
+    A backlog that is always there has no latency, and its queue is as long as one likes: both are
+    of the other requests.
+    """
     counts = batch_size_histogram(trace)[1:]
     latency_ms, slower = tail(trace) if stable else (np.zeros(0), np.zeros(0))
-    mean, peak = mean_queue_depth(trace, BINS), peak_queue_depth(trace, BINS)
+    others = others_in(trace)
+    mean, peak = mean_queue_depth(others, BINS), peak_queue_depth(others, BINS)
     return Curves(
         latency_ms=latency_ms,
         slower=slower,
@@ -61,7 +67,7 @@ def curves_of(trace: Trace, *, stable: bool = True) -> Curves:
 
 def tail(trace: Trace) -> tuple[FloatArray, FloatArray]:
     """Latencies in ms, and the share of served requests above each, after the warm-up."""
-    first = int(len(trace) * WARM_UP)
+    first = int(cut(trace).ids[0])
     served = trace.status[first:] == SERVED
     latency = (trace.finish_ns[first:] - trace.arrival_ns[first:])[served]
     curve = ecdf(latency, POINTS)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policies.contract import NEVER, IntArray, Tier
+from sim.backlog import check_there, others_of
 from sim.intervals import (
     Estimate,
     half_width,
@@ -30,7 +31,7 @@ from sim.intervals import (
     percentile_needs,
     ratio,
 )
-from sim.sections import WARM_UP, cut, sections_each
+from sim.sections import cut, section_ids, sections_each
 from sim.trace import SERVED, Trace
 from sim.workload import Workload
 
@@ -126,7 +127,13 @@ def targets_of(tiers: Sequence[Tier], workload: Workload) -> tuple[Target, ...]:
 def check(
     rate_per_s: float, traces: Sequence[Trace], targets: Sequence[Target], *, drifts: bool = False
 ) -> Check:
-    """Hold the replications of a run against the targets; ``drifts`` as in :func:`cut`."""
+    """Hold the replications of a run against the targets; ``drifts`` as in :func:`cut`.
+
+    Raises:
+        WorkloadError: a backlog that should always be there ran dry.
+    """
+    for trace in traces:
+        check_there(trace)
     spent = [latencies(trace) for trace in traces]
     found = (lateness(target, traces, spent, drifts=drifts) for target in targets)
     return Check(rate_per_s, tuple(found))
@@ -183,11 +190,11 @@ def _needs(workloads: Sequence[Workload], target: Target, per_run: int) -> int |
     """Requests that all replications need together for one target; None where they have them."""
     counts, total = [], 0
     for workload in workloads:
-        first = int(len(workload) * WARM_UP)
         own = workload.tier == target.tier if len(workload.tier) else np.ones(len(workload), bool)
-        edges = first + (len(workload) - first) * np.arange(per_run + 1) // per_run
+        edges = section_ids(workload.tier, workload.tiers, len(workload), per_run)
         counts += [np.count_nonzero(own[a:b]) for a, b in pairwise(edges.tolist())]
-        total += len(workload)
+        others = others_of(workload.tier, workload.tiers)
+        total += len(workload) if others is None else len(others)
     needs = percentile_needs(target.percentile / 100.0, len(counts))
     if is_long_enough(np.array(counts), needs):
         return None

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from sim.backlog import beginning, places_of
+from sim.backlog import paced as faster
 from sim.stability import Driver, Stability
 from sim.workload import Workload
 
@@ -75,7 +77,9 @@ def at_other_rate(found: Stability | None, factor: float) -> Stability | None:
 
 
 def first_requests(workload: Workload, count: int) -> Workload:
-    """The first requests of an open workload."""
+    """The first requests of an open workload, and as much of its backlogs as they last."""
+    if places_of(workload.tiers):
+        return beginning(workload, count)
     return replace(
         workload,
         length=workload.length[:count],
@@ -86,6 +90,8 @@ def first_requests(workload: Workload, count: int) -> Workload:
 
 
 def at_pace(workload: Workload, factor: float) -> Workload:
-    """The same arrivals, ``factor`` times as fast."""
+    """The same arrivals, ``factor`` times as fast, and as much of its backlogs as they last."""
+    if places_of(workload.tiers):
+        return faster(workload, factor)
     paced = np.rint(workload.arrival_ns / factor).astype(np.int64)
     return replace(workload, arrival_ns=paced)

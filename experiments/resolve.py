@@ -20,6 +20,7 @@ from profiles.latency import Profile, ProfileError
 from sim import arrivals as processes
 from sim import lengths as kinds
 from sim.arrivals import Arrivals
+from sim.backlog import Backlog
 from sim.closed import Closed
 from sim.errors import WorkloadError
 from sim.modulated import Mmpp, RateCurve
@@ -204,19 +205,22 @@ def timeout_of(table: TimeoutTable | None) -> Timeout | None:
     return Timeout(max(1, ms_to_ns(table.mean_ms)), exponential=True)
 
 
-def tier_of(name: str, slo: Slo | None) -> Tier:
+def tier_of(name: str, slo: Slo | None, *, backlog: bool = False) -> Tier:
     """A tier as policies see it."""
     if slo is None:
-        return Tier(name)
+        return Tier(name, backlog=backlog)
     return Tier(name, max(1, ms_to_ns(slo.ms)), float(slo.percentile))
 
 
 def tier_spec(table: TierTable, place: int, folder: Path) -> TierSpec:
     """One tier of the workload; arrivals with a ``load`` are still at 1 per second."""
     key = f"workload.tiers.{place}"
-    own: Arrivals | None = None
+    own: Arrivals | Backlog | None = None
     lengths: kinds.Lengths | None = None
-    if table.arrivals is not None:
+    backlog = isinstance(table.arrivals, a.Backlog)
+    if isinstance(table.arrivals, a.Backlog):
+        own = Backlog(table.arrivals.requests)
+    elif table.arrivals is not None:
         with blaming(f"{key}.arrivals"):
             process = process_of(table.arrivals, folder, (), table.lengths)
             if isinstance(process, Closed):
@@ -226,7 +230,7 @@ def tier_spec(table: TierTable, place: int, folder: Path) -> TierSpec:
         with blaming(f"{key}.lengths"):
             lengths = lengths_of(table.lengths, folder, own)
     share = 1.0 if table.share is None else float(table.share)
-    tier = tier_of(table.name, table.slo)
+    tier = tier_of(table.name, table.slo, backlog=backlog)
     return TierSpec(tier, share, own, lengths, timeout_of(table.timeout))
 
 

@@ -113,7 +113,8 @@ class Scenario:
         Raises:
             WorkloadError: no request arrives, or a trace is too short.
         """
-        workload = draw_workload(self.workload, self.seeds, replication)
+        spec = self.workload.served_by(self.servers)
+        workload = draw_workload(spec, self.seeds, replication)
         rng = stream(self.seeds.service, "service", replication)
         requests = len(workload)
         noise = draw_noise(self.noise, self.profile, self.servers, requests, rng, self.steady)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
-from .schema_arrivals import Arrivals, Closed, TraceFile
+from .schema_arrivals import Arrivals, Backlog, Closed, TraceFile
 from .schema_lengths import Lengths
 from .schema_service import Model, Service, Timeout
 from .schema_tune import Tune
@@ -47,6 +47,16 @@ class Tier(Table):
     timeout: Timeout | None = None
     model: Model | None = None
     slo: Slo | None = None
+
+    @model_validator(mode="after")
+    def _backlogs_only_wait(self) -> Self:
+        if isinstance(self.arrivals, Backlog):
+            for key in ("slo", "timeout"):
+                if getattr(self, key) is not None:
+                    raise broken_rule(
+                        f"a backlog waits from the beginning to the end: leave out {key}"
+                    )
+        return self
 
 
 def _list_of_tables(value: Any) -> Any:
@@ -84,6 +94,11 @@ class Workload(Table):
         replayed = isinstance(self.arrivals, TraceFile)
         if self.requests is None and self.duration_s is None and not replayed:
             raise missing_key("requests", "how many requests to draw (or duration_s)")
+        if isinstance(self.arrivals, Backlog):
+            raise wrong_at(
+                "arrivals", "backlog", "the arrivals of a tier: a backlog waits beside others, "
+                'as in [[workload.tiers]] name = "offline", arrivals = { process = "backlog" }',
+            )  # fmt: skip
         if self.requests is None and isinstance(self.arrivals, Closed):
             raise missing_key("requests", "how many requests a closed loop runs for")
         return self
@@ -112,6 +127,11 @@ class Workload(Table):
 
     def _tiers_arrive_on_their_own(self) -> None:
         tiers = self.tiers or ()
+        if all(isinstance(tier.arrivals, Backlog) for tier in tiers):
+            raise broken_rule(
+                "every tier is a backlog: at least one needs requests that arrive, which say when "
+                "the run ends"
+            )
         if self.arrivals is not None:
             raise broken_rule("give arrivals once, in workload or in every tier")
         for tier in tiers:
@@ -148,3 +168,13 @@ class Spec(Table):
     run: Run = Run()
     seeds: Seeds = Seeds()
     tune: Tune = Tune()
+
+    @model_validator(mode="after")
+    def _backlogs_have_room(self) -> Self:
+        backlogs = [t.name for t in self.workload.tiers or () if isinstance(t.arrivals, Backlog)]
+        if backlogs and self.service.capacity is not None:
+            raise broken_rule(
+                f"service.capacity is one limit for all tiers, and the backlog of {backlogs[0]} "
+                "would fill it: leave it out"
+            )
+        return self

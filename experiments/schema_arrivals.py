@@ -141,8 +141,25 @@ class Closed(Table):
     think: Annotated[str, one_of("exponential", "constant")] = "exponential"
 
 
+class Backlog(Table):
+    """A tier whose requests are always there: offline jobs, more than the servers can do."""
+
+    process: Literal["backlog"]
+    requests: Count | None = None
+    """How many; by default more than all servers could serve before the end of the run."""
+
+
 Arrivals = Annotated[
-    Paced | Poisson | Gamma | Hyperexponential | Mmpp | Clumped | RateCurve | TraceFile | Closed,
+    Paced
+    | Poisson
+    | Gamma
+    | Hyperexponential
+    | Mmpp
+    | Clumped
+    | RateCurve
+    | TraceFile
+    | Closed
+    | Backlog,
     chosen_by(
         "process",
         paced=Paced,
@@ -154,5 +171,6 @@ Arrivals = Annotated[
         rate_curve=RateCurve,
         trace=TraceFile,
         closed=Closed,
+        backlog=Backlog,
     ),
 ]

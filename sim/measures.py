@@ -28,6 +28,9 @@ RATES = (
 )
 """The names of the estimates of a group that are single numbers."""
 
+OF_BACKLOG = ("bound_per_s", "share_of_bound")
+"""The names of those that only a backlog has."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -56,6 +59,11 @@ class Group:
     padding_waste: Estimate
     """Share of the padded lengths that is padding, up to the profile's shortest length included."""
     mean_number_in_system: Estimate
+    bound_per_s: Estimate | None = None
+    """Of a backlog: requests like those it finished that the capacity which the others leave could
+    serve per second, :mod:`sim.spare_capacity`."""
+    share_of_bound: Estimate | None = None
+    """Of a backlog: the share of that capacity that it got, throughput over bound."""
 
     def estimate(self, statistic: str) -> Estimate:
         """One estimate by its name, such as ``latency_ms.p99`` or ``goodput_per_s``."""
@@ -68,7 +76,7 @@ class Group:
         """Every estimate of the group by its name, such as ``latency_ms.p99``."""
         tables = (("latency_ms", self.latency_ms), ("wait_ms", self.wait_ms))
         named = {f"{table}.{key}": one for table, found in tables for key, one in found.items()}
-        rates = {name: getattr(self, name) for name in RATES}
+        rates = {name: getattr(self, name) for name in (*RATES, *OF_BACKLOG)}
         return named | {name: one for name, one in rates.items() if one is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +87,9 @@ class Group:
             for table in ("latency_ms", "wait_ms")
         }
         rates = {name: getattr(self, name) for name in RATES}
+        for name in OF_BACKLOG:
+            if (found := getattr(self, name)) is not None:
+                rates[name] = found
         return {
             **counts,
             **tables,

@@ -11,6 +11,9 @@
    kept to the last arrival, in which requests count when they finish.
 6. A tier's share of a mixed batch is that of its members, so that the tiers add up to the whole.
 7. An unstable run has neither latency nor wait nor number in system: they grow with its length.
+8. Nor has a backlog that is always there, whose requests wait from the beginning; those of all
+   tiers together are of the others.  It has its share of what the others leave
+   (:mod:`sim.spare_capacity`) instead.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 
 from policies.contract import NEVER, FloatArray, IntArray
 
+from .backlog import check_there, places_of
 from .intervals import (
     LATEST_CUT,
     TAIL_PER_SECTION,
@@ -49,6 +53,9 @@ MS = 1e-6
 OVERALL = "overall"
 """The name of the group of all requests."""
 
+ALWAYS_THERE = "a backlog that is always there waits from the beginning, so it has no latency"
+"""Why a backlog's tier has neither latency nor wait nor number in system."""
+
 
 def measure(
     traces: Trace | Sequence[Trace],
@@ -69,8 +76,13 @@ def measure(
         shares: the percentiles by name, as ``{"p99": 0.99}``.
         tail: requests beyond a percentile that a section must have; with fewer than by default the
             intervals cover too little, and the values are for a first look only.
+
+    Raises:
+        WorkloadError: a backlog that should always be there ran dry.
     """
     traces = as_traces(traces)
+    for trace in traces:
+        check_there(trace)
     runs = tuple(
         _Run(trace, cut(trace, len(traces), drifts=service.drifts), service) for trace in traces
     )
@@ -116,6 +128,10 @@ class _Run:
             return None
         return np.asarray(np.isin(self.trace.tier[first:], tiers))
 
+    def waiting(self, tiers: Sequence[int]) -> list[int]:
+        """Those of some tiers whose requests have a latency."""
+        return [k for k in tiers if not self.trace.tiers[k].backlog]
+
     def spans(self, tiers: Sequence[int], until: str) -> tuple[IntArray, IntArray]:
         """Nanoseconds from arrival to an instant of the served requests that count, in order.
 
@@ -124,7 +140,7 @@ class _Run:
         """
         trace, first = self.trace, int(self.sections.ids[0])
         served = trace.status[first:] == SERVED
-        own = self.own(tiers, first)
+        own = self.own(self.waiting(tiers), first)
         if own is not None:
             served &= own
         cuts = self.sections.ids - first
@@ -137,7 +153,7 @@ class _Run:
         """float64 (sections,): integral of the number in the system over each section."""
         edges = self.sections.edges_ns
         arrival, leave = self.trace.arrival_ns, leave_ns(self.trace, int(edges[-1]))
-        own = self.own(tiers)
+        own = self.own(self.waiting(tiers))
         if own is not None:
             arrival, leave = arrival[own], leave[own]
         return overlap(arrival, leave, edges)
@@ -165,6 +181,8 @@ def _group(
     servers_ns = lasts_ns * runs[0].trace.servers
     served, padded = total("served"), total("padded")
     counts = served.astype(np.int64)
+    if not runs[0].waiting(tiers):
+        refusal = ALWAYS_THERE
     number = refused(int(counts.sum()), reason=refusal)
     if not refusal:
         number = ratio(np.concatenate([run.number_ns(tiers) for run in runs]), lasts_ns, counts)
@@ -185,7 +203,27 @@ def _group(
         mean_batch_size=ratio(served, total("batches"), counts),
         padding_waste=ratio(padded - total("length"), padded, counts, (0.0, 1.0)),
         mean_number_in_system=number,
+        **_of_spare(runs, tiers, served, lasts_ns),
     )
+
+
+def _of_spare(
+    runs: Sequence[_Run], tiers: list[int], served: FloatArray, lasts_ns: IntArray
+) -> dict[str, Estimate]:
+    """What a backlog got of the capacity that the others leave; nothing for other groups."""
+    if len(tiers) > 1 or not runs[0].trace.tiers[tiers[0]].backlog:
+        return {}
+    always = places_of(runs[0].trace.tiers)
+    every = np.concatenate([run.sums.least_ns.sum(axis=0) for run in runs])
+    there = np.concatenate([run.sums.least_ns[always].sum(axis=0) for run in runs])
+    own = np.concatenate([run.sums.least_ns[tiers[0]] for run in runs])
+    spare = lasts_ns * runs[0].trace.servers - (every - there)
+    counts = served.astype(np.int64)
+    mean_s = own.sum() / max(served.sum(), 1.0) / 1e9
+    return {
+        "bound_per_s": ratio(spare, lasts_ns * mean_s, counts),
+        "share_of_bound": ratio(own, spare, counts),
+    }
 
 
 def _spread(
@@ -216,7 +254,7 @@ def _spread(
 
 def _attainment(runs: Sequence[_Run], tiers: list[int]) -> Estimate | None:
     """Share of the requests that met the SLO of their tier; None where no tier has one."""
-    bound = [k for k in tiers if runs[0].trace.tiers[k].slo_ns < NEVER]
+    bound = [k for k in runs[0].waiting(tiers) if runs[0].trace.tiers[k].slo_ns < NEVER]
     if not bound:
         return None
     found = [attained(run.trace, run.sections, bound) for run in runs]

@@ -10,6 +10,8 @@
    from replication to replication, sections of one of them share its luck and would count it
    several times: each replication is one section then.  A single one cannot show how far it drifts,
    and is cut as ever: its intervals are given its own drift.
+5. A backlog that is always there has no arrivals to count by: the cuts are those of the other
+   tiers' requests, and what it gets is counted in time.
 
 Two policies on the same arrivals have the same sections, so that they can be paired.
 """
@@ -22,8 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import FloatArray, IntArray
+from policies.contract import FloatArray, IntArray, Tier
 
+from .backlog import others_of
 from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
 
 SECTIONS = 10
@@ -70,11 +73,26 @@ def cut(trace: Trace, replications: int = 1, *, drifts: bool = False) -> Section
     """
     count = sections_each(replications, drifts=drifts)
     total = len(trace)
-    first = int(total * WARM_UP)
-    ids = first + (total - first) * np.arange(count + 1) // count
+    ids = section_ids(trace.tier, trace.tiers, total, count)
     if total == 0:
         return Sections(ids, np.zeros(count + 1, dtype=np.int64))
     return Sections(ids, trace.arrival_ns[np.minimum(ids, total - 1)])
+
+
+def section_ids(tier: NDArray[np.int8], tiers: Sequence[Tier], total: int, count: int) -> IntArray:
+    """The cuts of a run, int64 (count + 1,), as :class:`Sections` has them.
+
+    Args:
+        tier: int8 (total,), of each request; empty where there is one tier.
+        tiers: all of them.
+        total: requests.
+        count: sections.
+    """
+    others = others_of(tier, tiers)
+    counted = total if others is None else len(others)
+    first = int(counted * WARM_UP)
+    cuts = first + (counted - first) * np.arange(count + 1) // count
+    return cuts if others is None else np.append(others, total)[cuts]
 
 
 def overlap(

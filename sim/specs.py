@@ -5,7 +5,7 @@ What contradicts itself is refused when it is built; drawing is in :mod:`sim.wor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from policies.contract import NEVER, IntArray, Tier
 
 from .arrivals import Arrivals
+from .backlog import Backlog
 from .closed import Closed
 from .errors import WorkloadError, require
 from .lengths import Column, Lengths
@@ -49,9 +50,24 @@ class TierSpec:
     tier: Tier = Tier("all")
     share: float = 1.0
     """Probability that a request of the shared arrivals is of this tier."""
-    arrivals: Arrivals | None = None
+    arrivals: Arrivals | Backlog | None = None
     lengths: Lengths | None = None
     timeout: Timeout | None = None
+
+    def __post_init__(self) -> None:
+        backlog = isinstance(self.arrivals, Backlog)
+        assert self.tier.backlog == backlog, f"tier {self.tier.name}: both or neither says backlog"
+        if not backlog:
+            return
+        name = self.tier.name
+        if self.tier.slo_ns < NEVER:
+            raise WorkloadError(
+                f"tier {name!r} is a backlog, which waits from the beginning: give it no slo"
+            )
+        if self.timeout is not None:
+            raise WorkloadError(
+                f"tier {name!r} is a backlog that is always there: give it no timeout"
+            )
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,11 @@ class WorkloadSpec:
             )
         if not any(own):
             self._check_shares()
+        if all(tier.tier.backlog for tier in self.tiers):
+            raise WorkloadError(
+                "every tier is a backlog; at least one tier needs requests that arrive, which say "
+                "when the run ends (what a policy serves of a backlog alone is its saturation)"
+            )
         if self.closed is not None and (self.requests is None or self.duration_ns is not None):
             raise WorkloadError("a closed loop runs for a number of requests; give requests only")
         for tier in self.tiers:
@@ -112,6 +133,24 @@ class WorkloadSpec:
                 )
 
     @property
+    def backlogs(self) -> dict[int, Backlog]:
+        """The arrivals of the tiers that are always there, by place."""
+        found = ((place, tier.arrivals) for place, tier in enumerate(self.tiers))
+        return {place: own for place, own in found if isinstance(own, Backlog)}
+
+    def served_by(self, servers: int) -> WorkloadSpec:
+        """The same workload, its backlogs large enough for so many servers."""
+        if not self.backlogs:
+            return self
+        tiers = tuple(
+            replace(tier, arrivals=replace(tier.arrivals, servers=servers))
+            if isinstance(tier.arrivals, Backlog)
+            else tier
+            for tier in self.tiers
+        )
+        return replace(self, tiers=tiers)
+
+    @property
     def closed(self) -> Closed | None:
         """The closed loop, if it is one."""
         return self.arrivals if isinstance(self.arrivals, Closed) else None
@@ -137,7 +176,7 @@ class WorkloadSpec:
         return units[0] if units else None
 
     def rates_per_s(self) -> tuple[float, ...]:
-        """Mean rate of each tier.
+        """Mean rate of each tier; a backlog adds nothing to what arrives.
 
         Raises:
             WorkloadError: a closed loop has no rate of its own.

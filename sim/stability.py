@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from policies.contract import NEVER, FloatArray, Policy
 
+from .backlog import others_of, places_of, taken, without
 from .sections import overlap
 from .service import Service
 from .stage_limits import stage_limit
@@ -61,6 +62,9 @@ class Stability:
             more, stable=stable, rate_per_s=rate_per_s, saturation_per_s=saturation_per_s
         )
 
+    beside: str = ""
+    """The backlogs that are always there, and are not counted."""
+
     @property
     def load(self) -> float | None:
         """Arrival rate over saturation rate; None in a closed loop."""
@@ -80,12 +84,16 @@ class Stability:
             return f"stable by construction: {self.bounded_by}"
         numbers = (
             f"{self.rate_per_s:.1f} requests/s arrive, "
-            f"{self.stage or 'this policy'} can serve {self.saturation_per_s:.1f}/s "
+            f"this policy can serve {self.saturation_per_s:.1f}/s{self._there} "
             f"(load {self.load:.2f})"
         )
-        if self.bounded_by and self.stable:
+        if self.bounded_by:
             return f"stable by construction, {self.bounded_by}: {numbers}"
         return f"{'stable' if self.stable else 'unstable'}: {numbers}"
+
+    @property
+    def _there(self) -> str:
+        return f" beside the backlog of {self.beside}" if self.beside else ""
 
 
 def assess(
@@ -109,20 +117,20 @@ def assess(
     """
     if workload.closed is not None:
         return Stability(True, None, None, "in a closed loop clients wait for their answers")
-    admitted = workload.length <= service.longest_admitted
+    others = without(workload)
+    admitted = others.length <= service.longest_admitted
     if rate_per_s is None:
-        rate_per_s = arrival_rate_per_s(workload)
+        rate_per_s = arrival_rate_per_s(others)
     rate_per_s *= float(admitted.mean())
     bounded_by = ""
     if service.capacity < NEVER:
         bounded_by = "a full queue turns requests away"
-    elif len(workload.timeout_ns) and bool((workload.timeout_ns < NEVER).all()):
+    elif len(others.timeout_ns) and bool((others.timeout_ns < NEVER).all()):
         bounded_by = "every request gives up in time"
-    of_gpu = saturation_per_s(policy, workload, replace(service, stages=None), run, requests)
-    limit = stage_limit(workload, service, of_gpu)
-    stage = limit.name if limit.per_s <= of_gpu else ""
-    known = Stability(True, None, None, bounded_by, limit.per_s, stage)
-    return Stability.judged(rate_per_s, min(of_gpu, limit.per_s), known)
+    saturation = saturation_per_s(policy, workload, service, run, requests)
+    stable = bool(bounded_by) or rate_per_s < saturation
+    beside = " and ".join(workload.tiers[place].name for place in places_of(workload.tiers))
+    return Stability(stable, rate_per_s, saturation, bounded_by, beside)
 
 
 def arrival_rate_per_s(workload: Workload) -> float:
@@ -149,26 +157,77 @@ def saturation_per_s(
     a plain count of requests would mistake for speed.  CPU stages are left out of that run: what they
     let through is the most that counts.
     """
+    if places_of(workload.tiers):
+        return _saturation_beside(policy, workload, service, run, requests)
     crowd = backlog(workload, service, requests)
     if len(crowd) == 0:
         return np.inf
-    patient = replace(service, capacity=NEVER, stages=None)
-    trace = run(policy, crowd, patient)
-    cost = useful_ns(service, trace.length, trace.tier)
-    served = trace.status == SERVED
+    trace = run(policy, crowd, replace(service, capacity=NEVER))
+    return _pace(trace, service, np.ones(len(crowd), dtype=np.bool_), np.inf)
+
+
+def _saturation_beside(
+    policy: Policy, workload: Workload, service: Service, run: Driver, requests: int
+) -> float:
+    """What a policy serves of the tiers that arrive, while neither they nor the backlog run out.
+
+    Both are there from the start, the backlog first, as in the run itself.  What counts ends when
+    the first of them is nearly through.
+    """
+    others = backlog(without(workload), service, requests)
+    if len(others) == 0:
+        return np.inf
+    always = np.flatnonzero(np.isin(workload.tier, places_of(workload.tiers)))
+    there = backlog(taken(workload, always), service, requests)
+    crowd = replace(
+        workload,
+        length=np.concatenate([there.length, others.length]),
+        tier=np.concatenate([there.tier, others.tier]),
+        arrival_ns=np.arange(len(there) + len(others), dtype=np.int64),
+        timeout_ns=NO_TIMES,
+        until_ns=NEVER,
+    )
+    trace = run(policy, crowd, replace(service, capacity=NEVER))
+    wanted = np.zeros(len(crowd), dtype=np.bool_)
+    wanted[others_of(crowd.tier, crowd.tiers)] = True
+    end_ns = min(_nearly_through(trace, wanted), _nearly_through(trace, ~wanted))
+    return _pace(trace, service, wanted, end_ns)
+
+
+def _nearly_through(trace: Trace, own: NDArray[np.bool_]) -> float:
+    """When a class of the crowd begins to run out; infinite where it never does."""
+    finish = np.sort(trace.finish_ns[own & (trace.status == SERVED)])
+    last = int(DRAINED * own.sum())
+    return float(finish[last]) if last < len(finish) else np.inf
+
+
+def _pace(trace: Trace, service: Service, wanted: NDArray[np.bool_], end_ns: float) -> float:
+    """Mean requests of those wanted per second in the middle of a crowd's run.
+
+    Args:
+        trace: the run.
+        service: the profile.
+        wanted: bool (N,), the requests whose work counts.
+        end_ns: what is later does not count.
+    """
+    served = wanted & (trace.status == SERVED)
     if not served.any():
         return 0.0
+    cost = useful_ns(service, trace.length, trace.tier)
     batches = len(trace.batch_size)
     work = np.bincount(trace.batch[served], weights=cost[served], minlength=batches)
-    finish = np.sort(trace.batch_finish_ns)
-    size = np.cumsum(trace.batch_size[np.argsort(trace.batch_finish_ns, kind="stable")])
-    first = int(np.searchsorted(size, LEARNT * size[-1]))
-    last = int(np.searchsorted(size, DRAINED * size[-1]))
+    order = np.argsort(trace.batch_finish_ns, kind="stable")
+    finish = trace.batch_finish_ns[order]
+    size = np.cumsum(trace.batch_size[order])
+    if end_ns == np.inf:
+        first, last = np.searchsorted(size, [LEARNT * size[-1], DRAINED * size[-1]])
+    else:
+        last = np.searchsorted(finish, end_ns)
+        first = np.searchsorted(size, LEARNT * size[last])
     edges = np.array([finish[first], finish[last]]) if last > first else np.array([0, finish[-1]])
     start, spent = trace.batch_start_ns, trace.batch_finish_ns - trace.batch_start_ns
     done = overlap(start, trace.batch_finish_ns, edges, work / spent)[0]
-    per_s = float(done / cost.mean() * 1e9 / (edges[1] - edges[0]))
-    return min(per_s, stage_limit(workload, service, per_s).per_s)
+    return float(done / cost[wanted].mean() * 1e9 / (edges[1] - edges[0]))
 
 
 def backlog(workload: Workload, service: Service, requests: int) -> Workload:

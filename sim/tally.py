@@ -14,8 +14,10 @@ import numpy as np
 
 from policies.contract import FloatArray, IntArray
 
+from .backlog import places_of
 from .sections import Sections, overlap
 from .service import Service
+from .spare_capacity import least_work_ns
 from .stability import useful_ns
 from .trace import SERVED, Trace
 
@@ -42,9 +44,15 @@ class Tally:
     """Batches that they took; a request in a batch of k takes 1 / k of it."""
     busy_ns: FloatArray = field(init=False)
     """Servers' time that their batches took within the section."""
+    least_ns: FloatArray = field(init=False)
+    """Least work of them in any batch, :func:`sim.spare_capacity.least_work_ns`; counted only where
+    a tier is a backlog.
+    """
 
     def __post_init__(self) -> None:
-        for name in ("served", "good", "useful_ns", "length", "padded", "batches", "busy_ns"):
+        for name in (
+            "served", "good", "useful_ns", "length", "padded", "batches", "busy_ns", "least_ns",
+        ):  # fmt: skip
             setattr(self, name, np.zeros(self.shape))
 
 
@@ -87,6 +95,8 @@ def _add(
     add(sums.served, None)
     add(sums.good, good.astype(np.float64))
     add(sums.useful_ns, useful_ns(service, length, tier))
+    if places_of(trace.tiers):
+        add(sums.least_ns, least_work_ns(service, length, tier))
     add(sums.length, length.astype(np.float64))
     add(sums.padded, padded_to[batch].astype(np.float64))
     add(sums.batches, 1.0 / trace.batch_size[batch])

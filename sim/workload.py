@@ -4,6 +4,8 @@
 2. Arrivals, lengths, tiers and patience come from streams of their own: another seed for one of
    them, another rate or another patience leaves the others as they are.
 3. A longer draw begins with the shorter one.
+4. A backlog that is always there (:mod:`sim.backlog`) is drawn beside the others: ``requests`` and
+   the duration are theirs.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from policies.contract import NEVER, IntArray, Tier
 
 from .arrivals import draw_arrivals
+from .backlog import Backlog, end_of_run, joined
 from .closed import Closed, check_closed
 from .errors import WorkloadError
 from .lengths import LONGEST, Column, Lengths
@@ -88,7 +91,7 @@ def draw_workload(spec: WorkloadSpec, seeds: Seeds | None = None, replication: i
         arrival_ns, tier = _arrivals(spec, seeds, replication)
         requests = len(arrival_ns)
     length = _lengths(spec, seeds, replication, requests, tier)
-    return Workload(
+    workload = Workload(
         length=_within(spec, length),
         arrival_ns=arrival_ns,
         tier=tier,
@@ -97,6 +100,21 @@ def draw_workload(spec: WorkloadSpec, seeds: Seeds | None = None, replication: i
         tiers=tuple(each.tier for each in spec.tiers),
         length_unit=spec.unit or spec.length_unit,
     )
+    return _with_backlogs(spec, seeds, replication, workload) if spec.backlogs else workload
+
+
+def _with_backlogs(
+    spec: WorkloadSpec, seeds: Seeds, replication: int, others: Workload
+) -> Workload:
+    """Backlogs beside the others, their lengths from a stream of their own."""
+    last_ns = int(others.arrival_ns[-1]) if spec.duration_ns is None else spec.duration_ns
+    until_ns = end_of_run(last_ns)
+    crowds = {}
+    for place, backlog in spec.backlogs.items():
+        rng = stream(seeds.lengths, "lengths", replication, place + 1)
+        lengths = spec.lengths_of(spec.tiers[place]).pmf()
+        crowds[place] = _within(spec, lengths.draw(rng, backlog.count(until_ns)))
+    return joined(others, crowds, until_ns)
 
 
 def _arrivals(
@@ -132,6 +150,9 @@ def _merged(
         parts = []
         for place, tier in enumerate(spec.tiers):
             assert tier.arrivals is not None, "checked on construction"
+            if isinstance(tier.arrivals, Backlog):
+                parts.append(NO_TIMES)
+                continue
             rng = stream(seeds.arrivals, "arrivals", replication, place + 1)
             parts.append(draw_arrivals(tier.arrivals, rng, spec.requests, horizon_ns))
         count = sum(map(len, parts))
@@ -175,7 +196,7 @@ def _lengths(
         rng = stream(seeds.lengths, "lengths", replication, 0)
         length = _some_lengths(spec.lengths, rng, requests)
     for place, each in enumerate(spec.tiers):
-        if each.lengths is None:
+        if each.lengths is None or each.tier.backlog:
             continue
         mine = _of_tier(tier, place, requests)
         if isinstance(each.lengths, Column) and spec.arrivals is not None:
