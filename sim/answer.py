@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from policies.contract import FIRE, IntArray, Policy, PolicyError, shared
+from policies.contract import FIRE, IntArray, PolicyError, shared
 
 SOUND = 0
 FIRED_NOTHING = 1
@@ -13,6 +13,7 @@ FIRED_ABOVE_LARGEST = 3
 WAITED_FOR_THE_PAST = 4
 TOOK_WITHOUT_FIRING = 5
 NO_SUCH_LANE = 6
+NO_SUCH_REPLICA = 7
 
 SENTENCES = {
     FIRED_NOTHING: "fired a batch of nothing; `fire` needs a count of at least 1 (rule 6)",
@@ -21,6 +22,7 @@ SENTENCES = {
     WAITED_FOR_THE_PAST: "waits for an instant that is not in the future (rule 7)",
     TOOK_WITHOUT_FIRING: "filled `view.take` and then answered to wait (rule 3)",
     NO_SUCH_LANE: "routed a request to a lane that it does not have (`0 <= lane_of < lanes`)",
+    NO_SUCH_REPLICA: "chose a replica that is not there or takes no requests (routing, rule 2)",
 }
 
 
@@ -44,11 +46,12 @@ def fault_of(
     return FIRED_ABOVE_LARGEST if size > largest_batch else SOUND
 
 
-def blame(policy: Policy, fault: int, now_ns: int, largest_batch: int) -> NoReturn:
-    """Say which rule a policy broke, and when.
+def blame(policy: Any, fault: int, now_ns: int, largest_batch: int) -> NoReturn:
+    """Say which rule a policy, or a router, broke, and when.
 
     Raises:
         PolicyError: always.
     """
     sentence = SENTENCES[fault].format(largest=largest_batch)
-    raise PolicyError(f"policy {type(policy).__name__} {sentence}, at {now_ns} ns: {policy!r}")
+    what = "router" if fault == NO_SUCH_REPLICA else "policy"
+    raise PolicyError(f"{what} {type(policy).__name__} {sentence}, at {now_ns} ns: {policy!r}")

@@ -24,7 +24,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 SOURCES = (
     *("answer.py", "cache.py", "compiled.py", "heaps.py", "service.py"),
-    *("steps.py", "steps_queue.py", "system.py", "trace.py", "../policies/contract.py"),
+    *("steps.py", "steps_queue.py", "system.py", "trace.py"),
+    *("../policies/contract.py", "../policies/routing.py"),
 )
 """Files, seen from here, whose code goes into every compiled kernel."""
 

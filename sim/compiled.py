@@ -10,15 +10,18 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from numba.core.types import UniTuple
 from numba.extending import overload
 
 from policies.contract import View
+from policies.routing import RouteView
 
-from .answer import NO_SUCH_LANE
+from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA
 from .cache import cache_folder, code_digest, compile_kept, kernel_digest
-from .steps import advance, ask_next, complete_next, look, obey, open_round
-from .steps_queue import arrive, begin, expire
-from .system import System
+from .cluster import OnlyQueue
+from .steps import advance, ask_next, complete_next, look, look_around, obey, open_round
+from .steps_queue import admit, begin, expire, next_arrival
+from .system import AVAILABLE, KIND, System
 
 
 def decide(policy: Any, view: View) -> int:
@@ -34,6 +37,16 @@ def observe(policy: Any, view: View) -> None:
 def lane_of(policy: Any, length: int, tier: int) -> int:
     """Lane of an arrival; compiled, this is the class's own ``lane_of`` if it has one."""
     return int(policy.lane_of(length, tier))
+
+
+def route(router: Any, view: RouteView, u: float) -> int:
+    """Ask a router; compiled, this is the class's own ``route``."""
+    return int(router.route(view, u))
+
+
+def of_kind(policies: Any, kind: int) -> Any:
+    """The policy of a kind of queue; compiled, a single one stands for all kinds."""
+    return policies[kind] if type(policies) is tuple else policies
 
 
 UNCOUNTED: Any = {"_nrt": False}
@@ -55,6 +68,28 @@ def _lane_of(policy: Any, *_: Any) -> Any:
     return getattr(policy.instance_class, "lane_of", only_lane)
 
 
+@overload(route, strict=False, jit_options=UNCOUNTED)
+def _route(router: Any, *_: Any) -> Any:
+    return router.instance_class.route
+
+
+@overload(of_kind, strict=False, jit_options=UNCOUNTED)
+def _of_kind(policies: Any, kind: Any) -> Any:
+    if isinstance(policies, UniTuple):
+        return one_of_many
+    return the_only_one
+
+
+def one_of_many(policies: Any, kind: int) -> Any:
+    """Where queues have policies that were bound to different servers."""
+    return policies[kind]
+
+
+def the_only_one(policies: Any, kind: int) -> Any:
+    """Where all queues have the same."""
+    return policies
+
+
 def nothing_to_observe(policy: Any, view: View) -> None:
     """What rules without ``observe`` do."""
 
@@ -64,30 +99,50 @@ def only_lane(policy: Any, length: int, tier: int) -> int:
     return 0
 
 
-def simulate(policy: Any, system: System) -> None:
-    """Run until no event remains or the policy breaks the contract; fills the columns."""
+def simulate(policies: Any, router: Any, system: System) -> None:
+    """Run until no event remains or a rule breaks its contract; fills the columns."""
+    count, queues = system.count, system.queues
+    lanes = system.lanes.shape[1] // queues.shape[1]
     for request in range(system.fates.shape[0]):
-        lane = lane_of(policy, system.length[request], system.tier[request])
-        if lane < 0 or lane >= system.lanes.shape[1]:
-            system.count.fault = NO_SUCH_LANE
+        lane = lane_of(of_kind(policies, 0), system.length[request], system.tier[request])
+        if lane < 0 or lane >= lanes:
+            count.fault = NO_SUCH_LANE
             return
         system.fates[request].lane = lane
     begin(system)
     while advance(system):
         expire(system)
         while complete_next(system):
-            observe(policy, look(system))
-        arrive(system)
+            observe(of_kind(policies, queues[KIND, count.queue]), look(system))
+        while next_arrival(system):
+            queue = 0
+            if queues.shape[1] > 1:
+                u = system.route_u[count.request % system.route_u.shape[0]]
+                queue = route(router, look_around(system), u)
+                if queue < 0 or queue >= queues.shape[1] or queues[AVAILABLE, queue] == 0:
+                    count.fault = NO_SUCH_REPLICA
+                    return
+            admit(system, queue)
         open_round(system)
         while ask_next(system):
+            policy = of_kind(policies, queues[KIND, count.queue])
             obey(system, decide(policy, look(system)))
 
 
-@cache
-def compiled(policy_class: type) -> Callable[[Any, System], None]:
+Kernel = Callable[[Any, Any, System], None]
+
+
+def compiled(policy_class: type, router_class: type = OnlyQueue) -> Kernel:
     """The kernel of a policy class; it compiles, or is read from disk, at its first call."""
-    methods = (getattr(policy_class, name, None) for name in ("decide", "observe", "lane_of"))
+    return _compiled(policy_class, router_class)
+
+
+@cache
+def _compiled(policy_class: type, router_class: type) -> Kernel:
+    methods = [getattr(policy_class, name, None) for name in ("decide", "observe", "lane_of")]
+    methods.append(getattr(router_class, "route", None))
     parts = [kernel_digest(), policy_class.__module__, policy_class.__qualname__]
+    parts += [router_class.__module__, router_class.__qualname__]
     parts += [code_digest(own) for own in methods if own is not None]
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{policy_class.__name__}-{name}"

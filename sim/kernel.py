@@ -19,24 +19,34 @@ from policies.contract import (
     IntArray,
     Policy,
     PolicyError,
-    bind,
     lane_count,
     memory_slots,
 )
 
-from .answer import SOUND, blame
+from .answer import NO_SUCH_REPLICA, SOUND, blame
+from .cluster import Cluster
 from .compiled import compiled
 from .service import Service
 from .steps import write_outcome
 from .system import (
+    ASK_NS,
+    AVAILABLE,
     BATCH,
     BATCHES,
     COUNTERS,
     FATE,
     FINISH_NS,
+    FIRST_SERVER,
+    GPU,
+    IDLE,
     IDLE_SINCE_NS,
+    KIND,
+    LAST_SERVER,
     LINKS,
     OLDEST_NS,
+    PROFILE,
+    QUEUE,
+    SERVERS,
     SIZE,
     TAKE,
     WAITING,
@@ -51,6 +61,9 @@ from .trace import UNFINISHED, Trace
 from .workload import Workload
 
 
+BATCH_NAMES = BATCH.names or ()
+
+
 def run(policy: Policy, workload: Workload, service: Service) -> Trace:
     """Simulate a policy until no event remains.
 
@@ -63,14 +76,8 @@ def run(policy: Policy, workload: Workload, service: Service) -> Trace:
         ValueError: a parameter of the policy is out of range.
         PolicyError: the policy broke the contract.
     """
-    policy = bind(
-        policy,
-        service.service_ns.max(axis=0),
-        service.length_edges,
-        workload.tiers,
-        service.servers,
-    )
-    return run_bound(policy, workload, service)
+    kinds, kind_of = service.policies(policy, workload.tiers)
+    return _run(kinds, kind_of, workload, service)
 
 
 def run_bound(policy: Policy, workload: Workload, service: Service) -> Trace:
@@ -84,15 +91,26 @@ def run_bound(policy: Policy, workload: Workload, service: Service) -> Trace:
     Raises:
         PolicyError: as :func:`run`.
     """
+    kind_of = np.zeros(service.grouping.queues, dtype=np.int64)
+    return _run([policy], kind_of, workload, service)
+
+
+def _run(kinds: list[Policy], kind_of: IntArray, workload: Workload, service: Service) -> Trace:
+    """Run bound policies; queue q has ``kinds[kind_of[q]]``."""
     if service.stages is not None:
-        return in_tandem(partial(run_bound, policy), workload, service)
-    system = prepare(policy, workload, service)
+        return in_tandem(partial(_run, kinds, kind_of), workload, service)
+    router, policy = service.grouping.router, kinds[0]
+    classes: Any = (type(policy), type(router))
+    system = prepare(policy, kind_of, workload, service)
+    many = kinds[0] if len(kinds) == 1 else tuple(kinds)
     try:
-        compiled(type(policy))(policy, system)
+        compiled(*classes)(many, router, system)
     except NumbaError as error:
         raise PolicyError(not_compiled(policy, error)) from error
-    if system.count.fault != SOUND:
-        blame(policy, int(system.count.fault), int(system.count.now_ns), service.largest_batch)
+    fault = int(system.count.fault)
+    if fault != SOUND:
+        culprit = router if fault == NO_SUCH_REPLICA else policy
+        blame(culprit, fault, int(system.count.now_ns), service.largest_batch)
     return trace_of(system, workload, service)
 
 
@@ -107,9 +125,9 @@ def not_compiled(policy: Policy, error: Exception) -> str:
     )
 
 
-def prepare(policy: Policy, workload: Workload, service: Service) -> System:
+def prepare(policy: Policy, kind_of: IntArray, workload: Workload, service: Service) -> System:
     """An empty system at instant 0."""
-    total = len(workload)
+    total, group = len(workload), service.grouping
     closed = workload.closed is not None
     impatient = workload.timeout_ns.shape[0] > 0
     return System(
@@ -122,32 +140,57 @@ def prepare(policy: Policy, workload: Workload, service: Service) -> System:
         links=_rows(total if closed or impatient else 0, LINKS, client=-1),
         patience=np.empty(total if impatient else 0, dtype=np.int64),
         batches=np.empty(total, dtype=BATCH),  # touched only where rows are written
-        lanes=_table(5, lane_count(policy), {WAITING: 0, OLDEST_NS: NEVER, TAKE: 0}),
-        servers=_table(
-            7, service.servers, {IDLE_SINCE_NS: 0, FINISH_NS: NEVER, SIZE: 0, BATCHES: 0}
+        lanes=_table(5, lane_count(policy) * group.queues, {WAITING: 0, OLDEST_NS: NEVER, TAKE: 0}),
+        servers=_servers(group),
+        queues=_queues(group, kind_of),
+        of_tier=np.zeros(
+            (group.queues, len(workload.tiers) if len(service.tier_capacity) else 0),
+            dtype=np.int64,
         ),
+        route_u=group.route_u,
         clock=Clock(
-            service.service_ns,
+            service.tables_ns,
             service.length_edges,
             service.noise.draws,
             service.noise.quantiles,
-            service.noise.class_of_size,
+            service.size_classes,
             float(service.idling.extra_ns),
             float(service.idling.half_ns),
+            group.slowdown,
+            np.zeros(int(group.gpus.max()) + 1, dtype=np.int64),
         ),
         limits=Limits(
             service.capacity,
             service.capacity_counts_in_system,
             service.longest_admitted,
+            service.tier_capacity,
             workload.until_ns,
         ),
         clients=_clients(workload),
         tiers=np.zeros(service.service_ns.shape[0], dtype=np.int64),
-        memory=np.zeros(memory_slots(policy)),
-        count=_rows(
-            1, COUNTERS, ask_ns=NEVER, next_finish_ns=NEVER, server=-1, idle=service.servers
-        ).view(np.recarray)[0],
+        memory=np.zeros((group.queues, memory_slots(policy))),
+        count=_rows(1, COUNTERS, ask_ns=NEVER, next_finish_ns=NEVER, server=-1).view(np.recarray)[
+            0
+        ],
     )
+
+
+def _servers(group: Cluster) -> IntArray:
+    """All idle since 0."""
+    initial = {IDLE_SINCE_NS: 0, FINISH_NS: NEVER, SIZE: 0, BATCHES: 0}
+    made = _table(10, group.servers, initial)
+    made[QUEUE], made[PROFILE], made[GPU] = group.queue_of, group.profiles, group.gpus
+    return made
+
+
+def _queues(group: Cluster, kind_of: IntArray) -> IntArray:
+    """All empty."""
+    bounds = group.bounds()
+    made = np.zeros((14, group.queues), dtype=np.int64)
+    made[FIRST_SERVER], made[LAST_SERVER], made[KIND] = bounds[:-1], bounds[1:], kind_of
+    made[IDLE] = made[SERVERS] = np.diff(bounds)
+    made[ASK_NS], made[AVAILABLE] = NEVER, 1
+    return made
 
 
 def _rows(rows: int, dtype: np.dtype[Any], **initial: int) -> NDArray[Any]:
@@ -202,12 +245,13 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
         status=np.empty(arrived, dtype=np.int8),
     )
     write_outcome(system.fates, system.batches, system.deadline_ns, outcome)
+    batches: Any = {f"batch_{name}": system.batches[name][:started].copy() for name in BATCH_NAMES}
     return Trace(
         arrival_ns=system.arrival_ns[:arrived],
         length=system.length[:arrived],
         tier=system.tier[:arrived],
         **outcome._asdict(),
-        **{f"batch_{name}": system.batches[name][:started].copy() for name in BATCH.names or ()},
+        **batches,
         servers=service.servers,
         tiers=workload.tiers,
         length_unit=workload.length_unit,

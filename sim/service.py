@@ -7,13 +7,25 @@ luck: the k-th batch on a server uses the k-th draw of its stream (common random
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, FloatArray, IntArray, expected_ns, shared
+from policies.contract import (
+    NEVER,
+    FloatArray,
+    IntArray,
+    Policy,
+    Tier,
+    bind,
+    expected_ns,
+    shared,
+)
 
+from .cluster import Cluster, alone
 from .stages import Stages
 
 SCORE_LIMIT = 4.0
@@ -76,6 +88,11 @@ class Service:
     capacity_counts_in_system: bool = False
     longest_admitted: int = NEVER
     """Longer requests are rejected on arrival (``over_length = "reject"``)."""
+    tier_capacity: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """int64 (tiers,): arrivals of a tier that find this many of it waiting in their queue are
+    rejected; empty: no limit of their own."""
+    cluster: Cluster | None = None
+    """How the servers stand together; None: they share one queue, each on a GPU of its own."""
     drifts: bool = False
     """Whether all times of a replication share a factor of its own, which is part of the noise:
     intervals then come from the differences between replications (:func:`sim.sections.cut`)."""
@@ -86,6 +103,47 @@ class Service:
     def largest_batch(self) -> int:
         """Largest batch size of the profile."""
         return int(self.service_ns.shape[1])
+
+    @cached_property
+    def grouping(self) -> Cluster:
+        """How the servers stand together."""
+        return alone(self.servers) if self.cluster is None else self.cluster
+
+    @cached_property
+    def tables_ns(self) -> IntArray:
+        """int64 (profiles, models, largest batch, edges): the times of every profile."""
+        own = self.grouping.service_ns
+        return own if own.size else self.service_ns[np.newaxis]
+
+    @cached_property
+    def size_classes(self) -> IntArray:
+        """int64 (profiles, largest batch + 1): rows of the noise's quantile table."""
+        own = self.grouping.class_of_size
+        return own if own.size else np.tile(self.noise.class_of_size, (len(self.tables_ns), 1))
+
+    def policies(self, policy: Policy, tiers: tuple[Tier, ...]) -> tuple[list[Policy], IntArray]:
+        """A policy bound for each kind of queue: to its profile and its number of servers.
+
+        Returns:
+            The bound policies, and int64 (queues,), which of them each queue has.
+
+        Raises:
+            ValueError: a parameter of the policy is out of range.
+        """
+        group, kinds = self.grouping, []
+        kind_of = np.zeros(group.queues, dtype=np.int64)
+        for queue, (first, last) in enumerate(pairwise(group.bounds().tolist())):
+            profile = int(group.profiles[first]) if group.own_queues else -1
+            kind = (profile if len(group.profile_of) else -1, last - first)
+            if kind not in kinds:
+                kinds.append(kind)
+            kind_of[queue] = kinds.index(kind)
+        tables = [self.service_ns if p < 0 else self.tables_ns[p] for p, _ in kinds]
+        bound = [
+            bind(policy, table.max(axis=0), self.length_edges, tiers, servers)
+            for table, (_, servers) in zip(tables, kinds, strict=True)
+        ]
+        return bound, kind_of
 
 
 @shared

@@ -29,6 +29,8 @@ class Batch(NamedTuple):
     """Time that the profile expects, without noise."""
     idle_ns: int = 0
     """How long its server was idle before."""
+    on_gpu: int = 1
+    """Batches that run on its GPU when it starts, itself included."""
 
 
 class ServiceTimes(Protocol):
@@ -48,15 +50,17 @@ class DrawnTimes:
     def __call__(self, batch: Batch) -> int:
         """The largest of the times of the batch's models."""
         service, size = self.service, len(batch.members)
-        noise, times = service.noise, []
+        noise, times, group = service.noise, [], service.grouping
+        profile = group.profiles[batch.server]
         extra = idling_ns(service.idling.extra_ns, service.idling.half_ns, batch.idle_ns)
         for model in batch.models:
             usual = expected_ns(
-                service.service_ns[model], service.length_edges, size, batch.longest
+                service.tables_ns[profile, model], service.length_edges, size, batch.longest
             )
             factor = noise_factor(
-                noise.draws, noise.quantiles, noise.class_of_size,
+                noise.draws, noise.quantiles, service.size_classes[profile],
                 model, batch.server, batch.number, size,
             )  # fmt: skip
-            times.append(drawn_ns(usual + extra, factor))
+            slowed = (usual + extra) * group.slowdown[batch.on_gpu]
+            times.append(drawn_ns(slowed, factor))
         return max(times)

@@ -1,35 +1,31 @@
-"""A queue of lanes in front of servers, without a clock: what the SimPy model and live runs share.
+"""Queues of lanes in front of servers, without a clock: what the SimPy model and live runs share.
 
 It is told what happened and says which batches start.  Whoever owns the clock works through an
 instant in the order that every driver keeps:
 
 1. ``settle``: requests whose patience has ended leave, in id order; then completions, each shown
    to ``observe``, in the order of their instants and then of the servers;
-2. ``admit``: arrivals, in id order, those included that this instant's completions cause;
-3. ``dispatch``: the policy decides, again and again, until it waits, no server is idle or nobody
-   waits, or the run is over.  ``ask_ns`` is then when to ask again, at the latest.
+2. ``admit``: arrivals, in id order, those included that this instant's completions cause; where
+   there are several queues the router says which one each joins;
+3. ``dispatch``: queue by queue, where anything happened to it or its policy asked for this instant,
+   the policy decides, again and again, until it waits, no server is idle, nobody waits, or the run
+   is over.  ``ask_ns`` is then when to ask again, at the latest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from policies.contract import (
-    FIRE,
-    NEVER,
-    Policy,
-    View,
-    bind,
-    expected_ns,
-    lane_count,
-    memory_slots,
-)
+from policies.contract import NEVER, Policy, expected_ns, lane_count
+from policies.routing import RouteView
 
-from .answer import NO_SUCH_LANE, SOUND, blame, fault_of
+from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, blame
+from .served_queue import ServedQueue
 from .service import Service, drawn_ns
 from .service_times import Batch
 from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
@@ -46,31 +42,44 @@ class Station:
         Raises:
             ValueError: a parameter of the policy is out of range.
         """
-        table = service.service_ns.max(axis=0)
-        self.policy = bind(policy, table, service.length_edges, workload.tiers, service.servers)
         self.workload, self.service = workload, service
         total, servers = len(workload), service.servers
-        self.arrived = 0
-        self.ask_ns = NEVER
-        """When the policy wants to be asked again; an event asks it earlier."""
-        self.room = WaitingRoom(workload, lane_count(self.policy))
+        kinds, kind_of = service.policies(policy, workload.tiers)
+        lanes, bounds = lane_count(kinds[0]), service.grouping.bounds().tolist()
+        self.arrived = self.routed = 0
+        self.room = WaitingRoom(workload, lanes * service.grouping.queues)
+        self.queues = [
+            ServedQueue(
+                self,
+                kinds[kind_of[place]],
+                slice(place * lanes, (place + 1) * lanes),
+                range(first, last),
+                len(workload.tiers),
+            )
+            for place, (first, last) in enumerate(pairwise(bounds))
+        ]
+        self.queue_of = service.grouping.queue_of
         self.batch_of = np.full(total, -1)
         self.status = np.full(total, UNFINISHED)
 
-        self.idle = list(range(servers))  # longest idle first, then by index
         self.idle_since_ns = np.zeros(servers, dtype=np.int64)
         self.busy_since_ns, self.expected_ns = np.full(servers, -1), np.full(servers, -1)
         self.size, self.batches = np.zeros(servers, dtype=np.int64), np.zeros(servers, dtype=int)
+        self.on_gpu = np.zeros(int(service.grouping.gpus.max()) + 1, dtype=np.int64)
+        """Batches that run on each GPU."""
         self.running: list[Batch | None] = [None] * servers
         self.records: list[list[int]] = []
-        self.finished = (0, 0, 0)
-        self.memory = np.zeros(memory_slots(self.policy))
         self._impatient: list[tuple[int, int]] = []  # heap of (deadline, request)
 
     @property
     def busy(self) -> bool:
         """Whether a batch runs."""
-        return len(self.idle) < self.service.servers
+        return any(queue.in_service for queue in self.queues)
+
+    @property
+    def ask_ns(self) -> int:
+        """When a policy wants to be asked again; an event asks it earlier."""
+        return min(queue.ask_ns for queue in self.queues)
 
     @property
     def expiry_ns(self) -> int:
@@ -110,7 +119,7 @@ class Station:
         for instant_ns in arrival_ns[: len(self.workload) - self.arrived]:
             request, self.arrived = self.arrived, self.arrived + 1
             self.room.arrival_ns[request] = instant_ns
-            if not self._join(request):
+            if not self._join(request, self._route(request, now_ns)):
                 self.status[request] = REJECTED
                 refused.append(request)
         return refused + self._expire(now_ns)
@@ -121,12 +130,13 @@ class Station:
         Raises:
             PolicyError: the policy broke the contract.
         """
-        while True:
-            self.ask_ns = NEVER
-            server = self._ask(now_ns)
-            if server is None:
-                return
-            yield self._start(server, now_ns)
+        for queue in self.queues:
+            if not queue.touched and queue.ask_ns > now_ns:
+                continue
+            queue.touched = False
+            queue.ask_ns = NEVER
+            while now_ns < self.workload.until_ns and (server := queue.ask(now_ns)) is not None:
+                yield self._start(queue, server, now_ns)
 
     # settle
 
@@ -134,37 +144,72 @@ class Station:
         gone = []
         while self.expiry_ns <= now_ns:
             _, request = heappop(self._impatient)
+            queue = self._queue_of_lane(int(self.room.lane[request]))
             self.room.leave(request)
+            self._left(queue, [request])
+            queue.touched = True
             self.status[request] = EXPIRED
             gone.append(request)
         return sorted(gone)
+
+    def _queue_of_lane(self, lane: int) -> ServedQueue:
+        return self.queues[lane * len(self.queues) // len(self.room.queue)]
+
+    def _left(self, queue: ServedQueue, requests: Sequence[int]) -> None:
+        queue.present -= len(requests)
+        np.subtract.at(queue.of_tier, self.room.tier[requests], 1)
 
     def _release(self, server: int, finish_ns: int, now_ns: int) -> tuple[int, ...]:
         batch = self.running[server]
         assert batch is not None, f"server {server} finished a batch that it never got"
         self.records[batch.place][1] = finish_ns
-        self.finished = (self.finished[0] + 1, len(batch.members), finish_ns - batch.start_ns)
         self.running[server] = None
         self.size[server] = 0
         self.busy_since_ns[server] = self.expected_ns[server] = -1
         self.idle_since_ns[server] = finish_ns
-        self.idle.append(server)
-        observe = getattr(self.policy, "observe", None)
-        if observe is not None:
-            observe(self._view(server, now_ns))
+        self.on_gpu[self.service.grouping.gpus[server]] -= 1
+        self.queues[self.queue_of[server]].release(batch, finish_ns, now_ns)
         return batch.members
 
     # admit
 
-    def _join(self, request: int) -> bool:
-        """Put a request into its lane, unless there is no room for it."""
+    def _route(self, request: int, now_ns: int) -> ServedQueue:
+        """The queue that a request joins, or finds full."""
+        place, group = 0, self.service.grouping
+        if len(self.queues) > 1:
+            view = RouteView(
+                now_ns=now_ns,
+                length=int(self.room.length[request]),
+                tier=int(self.room.tier[request]),
+                routed=self.routed,
+                available=np.ones(len(self.queues), dtype=np.int64),
+                waiting=np.array([queue.present for queue in self.queues]),
+                in_service=np.array([queue.in_service for queue in self.queues]),
+                servers=np.array([len(queue.servers) for queue in self.queues]),
+            )
+            u = float(group.route_u[request % len(group.route_u)])
+            place = int(group.router.route(view, u))
+            if not 0 <= place < len(self.queues) or not view.available[place]:
+                blame(group.router, NO_SUCH_REPLICA, now_ns, self.service.largest_batch)
+        self.routed += 1
+        return self.queues[place]
+
+    def _join(self, request: int, queue: ServedQueue) -> bool:
+        """Put a request into its lane of a queue, unless there is no room for it."""
         service, room = self.service, self.room
-        present = room.present
+        queue.arrived += 1
+        queue.touched = True
+        present = queue.present
         if service.capacity_counts_in_system:
-            present += int(self.size.sum())
+            present += queue.in_service
         if present >= service.capacity or room.length[request] > service.longest_admitted:
             return False
-        room.join(request, self._lane_for(request))
+        tier = int(room.tier[request])
+        if len(service.tier_capacity) and queue.of_tier[tier] >= service.tier_capacity[tier]:
+            return False
+        room.join(request, queue.lanes.start + self._lane_for(request, queue))
+        queue.present += 1
+        queue.of_tier[tier] += 1
         arrival_ns = int(room.arrival_ns[request])
         timeouts = self.workload.timeout_ns
         if len(timeouts) and timeouts[request] < NEVER - arrival_ns:
@@ -173,46 +218,34 @@ class Station:
             heappush(self._impatient, (deadline_ns, request))
         return True
 
-    def _lane_for(self, request: int) -> int:
-        lane_of = getattr(self.policy, "lane_of", None)
+    def _lane_for(self, request: int, queue: ServedQueue) -> int:
+        """The lane within its queue."""
+        lane_of = getattr(queue.policy, "lane_of", None)
         if lane_of is None:
             return 0
         room = self.room
         lane = int(lane_of(int(room.length[request]), int(room.tier[request])))
-        if not 0 <= lane < len(room.queue):
+        if not 0 <= lane < queue.lanes.stop - queue.lanes.start:
             instant_ns = int(room.arrival_ns[request])
-            blame(self.policy, NO_SUCH_LANE, instant_ns, self.service.largest_batch)
+            blame(queue.policy, NO_SUCH_LANE, instant_ns, self.service.largest_batch)
         return lane
 
     # dispatch
 
-    def _ask(self, now_ns: int) -> int | None:
-        """Ask every idle server, longest idle first; the one that is to start, if any."""
-        if self.room.present == 0 or now_ns >= self.workload.until_ns:
-            return None
-        largest = self.service.largest_batch
-        earliest = NEVER
-        for server in self.idle:
-            answer = int(self.policy.decide(self._view(server, now_ns)))
-            fault = fault_of(answer, self.room.take, self.room.waiting, now_ns, largest)
-            if fault != SOUND:
-                blame(self.policy, fault, now_ns, largest)
-            if answer == FIRE:
-                return server
-            earliest = min(earliest, answer)
-        self.ask_ns = earliest
-        return None
-
-    def _start(self, server: int, now_ns: int) -> Batch:
+    def _start(self, queue: ServedQueue, server: int, now_ns: int) -> Batch:
         members, lane = self.room.collect()
-        self.idle.remove(server)
+        self._left(queue, members)
+        queue.in_service += len(members)
+        queue.idle.remove(server)
         longest = int(self.room.length[members].max())
-        service = self.service
-        models = {0} if len(service.service_ns) == 1 else set(self.room.tier[members].tolist())
+        service, group = self.service, self.service.grouping
+        tables_ns = service.tables_ns[group.profiles[server]]
+        models = {0} if len(tables_ns) == 1 else set(self.room.tier[members].tolist())
         usual = max(
-            expected_ns(service.service_ns[model], service.length_edges, len(members), longest)
+            expected_ns(tables_ns[model], service.length_edges, len(members), longest)
             for model in models
         )
+        self.on_gpu[group.gpus[server]] += 1
         batch = Batch(
             place=len(self.records),
             server=server,
@@ -224,6 +257,7 @@ class Station:
             start_ns=now_ns,
             expected_ns=drawn_ns(usual, 1.0),
             idle_ns=now_ns - int(self.idle_since_ns[server]),
+            on_gpu=int(self.on_gpu[group.gpus[server]]),
         )
         self.status[members] = SERVED
         self.batch_of[members] = batch.place
@@ -234,33 +268,6 @@ class Station:
         self.size[server] = len(members)
         self.records.append([now_ns, -1, len(members), longest, lane, server])
         return batch
-
-    def _view(self, server: int, now_ns: int) -> View:
-        return View(
-            now_ns=now_ns,
-            waiting=self.room.waiting,
-            oldest_ns=self.room.oldest_ns,
-            head=self.room.head,
-            tail=self.room.tail,
-            arrival_ns=self.room.arrival_ns,
-            length=self.room.length,
-            tier=self.room.tier,
-            deadline_ns=self.room.deadline_ns,
-            next=self.room.next,
-            server=server,
-            servers=self.service.servers,
-            idle_servers=len(self.idle),
-            idle_since_ns=int(self.idle_since_ns[server]),
-            busy_since_ns=self.busy_since_ns,
-            size=self.size,
-            expected_finish_ns=self.expected_ns,
-            arrived=self.arrived,
-            finished=self.finished[0],
-            finished_size=self.finished[1],
-            finished_service_ns=self.finished[2],
-            memory=self.memory,
-            take=self.room.take,
-        )
 
     def trace(self) -> Trace:
         """Columns of those who arrived and of the batches that ran; no batch may be running."""

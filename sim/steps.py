@@ -5,10 +5,12 @@ How one instant is worked through (the tie rule, the same in every driver):
 1. requests whose patience has ended up to now leave, in order of (deadline, id);
 2. completions, in server order, each shown to ``observe``;
 3. arrivals, in id order, those included that this instant's completions cause (closed loops);
-4. the policy decides, again and again, until it waits, no server is idle, nobody waits or the run
-   is over (``until_ns``).  The server that is idle longest is asked first, then the lowest index;
-   when a batch starts the round begins anew; the earliest answer of a whole round of waiting is
-   the next instant.
+   where there are several queues, the router says which one each joins;
+4. queue by queue, where anything happened to it or its policy asked for this instant, the policy
+   decides, again and again, until it waits, no server is idle, nobody waits or the run is over
+   (``until_ns``).  The server that is idle longest is asked first, then the lowest index; when a
+   batch starts the round begins anew; the earliest answer of a whole round of waiting is when to
+   ask again.
 
 The loop does not know the policy: it says what it wants to know, and :mod:`sim.compiled` puts a
 rule beside it.  So it is compiled once, for all rules.
@@ -19,25 +21,42 @@ from __future__ import annotations
 import numpy as np
 
 from policies.contract import FIRE, NEVER, NOBODY, IntArray, View, expected_ns
+from policies.routing import RouteView
 
 from .answer import SOUND, fault_of
 from .cache import compiled_entry
 from .cache import compiled_piece as piece
 from .heaps import drop_first
 from .service import drawn_ns, idling_ns, noise_factor
-from .steps_queue import set_head, think
+from .steps_queue import count_tier, set_head, think
 from .system import (
+    ARRIVED,
+    ASK_NS,
+    AVAILABLE,
     BATCHES,
     BUSY_SINCE_NS,
     EXPECTED_NS,
     FINISH_NS,
+    FINISHED,
+    FINISHED_SERVICE_NS,
+    FINISHED_SIZE,
     FIRST,
+    FIRST_SERVER,
+    GPU,
     HEAD,
+    IDLE,
     IDLE_SINCE_NS,
+    IN_SERVICE,
+    LAST_SERVER,
     OLDEST_NS,
+    PRESENT,
+    PROFILE,
+    QUEUE,
+    SERVERS,
     SIZE,
     TAIL,
     TAKE,
+    TOUCHED,
     WAITING,
     Outcome,
     Records,
@@ -50,30 +69,50 @@ from .trace import EXPIRED, SERVED, UNFINISHED
 def look(system: System) -> View:
     """The view of the server at hand, now."""
     count, lanes, servers = system.count, system.lanes, system.servers
+    queues, queue = system.queues, system.count.queue
+    each = lanes.shape[1] // queues.shape[1]
+    low, high = queue * each, (queue + 1) * each
+    first, last = queues[FIRST_SERVER, queue], queues[LAST_SERVER, queue]
     return View(
         count.now_ns,
-        lanes[WAITING],
-        lanes[OLDEST_NS],
-        lanes[HEAD],
-        lanes[TAIL],
+        lanes[WAITING, low:high],
+        lanes[OLDEST_NS, low:high],
+        lanes[HEAD, low:high],
+        lanes[TAIL, low:high],
         system.arrival_ns,
         system.length,
         system.tier,
         system.deadline_ns,
         system.next,
-        count.server,
-        servers.shape[1],
-        count.idle,
+        count.server - first,
+        last - first,
+        queues[IDLE, queue],
         servers[IDLE_SINCE_NS, count.server],
-        servers[BUSY_SINCE_NS],
-        servers[SIZE],
-        servers[EXPECTED_NS],
-        count.arrived,
-        count.finished,
-        count.finished_size,
-        count.finished_service_ns,
-        system.memory,
-        lanes[TAKE],
+        servers[BUSY_SINCE_NS, first:last],
+        servers[SIZE, first:last],
+        servers[EXPECTED_NS, first:last],
+        queues[ARRIVED, queue],
+        queues[FINISHED, queue],
+        queues[FINISHED_SIZE, queue],
+        queues[FINISHED_SERVICE_NS, queue],
+        system.memory[queue],
+        lanes[TAKE, low:high],
+    )
+
+
+@piece
+def look_around(system: System) -> RouteView:
+    """The view of the arrival at hand, for a router."""
+    count, queues, request = system.count, system.queues, system.count.request
+    return RouteView(
+        count.now_ns,
+        system.length[request],
+        system.tier[request],
+        count.arrived - 1,
+        queues[AVAILABLE],
+        queues[PRESENT],
+        queues[IN_SERVICE],
+        queues[SERVERS],
     )
 
 
@@ -100,12 +139,15 @@ def advance(system: System) -> bool:
 @piece
 def release(system: System, server: int) -> None:
     """A server becomes idle; in a closed loop its batch's clients begin to think."""
-    servers, count = system.servers, system.count
-    count.finished += 1
-    count.finished_size = servers[SIZE, server]
-    count.finished_service_ns = count.now_ns - servers[BUSY_SINCE_NS, server]
-    count.in_service -= servers[SIZE, server]
-    count.idle += 1
+    servers, count, queues = system.servers, system.count, system.queues
+    queue = servers[QUEUE, server]
+    queues[FINISHED, queue] += 1
+    queues[FINISHED_SIZE, queue] = servers[SIZE, server]
+    queues[FINISHED_SERVICE_NS, queue] = count.now_ns - servers[BUSY_SINCE_NS, server]
+    queues[IN_SERVICE, queue] -= servers[SIZE, server]
+    queues[IDLE, queue] += 1
+    queues[TOUCHED, queue] = 1
+    system.clock.on_gpu[servers[GPU, server]] -= 1
     servers[SIZE, server] = 0
     servers[FINISH_NS, server] = NEVER
     servers[BUSY_SINCE_NS, server] = -1
@@ -129,6 +171,7 @@ def complete_next(system: System) -> bool:
         if not found and servers[FINISH_NS, server] == count.now_ns:
             release(system, server)
             count.server = server
+            count.queue = servers[QUEUE, server]
             found = True
         else:
             count.next_finish_ns = min(count.next_finish_ns, servers[FINISH_NS, server])
@@ -139,10 +182,12 @@ def complete_next(system: System) -> bool:
 def collect(system: System, batch: int) -> None:
     """Take the requests that the lanes' ``take`` names into a batch."""
     lanes, tiers, record = system.lanes, system.tiers, system.batches[batch]
+    queue = system.count.queue
+    each = lanes.shape[1] // system.queues.shape[1]
     first = NOBODY
     size = longest = 0
     tiers[:] = 0
-    for lane in range(lanes.shape[1]):
+    for lane in range(queue * each, (queue + 1) * each):
         count = lanes[TAKE, lane]
         if count == 0:
             continue
@@ -155,6 +200,7 @@ def collect(system: System, batch: int) -> None:
             fate.status = SERVED
             longest = max(longest, system.length[request])
             tiers[system.tier[request] if tiers.shape[0] > 1 else 0] += 1
+            count_tier(system, queue, request, -1)
             if system.clients.wake_ns.shape[0] > 0:
                 system.links[request].mate = first
                 first = request
@@ -172,21 +218,24 @@ def start(system: System) -> None:
     """Start the batch that the lanes' ``take`` names on the server at hand."""
     count, clock, tiers = system.count, system.clock, system.tiers
     servers, server, record = system.servers, count.server, system.batches[count.started]
+    queues, queue, profile = system.queues, count.queue, servers[PROFILE, count.server]
     collect(system, count.started)
     size, longest = int(np.int64(record.size)), int(np.int64(record.longest))
     k = servers[BATCHES, server]
     idle_ns = count.now_ns - servers[IDLE_SINCE_NS, server]
     extra = idling_ns(clock.idle_extra_ns, clock.idle_half_ns, idle_ns)
+    clock.on_gpu[servers[GPU, server]] += 1
+    slowed = clock.slowdown[clock.on_gpu[servers[GPU, server]]]
     drawn = 0
     usual = 0.0
     for model in range(tiers.shape[0]):
         if tiers[model] > 0:
-            expected = expected_ns(clock.service_ns[model], clock.length_edges, size, longest)
-            factor = noise_factor(
-                clock.draws, clock.quantiles, clock.class_of_size, model, server, k, size
-            )
+            table = clock.service_ns[profile, model]
+            expected = expected_ns(table, clock.length_edges, size, longest)
+            sizes = clock.class_of_size[profile]
+            factor = noise_factor(clock.draws, clock.quantiles, sizes, model, server, k, size)
             usual = max(usual, expected)
-            drawn = max(drawn, drawn_ns(expected + extra, factor))
+            drawn = max(drawn, drawn_ns((expected + extra) * slowed, factor))
     finish_ns = count.now_ns + drawn
     record.server = server
     record.start_ns = count.now_ns
@@ -198,53 +247,77 @@ def start(system: System) -> None:
     servers[BATCHES, server] = k + 1
     count.next_finish_ns = min(count.next_finish_ns, finish_ns)
     count.started += 1
-    count.waiting -= size
-    count.in_service += size
-    count.idle -= 1
+    queues[PRESENT, queue] -= size
+    queues[IN_SERVICE, queue] += size
+    queues[IDLE, queue] -= 1
 
 
 @piece
 def open_round(system: System) -> None:
-    """Step 4 begins: no server has been asked."""
+    """Step 4 begins: no queue and no server has been asked."""
     system.count.ask_ns = NEVER
+    system.count.queue = 0
     system.count.server = -1
 
 
 @piece
 def ask_next(system: System) -> bool:
-    """Step 4: find the next idle server to ask for, longest idle first; whether there is one."""
-    servers, count = system.servers, system.count
-    if count.idle == 0 or count.waiting == 0 or count.fault != SOUND:
+    """Step 4: find the next idle server to ask for; whether there is one.
+
+    Queue by queue, where anything happened or the policy asked for this instant.
+    """
+    count, queues = system.count, system.queues
+    if count.fault != SOUND or count.now_ns >= system.limits.until_ns:
         return False
-    if count.now_ns >= system.limits.until_ns:
-        return False
-    asked = count.server
+    while count.queue < queues.shape[1]:
+        queue = count.queue
+        if queues[TOUCHED, queue] != 0 or queues[ASK_NS, queue] <= count.now_ns:
+            queues[TOUCHED, queue] = 1
+            if count.server < 0:
+                queues[ASK_NS, queue] = NEVER
+            if queues[IDLE, queue] > 0 and queues[PRESENT, queue] > 0:
+                count.server = next_idle(system, queue)
+                if count.server >= 0:
+                    return True
+            queues[TOUCHED, queue] = 0
+        count.ask_ns = min(count.ask_ns, queues[ASK_NS, queue])
+        count.queue += 1
+        count.server = -1
+    return False
+
+
+@piece
+def next_idle(system: System, queue: int) -> int:
+    """The idle server of a queue to ask for after the one at hand, longest idle first; or -1."""
+    servers, queues, asked = system.servers, system.queues, system.count.server
     since_ns = servers[IDLE_SINCE_NS, asked] if asked >= 0 else -1
     best = -1
     best_ns = NEVER
-    for server in range(servers.shape[1]):
+    for server in range(queues[FIRST_SERVER, queue], queues[LAST_SERVER, queue]):
         idle_ns = servers[IDLE_SINCE_NS, server]
         asked_before = idle_ns < since_ns or (idle_ns == since_ns and server <= asked)
         if servers[SIZE, server] == 0 and not asked_before and idle_ns < best_ns:
             best = server
             best_ns = idle_ns
-    count.server = best
-    return best >= 0
+    return best
 
 
 @piece
 def obey(system: System, answer: int) -> None:
     """Do what the policy answered; when a batch starts, a new round begins."""
-    lanes, count = system.lanes, system.count
-    largest = system.clock.service_ns.shape[1]
-    count.fault = fault_of(answer, lanes[TAKE], lanes[WAITING], count.now_ns, largest)
+    lanes, count, queues = system.lanes, system.count, system.queues
+    largest = system.clock.service_ns.shape[2]
+    each = lanes.shape[1] // queues.shape[1]
+    low, high = count.queue * each, (count.queue + 1) * each
+    take, waiting = lanes[TAKE, low:high], lanes[WAITING, low:high]
+    count.fault = fault_of(answer, take, waiting, count.now_ns, largest)
     if count.fault != SOUND:
         return
     if answer == FIRE:
         start(system)
-        open_round(system)
+        count.server = -1
     else:
-        count.ask_ns = min(count.ask_ns, answer)
+        queues[ASK_NS, count.queue] = min(queues[ASK_NS, count.queue], answer)
 
 
 @compiled_entry

@@ -8,7 +8,17 @@ from policies.contract import NEVER, NOBODY
 
 from .cache import compiled_piece as piece
 from .heaps import drop_first, push
-from .system import HEAD, OLDEST_NS, TAIL, WAITING, System
+from .system import (
+    ARRIVED,
+    HEAD,
+    IN_SERVICE,
+    OLDEST_NS,
+    PRESENT,
+    TAIL,
+    TOUCHED,
+    WAITING,
+    System,
+)
 from .trace import EXPIRED, REJECTED, UNFINISHED
 
 
@@ -78,54 +88,88 @@ def begin(system: System) -> None:
 @piece
 def expire(system: System) -> None:
     """Step 1: those whose patience has ended leave."""
-    count, patience = system.count, system.patience
+    count, patience, queues = system.count, system.patience, system.queues
     while count.deadlines > 0 and system.deadline_ns[patience[0]] <= count.now_ns:
         request = patience[0]
         count.deadlines = drop_first(patience, count.deadlines, system.deadline_ns)
         if system.fates[request].status != UNFINISHED:
             continue
+        queue = queue_of(system, request)
         leave(system, request)
-        count.waiting -= 1
+        queues[PRESENT, queue] -= 1
+        queues[TOUCHED, queue] = 1
+        count_tier(system, queue, request, -1)
         system.fates[request].status = EXPIRED
         if system.clients.wake_ns.shape[0] > 0:
             think(system, system.links[request].client)
 
 
 @piece
-def admit(system: System, request: int) -> None:
-    """Reject an arrival or put it into its lane."""
-    limits, count = system.limits, system.count
-    present = count.waiting
+def queue_of(system: System, request: int) -> int:
+    """The queue that a request waits in."""
+    each = system.lanes.shape[1] // system.queues.shape[1]
+    return int(np.int64(system.fates[request].lane) // each)
+
+
+@piece
+def count_tier(system: System, queue: int, request: int, more: int) -> None:
+    """Let more or fewer of a request's tier wait, where that is limited."""
+    if system.of_tier.shape[1] > 0:
+        system.of_tier[queue, system.tier[request]] += more
+
+
+@piece
+def finds_room(system: System, request: int, queue: int) -> bool:
+    """Whether a request may join a queue."""
+    limits, queues = system.limits, system.queues
+    present = queues[PRESENT, queue]
     if limits.counts_in_system:
-        present += count.in_service
+        present += queues[IN_SERVICE, queue]
     if present >= limits.capacity or system.length[request] > limits.longest_admitted:
+        return False
+    if limits.tier_capacity.shape[0] == 0:
+        return True
+    tier = system.tier[request]
+    return bool(system.of_tier[queue, tier] < limits.tier_capacity[tier])
+
+
+@piece
+def admit(system: System, queue: int) -> None:
+    """Reject the arrival at hand or put it into its lane of a queue."""
+    count, queues, request = system.count, system.queues, system.count.request
+    queues[ARRIVED, queue] += 1
+    queues[TOUCHED, queue] = 1
+    if not finds_room(system, request, queue):
         system.fates[request].status = REJECTED
         system.fates[request].lane = -1
         if system.clients.wake_ns.shape[0] > 0:
             think(system, system.links[request].client)
         return
+    system.fates[request].lane += queue * (system.lanes.shape[1] // queues.shape[1])
     join(system, request)
-    count.waiting += 1
+    queues[PRESENT, queue] += 1
+    count_tier(system, queue, request, 1)
     if system.patience.shape[0] > 0 and system.deadline_ns[request] != NEVER:
         count.deadlines = push(system.patience, count.deadlines, system.deadline_ns, request)
 
 
 @piece
-def arrive(system: System) -> None:
-    """Step 3: arrivals, in id order; ids of a closed loop are given by (instant, client)."""
+def next_arrival(system: System) -> bool:
+    """Step 3: the next arrival, in id order; those of a closed loop are by (instant, client)."""
     count, clients = system.count, system.clients
-    closed = clients.wake_ns.shape[0] > 0
-    while count.arrived < system.arrival_ns.shape[0]:
-        request = count.arrived
-        if closed:
-            if count.thinking == 0 or clients.wake_ns[clients.heap[0]] > count.now_ns:
-                return
-            system.links[request].client = clients.heap[0]
-            system.arrival_ns[request] = count.now_ns
-            if system.deadline_ns[request] != NEVER:
-                system.deadline_ns[request] += count.now_ns
-            count.thinking = drop_first(clients.heap, count.thinking, clients.wake_ns)
-        elif system.arrival_ns[request] > count.now_ns:
-            return
-        count.arrived += 1
-        admit(system, request)
+    request = count.arrived
+    if request >= system.arrival_ns.shape[0]:
+        return False
+    if clients.wake_ns.shape[0] > 0:
+        if count.thinking == 0 or clients.wake_ns[clients.heap[0]] > count.now_ns:
+            return False
+        system.links[request].client = clients.heap[0]
+        system.arrival_ns[request] = count.now_ns
+        if system.deadline_ns[request] != NEVER:
+            system.deadline_ns[request] += count.now_ns
+        count.thinking = drop_first(clients.heap, count.thinking, clients.wake_ns)
+    elif system.arrival_ns[request] > count.now_ns:
+        return False
+    count.request = request
+    count.arrived += 1
+    return True

@@ -19,7 +19,7 @@ Records = NDArray[Any]
 FATE = np.dtype(
     [
         ("batch", np.int32),  # -1 while it has none
-        ("lane", np.int16),  # -1 if it was rejected
+        ("lane", np.int16),  # within its queue before it arrives; -1 if it was rejected
         ("status", np.int8),
     ],
     align=True,
@@ -44,28 +44,46 @@ BATCH = np.dtype(
     align=True,
 )
 WAITING, OLDEST_NS, HEAD, TAIL, TAKE = range(5)
-"""Rows of ``System.lanes``."""
+"""Rows of ``System.lanes``; the lanes of a queue stand together."""
 
 IDLE_SINCE_NS, BUSY_SINCE_NS, FINISH_NS, EXPECTED_NS, SIZE, BATCHES, FIRST = range(7)
+QUEUE, PROFILE, GPU = range(7, 10)
 """Rows of ``System.servers``: BATCHES counts those that it started, FIRST is a request of the
-running batch (closed loops only); while idle SIZE is 0, FINISH_NS is NEVER, the others -1."""
+running batch (closed loops only); while idle SIZE is 0, FINISH_NS is NEVER, the others -1.
+QUEUE, PROFILE and GPU stay as they are."""
+
+(
+    FIRST_SERVER,
+    LAST_SERVER,
+    KIND,
+    ARRIVED,
+    PRESENT,
+    IN_SERVICE,
+    IDLE,
+    ASK_NS,
+    TOUCHED,
+    FINISHED,
+    FINISHED_SIZE,
+    FINISHED_SERVICE_NS,
+    AVAILABLE,
+    SERVERS,
+) = range(14)
+"""Rows of ``System.queues``: its servers, which policy it has, requests that came, wait and run,
+idle servers, when the policy asked for another question, whether anything happened since the last
+one, its last completed batch, whether it takes requests, and how many servers it has."""
 
 COUNTERS = np.dtype(
     [
         (name, np.int64)
         for name in (
             "now_ns",
-            "ask_ns",  # the earliest answer of this round
+            "ask_ns",  # the earliest answer of all queues
             "next_finish_ns",
-            "server",  # that the question at hand is about
+            "queue",  # that the question at hand is about
+            "server",  # that the question at hand is about; -1 before the first of a round
+            "request",  # that arrives
             "arrived",
-            "waiting",
-            "in_service",
-            "idle",  # servers
             "started",  # batches
-            "finished",  # batches
-            "finished_size",
-            "finished_service_ns",
             "deadlines",  # size of the heap of deadlines
             "thinking",  # size of the heap of clients
             "fault",
@@ -77,13 +95,15 @@ COUNTERS = np.dtype(
 class Clock(NamedTuple):
     """How long a batch takes: the arrays of :class:`sim.service.Service`."""
 
-    service_ns: IntArray
+    service_ns: IntArray  # (profiles, models, largest batch, edges)
     length_edges: IntArray
     draws: NDArray[np.float32]
     quantiles: FloatArray
-    class_of_size: IntArray
+    class_of_size: IntArray  # (profiles, largest batch + 1)
     idle_extra_ns: float
     idle_half_ns: float
+    slowdown: FloatArray  # by batches on one GPU
+    on_gpu: IntArray  # (gpus,) batches that run
 
 
 class Limits(NamedTuple):
@@ -92,6 +112,7 @@ class Limits(NamedTuple):
     capacity: int
     counts_in_system: bool
     longest_admitted: int
+    tier_capacity: IntArray  # (tiers,) or (0,)
     until_ns: int  # no batch starts from then on
 
 
@@ -116,8 +137,11 @@ class System(NamedTuple):
     links: Records  # (N,) of LINKS where requests give up or loop, else (0,)
     patience: IntArray  # (N,) heap of those that may give up, or (0,)
     batches: Records  # (N,) of BATCH, the first ones are filled
-    lanes: IntArray  # (5, lanes)
-    servers: IntArray  # (7, servers)
+    lanes: IntArray  # (5, queues x lanes)
+    servers: IntArray  # (10, servers)
+    queues: IntArray  # (14, queues)
+    of_tier: IntArray  # (queues, tiers) that wait, where tiers have capacities; else (queues, 0)
+    route_u: FloatArray  # (any,)
     clock: Clock
     limits: Limits
     clients: Clients

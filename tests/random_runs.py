@@ -13,6 +13,9 @@ import numpy as np
 
 from policies import POLICIES
 from policies.contract import NEVER, Policy, Tier
+from policies.routers import ROUTERS
+from policies.routing import bind_router
+from sim.cluster import Cluster
 from sim.service import Idling, Noise, Service
 from sim.trace import Trace
 from sim.workload import ClosedLoop, Workload
@@ -27,9 +30,17 @@ class Run(NamedTuple):
 
 
 def random_run(
-    seed: int, kind: str | None = None, requests: int = 120, *, ends: bool = False
+    seed: int,
+    kind: str | None = None,
+    requests: int = 120,
+    *,
+    ends: bool = False,
+    router: str = "",
 ) -> Run:
-    """One scenario; ``kind`` fixes the policy, and where it ``ends`` some do with a queue."""
+    """One scenario; ``kind`` fixes the policy, and where it ``ends`` some do with a queue.
+
+    With a ``router`` the servers are those of a cluster.
+    """
     rng = np.random.default_rng(seed)
     kind = kind or str(rng.choice(list(POLICIES)))
     grid = int(rng.choice([1, MS // 4, MS]))
@@ -50,6 +61,8 @@ def random_run(
     workload = _workload(rng, grid, requests, service, closed, refuses)
     if ends and seed % 6 == 0:
         workload = replace(workload, until_ns=int(rng.integers(1, 60)) * MS)
+    if router:
+        service = random_cluster(rng, service, workload, router)
     return Run(_policy(kind, rng, grid, service), workload, service)
 
 
@@ -65,6 +78,39 @@ def _service(rng: np.random.Generator, grid: int) -> Service:
         servers,
         _noise(rng, models, largest, servers),
         _idling(rng),
+    )
+
+
+def random_cluster(
+    rng: np.random.Generator, service: Service, workload: Workload, router: str
+) -> Service:
+    """The same service as a cluster: queues, mixed profiles, shared GPUs, limits of tiers."""
+    replicas, each = int(rng.integers(2, 5)), int(rng.integers(1, 4))
+    servers = replicas * each
+    profiles = int(rng.integers(1, 3))
+    cuts = np.unique(rng.integers(1, 128, int(rng.integers(1, replicas)))).astype(np.int64)
+    spill = int(rng.integers(0, 3))
+    given = (cuts, spill) if router == "length_affinity" else ()
+    cluster = Cluster(
+        np.repeat(np.arange(replicas), each),
+        own_queues=bool(rng.random() < 0.8),
+        router=bind_router(ROUTERS[router](*given), replicas),
+        route_u=rng.random(int(rng.integers(1, 90))),
+        gpu_of=rng.integers(0, servers, servers) if rng.random() < 0.5 else np.zeros(0, int),
+        slowdown=np.append([1.0, 1.0], 1.0 + rng.random(servers).cumsum()),
+        profile_of=rng.integers(0, profiles, replicas),
+        service_ns=service.service_ns[np.newaxis] * rng.integers(1, 4, (profiles, 1, 1, 1)),
+    )
+    draws = service.noise.draws[:, rng.integers(0, service.noise.draws.shape[1], servers)]
+    limits = np.zeros(0, dtype=np.int64)
+    if workload.closed is None and rng.random() < 0.4:  # refused clients must not be too eager
+        limits = rng.integers(1, 9, len(workload.tiers))
+    return replace(
+        service,
+        servers=servers,
+        cluster=cluster,
+        noise=replace(service.noise, draws=np.ascontiguousarray(draws)),
+        tier_capacity=limits,
     )
 
 

@@ -120,7 +120,7 @@ def test_completions_that_are_noticed_together_keep_their_own_instants():
     assert [batch.server for batch in batches] == [0, 1]
     answered = station.settle(30, [(25, 0), (20, 1)])
     assert answered == [1, 0]
-    assert station.idle == [1, 0]
+    assert station.queues[0].idle == [1, 0]
     trace = station.trace()
     assert trace.finish_ns.tolist() == [25, 20]
     assert np.all(trace.status == SERVED)

@@ -1,0 +1,96 @@
+"""One queue and the servers in front of it, as a policy sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from policies.contract import FIRE, NEVER, Policy, View, memory_slots
+
+from .answer import SOUND, blame, fault_of
+from .service_times import Batch
+
+if TYPE_CHECKING:
+    from .station import Station
+
+
+class ServedQueue:
+    """Lanes and servers that belong together; a station has one, or one for each replica."""
+
+    def __init__(
+        self, station: Station, policy: Policy, lanes: slice, servers: range, tiers: int
+    ) -> None:
+        self.station, self.policy = station, policy
+        self.lanes, self.servers = lanes, servers
+        self.idle = list(servers)
+        """Longest idle first, then by index."""
+        self.ask_ns = NEVER
+        """When the policy wants to be asked again; what happens to the queue asks it earlier."""
+        self.touched = False
+        """Whether something happened to it since the policy was asked."""
+        self.arrived = self.present = self.in_service = 0
+        """Requests that came so far, that wait, and that run."""
+        self.of_tier = np.zeros(tiers, dtype=np.int64)
+        """Waiting requests of each tier."""
+        self.finished = (0, 0, 0)
+        self.memory = np.zeros(memory_slots(policy))
+
+    def ask(self, now_ns: int) -> int | None:
+        """Ask every idle server, longest idle first; the one that is to start, if any."""
+        self.ask_ns = NEVER
+        if self.present == 0:
+            return None
+        room, largest = self.station.room, self.station.service.largest_batch
+        take, waiting = room.take[self.lanes], room.waiting[self.lanes]
+        earliest = NEVER
+        for server in self.idle:
+            answer = int(self.policy.decide(self.view(server, now_ns)))
+            fault = fault_of(answer, take, waiting, now_ns, largest)
+            if fault != SOUND:
+                blame(self.policy, fault, now_ns, largest)
+            if answer == FIRE:
+                return server
+            earliest = min(earliest, answer)
+        self.ask_ns = earliest
+        return None
+
+    def release(self, batch: Batch, finish_ns: int, now_ns: int) -> None:
+        """A server is idle again: its batch is done, and the policy may look at it."""
+        self.finished = (self.finished[0] + 1, len(batch.members), finish_ns - batch.start_ns)
+        self.in_service -= len(batch.members)
+        self.idle.append(batch.server)
+        self.touched = True
+        observe = getattr(self.policy, "observe", None)
+        if observe is not None:
+            observe(self.view(batch.server, now_ns))
+
+    def view(self, server: int, now_ns: int) -> View:
+        """What the policy sees."""
+        station, room, lanes = self.station, self.station.room, self.lanes
+        servers = slice(self.servers.start, self.servers.stop)
+        return View(
+            now_ns=now_ns,
+            waiting=room.waiting[lanes],
+            oldest_ns=room.oldest_ns[lanes],
+            head=room.head[lanes],
+            tail=room.tail[lanes],
+            arrival_ns=room.arrival_ns,
+            length=room.length,
+            tier=room.tier,
+            deadline_ns=room.deadline_ns,
+            next=room.next,
+            server=server - servers.start,
+            servers=len(self.servers),
+            idle_servers=len(self.idle),
+            idle_since_ns=int(station.idle_since_ns[server]),
+            busy_since_ns=station.busy_since_ns[servers],
+            size=station.size[servers],
+            expected_finish_ns=station.expected_ns[servers],
+            arrived=self.arrived,
+            finished=self.finished[0],
+            finished_size=self.finished[1],
+            finished_service_ns=self.finished[2],
+            memory=self.memory,
+            take=room.take[lanes],
+        )
