@@ -42,20 +42,26 @@ class Stability:
     """Requests that the policy can serve, stages included; None in a closed loop."""
     bounded_by: str = ""
     """What keeps the queue bounded whatever arrives; empty where nothing does."""
-    beside: str = ""
-    """The backlogs that are always there, and are not counted."""
     stages_per_s: float = np.inf
     """Requests that the CPU stages let through; no bounded queue helps above it."""
     stage: str = ""
     """The stage that is slower than the GPU under this policy, in words; empty where none is."""
+    beside: str = ""
+    """The backlogs that are always there, and are not counted."""
 
     @classmethod
-    def judged(cls, rate_per_s: float, saturation_per_s: float, known: Stability) -> Stability:
-        """Stability at a rate, where bounds and stages are known from another one."""
-        served = bool(known.bounded_by) or rate_per_s < saturation_per_s
-        stable = served and rate_per_s < known.stages_per_s
+    def judged(cls, rate_per_s: float, saturation_per_s: float, more: Stability) -> Stability:
+        """Stability at a rate, with what another one says of stages and bounds.
+
+        Args:
+            rate_per_s: requests that arrive.
+            saturation_per_s: requests that the policy can serve, stages included.
+            more: where ``bounded_by``, ``stages_per_s`` and ``stage`` are from.
+        """
+        served = bool(more.bounded_by) or rate_per_s < saturation_per_s
+        stable = served and rate_per_s < more.stages_per_s
         return replace(
-            known, stable=stable, rate_per_s=rate_per_s, saturation_per_s=saturation_per_s
+            more, stable=stable, rate_per_s=rate_per_s, saturation_per_s=saturation_per_s
         )
 
     @property
@@ -120,11 +126,11 @@ def assess(
         bounded_by = "a full queue turns requests away"
     elif len(others.timeout_ns) and bool((others.timeout_ns < NEVER).all()):
         bounded_by = "every request gives up in time"
-    of_gpu = saturation_per_s(policy, workload, replace(service, stages=None), run, requests)
     beside = " and ".join(workload.tiers[place].name for place in places_of(workload.tiers))
-    limit = stage_limit(workload, service, of_gpu)
+    of_gpu = saturation_per_s(policy, workload, replace(service, stages=None), run, requests)
+    limit = stage_limit(others, service, of_gpu)
     stage = limit.name if limit.per_s <= of_gpu else ""
-    known = Stability(True, None, None, bounded_by, beside, limit.per_s, stage)
+    known = Stability(True, None, None, bounded_by, limit.per_s, stage, beside)
     return Stability.judged(rate_per_s, min(of_gpu, limit.per_s), known)
 
 
@@ -149,24 +155,17 @@ def saturation_per_s(
     that each request has its age), waits without limit, and is served.  In the middle of that run
     the useful work per second of the servers is measured, and divided by the useful work of a
     mean request: rules that prefer short or urgent requests change the order of the backlog, which
-    a plain count of requests would mistake for speed.  CPU stages are left out of that run, and
-    nothing above what they let through counts.
+    a plain count of requests would mistake for speed.  CPU stages are left out of that run: what
+    they let through is the most that counts.
     """
-    of_gpu = _of_gpu(policy, workload, replace(service, capacity=NEVER, stages=None), run, requests)
-    return min(of_gpu, stage_limit(workload, service, of_gpu).per_s)
-
-
-def _of_gpu(
-    policy: Policy, workload: Workload, service: Service, run: Driver, requests: int
-) -> float:
-    """What a policy serves by itself, with a queue without limit."""
     if places_of(workload.tiers):
         return _saturation_beside(policy, workload, service, run, requests)
     crowd = backlog(workload, service, requests)
     if len(crowd) == 0:
         return np.inf
-    trace = run(policy, crowd, service)
-    return _pace(trace, service, np.ones(len(crowd), dtype=np.bool_), np.inf)
+    trace = run(policy, crowd, replace(service, capacity=NEVER, stages=None))
+    per_s = _pace(trace, service, np.ones(len(crowd), dtype=np.bool_), np.inf)
+    return min(per_s, stage_limit(workload, service, per_s).per_s)
 
 
 def _saturation_beside(
@@ -190,7 +189,7 @@ def _saturation_beside(
         timeout_ns=NO_TIMES,
         until_ns=NEVER,
     )
-    trace = run(policy, crowd, service)
+    trace = run(policy, crowd, replace(service, capacity=NEVER, stages=None))
     wanted = np.zeros(len(crowd), dtype=np.bool_)
     wanted[others_of(crowd.tier, crowd.tiers)] = True
     end_ns = min(_nearly_through(trace, wanted), _nearly_through(trace, ~wanted))
