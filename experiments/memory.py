@@ -23,7 +23,7 @@ from policies.contract import IntArray, Policy, bind
 from profiles.memory import MemoryModel
 
 from .resolve import KeyedError
-from .rules import ParameterError, build_policy, parameters
+from .rules import ParameterError, parameters, policy_of
 from .schema import Spec
 from .sentences import RunFailed
 
@@ -96,7 +96,7 @@ class Memory:
         """As :meth:`filled`, and sizes of a rule that looks at lengths made to fit."""
         if not self.binds:
             return dict(table)
-        policy = build_policy(table)
+        policy = policy_of(table)
         known = parameters(type(policy))
         own = getattr(policy, "within_memory", None)
         if own is not None:
@@ -242,8 +242,8 @@ def line_of(facts: Mapping[str, Any]) -> str:
     ends = [(facts["largest_batch_at_longest"], facts["longest"])]
     if facts["largest_batch_at_shortest"] > ends[0][0]:
         ends.append((facts["largest_batch_at_shortest"], facts["shortest"]))
-    sizes = " and ".join(f"{size} at {length:,} {unit}" for size, length in ends)
-    return f"memory: {gib(facts['limit_gib'] * GIB)}; the largest batch that fits is {sizes}"
+    sizes = " or ".join(f"{size} at {length:,} {unit}" for size, length in ends)
+    return f"memory: {gib(facts['limit_gib'] * GIB)}, which hold a batch of {sizes}"
 
 
 def gib(amount: float) -> str:

@@ -46,6 +46,7 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
     remarks = (
         *impatience,
         *_lengths_remark(scenario),
+        *_memory_remark(scenario),
         *_stability(result["policies"][name]),
         *_first_load(result),
     )
@@ -56,7 +57,7 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
         kind=str(table["kind"]),
         parameters=parameters,
         servers=servers,
-        largest_batch=scenario.service_ns.shape[1],
+        largest_batch=_largest_batch(scenario),
         length_unit=scenario.workload.length_unit or "tokens",
         longest=int(scenario.length_edges[-1]),
         tiers=scenario.tiers,
@@ -209,6 +210,17 @@ def _lengths_remark(scenario: Scenario) -> tuple[str, ...]:
     unit = scenario.workload.length_unit
     remark = f"In the simulation requests longer than {longest} {unit} were {does}"
     return (f"{remark}, which has to be done before the batcher",)
+
+
+def _largest_batch(scenario: Scenario) -> int:
+    """What any batch may have: with a limit of memory, what fits at the longest length."""
+    memory = scenario.memory
+    return scenario.service_ns.shape[1] if memory is None else memory.at_longest
+
+
+def _memory_remark(scenario: Scenario) -> tuple[str, ...]:
+    """What the sizes were held to."""
+    return () if scenario.memory is None else (f"Sizes are held to the {scenario.memory.line()}",)
 
 
 def _stability(found: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,8 @@ class Contestant:
     """Keys of the table that are not tuned."""
     servers: int
     """Where they are not tuned."""
+    within_memory: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    """Makes a table's batches fit; see :meth:`experiments.scenario.Scenario.within_memory`."""
 
     @property
     def points(self) -> int:
@@ -53,7 +55,8 @@ class Contestant:
         """The setting at one point of the space."""
         numbers = filled(self.space, chosen, self.facts)
         table = {"kind": self.kind, **self.fixed, **numbers}
-        return Setting(self.name, table, int(chosen.get(SERVERS, self.servers)))
+        servers = int(chosen.get(SERVERS, self.servers))
+        return Setting(self.name, self.within_memory(table), servers)
 
     def chosen(self, places: Mapping[str, int]) -> dict[str, Number]:
         """Values of the axes from their places."""
@@ -126,6 +129,10 @@ def _made(
     if own is None:
         return None
     space: Space = own()
+    if scenario.memory is not None:
+        largest = scenario.memory.searched(kind)
+        full_ns = scenario.service_ns.max(axis=0)[scenario.memory.at_longest - 1].max()
+        facts = facts._replace(largest_batch=largest, full_ns=int(full_ns))
     axes = axes_of(space, facts)
     tuned = filled(space, {axis.name: axis.values[0] for axis in axes}, facts)
     fixed = {key: value for key, value in table.items() if key != "kind" and key not in tuned}
@@ -134,7 +141,7 @@ def _made(
     if len(servers) > 1:
         axes = (*axes, Axis(SERVERS, servers))
     axes = tuple(_narrowed(axis, name, kind, scenario) for axis in axes)
-    return Contestant(name, kind, space, axes, facts, fixed, servers[0])
+    return Contestant(name, kind, space, axes, facts, fixed, servers[0], scenario.within_memory)
 
 
 def _wanted(scenario: Scenario, name: str, tables: Mapping[str, Any], facts: Facts) -> Contestant:

@@ -40,7 +40,8 @@ def entries_of(
     """
     guests = _Guests(scenario)
     servers = finalists[0].servers if finalists else scenario.servers
-    baselines = [Setting(name, {"kind": name}, servers) for name in BASELINES]
+    plain = {name: scenario.within_memory({"kind": name}) for name in BASELINES}
+    baselines = [Setting(name, table, servers) for name, table in plain.items()]
     alike = {guests.identity(one) for one in baselines}
     for setting in finalists:
         if guests.identity(setting) not in alike:

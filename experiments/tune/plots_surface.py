@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
+    from .contestants import Setting
     from .goal import Measure
     from .result import Tuning
 
@@ -67,7 +68,7 @@ def surface(
     name = policy or names[0]
     measure, times = found.goal.objectives[objective], scale(found.goal.objectives[objective])
     own = [one for one in found.tried if one.setting.name == name]
-    points = {id(one): (float(one.setting.table[SIZE]), _wait(one)) for one in own}
+    points = {id(one): (_size(one.setting), _wait(one)) for one in own}
     zero_at = _zero_at([y for _, y in points.values()])
     with styled():
         axes = axes_or_new(ax, 7.6, 4.6)
@@ -98,6 +99,11 @@ def _limits(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
         low, high = min(values), max(values)
         room = max((high / low) ** 0.06, 1.2)
         put(low / room, high * room)
+
+
+def _size(setting: Setting) -> float:
+    """The largest batch; of buckets that memory holds to sizes of their own, the largest of all."""
+    return float(np.max(setting.table[SIZE]))
 
 
 def _wait(one: Tried) -> float:
@@ -228,7 +234,7 @@ def _mark_winner(axes: Axes, found: Tuning, name: str, zero_at: float) -> None:
     if SIZE not in one.setting.table or WAIT not in one.setting.table:
         return
     axes.scatter(
-        [one.setting.table[SIZE]], [one.setting.table[WAIT] or zero_at], marker="o", s=190,
+        [_size(one.setting)], [one.setting.table[WAIT] or zero_at], marker="o", s=190,
         facecolors="none", edgecolors="#bd1f01", linewidths=1.8, label="winner", zorder=5,
     )  # fmt: skip
 

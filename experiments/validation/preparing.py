@@ -87,7 +87,8 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
             f"scenario {scenario.name} has no load to set, since its {why}; leave --load out"
         )
     plain = content(scenario.spec)
-    for key in ("model", "noise", "latency", "drift"):
+    # policies were held to its memory when the scenario was read
+    for key in ("model", "noise", "latency", "drift", "memory"):
         plain["service"].pop(key, None)
     plain["service"]["profile"] = str(profile.resolve())
     # those that run are given apart; the others may want larger batches than were calibrated
