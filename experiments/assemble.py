@@ -23,12 +23,14 @@ from sim.replay import Replay
 from sim.specs import TierSpec, WorkloadSpec
 
 from .costs import largest_rate_per_s, mean_work_ns, model_costs, profile_costs
+from .cpu_stages import check_stages, needs_lengths
 from .memory import Memory, check
 from .memory_source import memory_of
 from .resolve import (
     KeyedError,
     blaming,
     check_drift,
+    check_trace,
     digests,
     lengths_of,
     load_profile,
@@ -125,7 +127,8 @@ def _workload(spec: Spec, folder: Path, profile: Profile | None) -> WorkloadSpec
             timeout=timeout_of(spec.service.timeout),
         )
         unit = workload.unit
-    _check_trace(table.requests, arrivals)
+    check_trace(table.requests, arrivals)
+    check_stages(spec, workload)
     limit = spec.service.capacity
     if limit is not None:
         with blaming("workload.arrivals.think_ms"):
@@ -147,16 +150,6 @@ def _workload(spec: Spec, folder: Path, profile: Profile | None) -> WorkloadSpec
     )
 
 
-def _check_trace(requests: int | None, arrivals: object) -> None:
-    """A trace has to hold as many requests as are asked for."""
-    if isinstance(arrivals, Replay) and requests is not None and requests > len(arrivals):
-        raise KeyedError(
-            "workload.requests",
-            f"workload.requests = {requests} must be at most {len(arrivals)}, as many as the trace "
-            "of workload.arrivals.file has",
-        )
-
-
 def _shared_lengths(
     spec: Spec,
     folder: Path,
@@ -173,10 +166,10 @@ def _shared_lengths(
         return None
     if isinstance(arrivals, Replay) and arrivals.length is not None:
         return Column(arrivals.length)
-    needs = [m for m in _models(spec) if isinstance(m, Affine) and m.per_length_ms > 0]
+    needs = needs_lengths(spec, _models(spec))
     if profile is None and not needs:
         return Constant(1)
-    why = "the model's per_length_ms" if profile is None else f"profile {profile.name}"
+    why = needs if profile is None else f"profile {profile.name}"
     raise KeyedError(
         "workload.lengths",
         f"workload.lengths is missing; {why} needs it, as in {{ constant = 128 }} or "

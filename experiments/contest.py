@@ -14,6 +14,7 @@ from sim.stability import Driver, Stability, assess
 from sim.workload import Workload
 
 from .config import Scenario, ScenarioError, load_scenario
+from .cpu_stages import with_workers
 from .curves import NO_CURVES, curves_of
 from .outcome import Outcome
 from .rules import build_policy
@@ -168,7 +169,9 @@ def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
     return {
         "name": scenario.name,
         "hash": scenario.hash,
-        "service": f"{what}, {servers} server{'' if servers == 1 else 's'}",
+        "service": with_workers(
+            f"{what}, {servers} server{'' if servers == 1 else 's'}", scenario.spec.service
+        ),
         "requests": len(draws[0][0]),
         "replications": len(draws),
         "offered_rate_per_s": scenario.offered_rate_per_s,

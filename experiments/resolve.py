@@ -115,6 +115,16 @@ def check_drift(spec: Spec) -> None:
             )
 
 
+def check_trace(requests: int | None, arrivals: object) -> None:
+    """A trace has to hold as many requests as are asked for."""
+    if isinstance(arrivals, Replay) and requests is not None and requests > len(arrivals):
+        raise KeyedError(
+            "workload.requests",
+            f"workload.requests = {requests} must be at most {len(arrivals)}, as many as the trace "
+            "of workload.arrivals.file has",
+        )
+
+
 def process_of(
     table: Any, folder: Path, tiers: tuple[str, ...] = (), lengths: Any = None
 ) -> Arrivals | Closed:

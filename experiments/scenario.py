@@ -23,6 +23,7 @@ from sim.streams import Seeds, stream
 from sim.workload import Workload, draw_workload
 
 from .costs import draw_noise, drift_factor, drifted, largest_rate_per_s
+from .cpu_stages import described, draw_stages
 from .memory import Memory
 from .schema import Spec
 from .schema_service import BlocksNoise, ProfileNoise
@@ -132,6 +133,7 @@ class Scenario:
             capacity_counts_in_system=capacity is not None and capacity.counts == "in_system",
             longest_admitted=int(self.length_edges[-1]) if rejects else NEVER,
             drifts=bool(self.drift),
+            stages=draw_stages(self.spec.service, self.seeds.service, replication, requests),
         )
         return workload, service
 
@@ -163,6 +165,7 @@ class Scenario:
         else:
             lines.append(f"{servers}, {self.profile.name} on {self.profile.metadata.device}")
             lines[-1] += self._form_and_noise(self.profile)
+        lines += described(self.spec.service)
         lines += [
             f"{tier.name}: p{tier.percentile:g} within {ns_to_ms(tier.slo_ns):g} ms"
             for tier in self.tiers

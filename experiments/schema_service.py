@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from profiles.forms import FORMS
 
 from .schema_memory import MemoryTable
-from .sentences import broken_rule
+from .sentences import broken_rule, missing_key
 from .tables import Table, chosen_by, chosen_by_key, require_one
 from .values import (
     Count,
@@ -130,6 +130,24 @@ class Listed(Table):
 Model = Annotated[Affine | Listed, chosen_by_key(base_ms=Affine, table_ms=Listed)]
 
 
+class CpuStage(Table):
+    """CPU workers before or after the GPU, one request at a time each.
+
+    A request takes ``base + per_length x length``.
+    """
+
+    workers: Count = Field(description="how many requests it serves at a time, each by one worker")
+    base_ms: Milliseconds = Decimal(0)
+    per_length_ms: Milliseconds = Decimal(0)
+    noise: ModelNoise | None = None
+
+    @model_validator(mode="after")
+    def _takes_time(self) -> Self:
+        if self.base_ms + self.per_length_ms == 0:
+            raise missing_key("base_ms", "how long a request takes (or per_length_ms)")
+        return self
+
+
 class Service(Table):
     """How long a batch takes, on how many servers, and who may wait for it."""
 
@@ -139,6 +157,8 @@ class Service(Table):
     capacity: Capacity | None = None
     timeout: Timeout | None = None
     memory: MemoryTable | None = None
+    preprocessing: CpuStage | None = None
+    postprocessing: CpuStage | None = None
     noise: AnyNoise | None = None
     latency: Annotated[Literal["grid", "fitted", "hinge", "bucket"] | None, one_of(*FORMS)] = None
     """Not given: what :func:`profiles.forms.default_form` says of the profile."""
