@@ -103,7 +103,8 @@ class Memory:
             found = own(self.length, self.most(self.length))
             changed = {k: getattr(found, f) for k, f in known.items() if _differ(policy, found, f)}
             return {**table, **{key: _plain(value) for key, value in changed.items()}}
-        open_size = getattr(policy, "max_batch_size", None) == 0
+        optional = getattr(type(policy), "_field_defaults", {}).get("max_batch_size") == 0
+        open_size = optional and getattr(policy, "max_batch_size", None) == 0
         return {**table, "max_batch_size": self.at_longest} if open_size else dict(table)
 
     def searched(self, kind: str) -> int:
@@ -176,6 +177,8 @@ def check(memory: Memory, scenario: Scenario, known_ns: IntArray) -> None:
     Raises:
         KeyedError: one does not fit; the sentence says what would.
     """
+    if not memory.binds:
+        return
     slowest_ns, edges = known_ns.max(axis=0), scenario.length_edges
     for name, policy in scenario.policies.items():
         if hasattr(policy, "within_memory"):
