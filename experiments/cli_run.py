@@ -249,6 +249,7 @@ def heading(result: Headed) -> str:
     ]
     if load is not None:
         parts.append(f"load {load:.2f}")
+    parts += [f"beside a backlog of {name}" for name in about.get("backlogs", ())]
     if about.get("replications", 1) > 1:
         parts.append(f"{about['replications']} replications")
     if result.engine != "kernel":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.contract import NEVER, Policy
+from sim.backlog import others_of
 from sim.metrics import SHARES, measure
 from sim.service import Service
 from sim.stability import Driver, Stability, assess
@@ -18,6 +19,7 @@ from .cpu_stages import with_workers
 from .curves import NO_CURVES, curves_of
 from .outcome import Outcome
 from .rules import build_policy
+from .spare import bounds_of
 
 if TYPE_CHECKING:
     from .records import OnTrace
@@ -164,18 +166,22 @@ def draw_all(scenario: Scenario) -> list[Draw]:
 
 def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
     """What a result says of its scenario; the manifest has all of it."""
-    servers = scenario.servers
+    servers, first = scenario.servers, draws[0][0]
     what = "a model" if scenario.profile is None else scenario.profile.name
+    others = others_of(first.tier, first.tiers)
+    bounds = {one.tier: one.to_dict() for one in bounds_of(scenario)}
+    backlogs = {} if others is None else {"backlogs": bounds}
     return {
         "name": scenario.name,
         "hash": scenario.hash,
         "service": with_workers(
             f"{what}, {servers} server{'' if servers == 1 else 's'}", scenario.spec.service
         ),
-        "requests": len(draws[0][0]),
+        "requests": len(first) if others is None else len(others),
         "replications": len(draws),
         "offered_rate_per_s": scenario.offered_rate_per_s,
         "load": scenario.load,
         "seeds": asdict(scenario.seeds),
         **({} if scenario.memory is None else {"memory": scenario.memory.to_dict()}),
+        **backlogs,
     }

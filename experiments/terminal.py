@@ -13,6 +13,8 @@ from .outcome import judged_by, leaders
 from .wording import hundred, settings_text, signed, with_interval
 
 if TYPE_CHECKING:
+    from sim.measures import Group
+
     from .outcome import Gap, Outcome
     from .results import Comparison, Result, Sweep
 
@@ -103,30 +105,55 @@ def tier_table(found: Result) -> Table | None:
     """One row a policy and tier, where there are several tiers."""
     if all(len(o.measures.tiers) < 2 for o in found.outcomes):
         return None
-    drawn = table("policy", "tier", "served", "rejected", "expired", "p99, ms", "SLO %", left=2)
+    always = bool(found.scenario.get("backlogs"))
+    more = ("rate, /s", "of bound\n%") if always else ()
+    heads = ("policy", "tier", "served", "rejected", "expired", "p99, ms", "SLO %", *more)
+    drawn = table(*heads, left=2)
     for outcome in found.outcomes:
         for tier in outcome.measures.tiers:
             attained = tier.slo_attainment
+            rates = (with_interval(tier.throughput_per_s), of_bound(tier)) if always else ()
             drawn.add_row(
                 outcome.policy,
                 tier.name,
                 *(f"{count:,}" for count in (tier.served, tier.rejected, tier.expired)),
-                with_interval(tier.latency_ms["p99"]) if outcome.stable else "unstable",
+                _tail(outcome, tier),
                 hundred(None if attained is None else attained.value),
+                *rates,
             )
     return drawn
 
 
+def _tail(outcome: Outcome, tier: Group) -> str:
+    """A tier's p99; a backlog has none."""
+    if tier.share_of_bound is not None:
+        return "-"
+    return with_interval(tier.latency_ms["p99"]) if outcome.stable else "unstable"
+
+
+def of_bound(tier: Group) -> str:
+    """A backlog's share of what is possible, in per cent."""
+    found = tier.share_of_bound
+    return "" if found is None else with_interval(found.scaled(100.0))
+
+
 def lost_table(found: Result) -> Table | None:
-    """Requests that were not served, where there are any."""
+    """Requests that were not served, where there are any; what a backlog has left is no loss."""
     counts = ("rejected", "expired", "unfinished")
-    if not any(getattr(o.counts, name) for o in found.outcomes for name in counts):
+    lost = [lost_of(outcome) for outcome in found.outcomes]
+    if not any(each[name] for each in lost for name in counts):
         return None
     drawn = table("policy", "requests", "served", *counts)
-    for outcome in found.outcomes:
-        cells = (f"{getattr(outcome.counts, name):,}" for name in ("requests", "served", *counts))
-        drawn.add_row(outcome.policy, *cells)
+    for outcome, each in zip(found.outcomes, lost, strict=True):
+        drawn.add_row(outcome.policy, *(f"{count:,}" for count in each.values()))
     return drawn
+
+
+def lost_of(outcome: Outcome) -> dict[str, int]:
+    """Requests, and what became of them, of the tiers that are no backlog."""
+    names = ("requests", "served", "rejected", "expired", "unfinished")
+    tiers = [tier for tier in outcome.measures.tiers if tier.share_of_bound is None]
+    return {name: sum(getattr(tier, name) for tier in tiers) for name in names}
 
 
 def sweep_table(sweep: Sweep, measure: str = "p99") -> Table:

@@ -29,6 +29,7 @@ def verdict_of(found: Comparison) -> str:
         winner(found),
         *costs(found),
         *targets(found.outcomes),
+        *spare(found),
         *unstable(found.outcomes),
         load_and_busy(found),
         *short_runs(found.outcomes),
@@ -114,6 +115,25 @@ def targets(outcomes: Sequence[Outcome]) -> list[str]:
         return [f"No policy meets the SLO of {target}."]
     verb = "meets" if len(met) == 1 else "meet"
     return [f"Only {joined(met)} {verb} the SLO of {target}."]
+
+
+def spare(found: Comparison) -> list[str]:
+    """What each backlog gets of the capacity that the others leave: the most within the SLO."""
+    said = []
+    for name, bound in found.scenario.get("backlogs", {}).items():
+        steady = [o for o in found.outcomes if o.stable]
+        good = [o for o in steady if o.slo_ms is None or o.slo_met] or steady
+        best = max(good, key=lambda o: o.measures.group(name).throughput_per_s.value or 0.0)
+        group = best.measures.group(name)
+        share = group.share_of_bound
+        of_bound = "" if share is None else f", {with_interval(share.scaled(100.0))} % of"
+        within = " within the SLO" if any(o.slo_ms is not None and o.slo_met for o in good) else ""
+        said.append(
+            f"{name} gets most{within} under {best.policy}: "
+            f"{with_interval(group.throughput_per_s)}/s{of_bound} the {bound['bound_per_s']:.4g}/s "
+            f"that no rule can exceed, {bound['formula']}."
+        )
+    return said
 
 
 def unstable(outcomes: Sequence[Outcome]) -> list[str]:

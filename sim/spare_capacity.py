@@ -38,6 +38,7 @@ relaxation).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,23 +70,26 @@ def least_work_ns(
     """The least time of a server that each request costs in any batch, float64 (N,): w.
 
     Between two edges of the table the least over sizes is concave in the length, so that the least
-    over longer requests is here or at a longer edge.
+    over longer requests is here or at a longer edge.  Where servers have different profiles, the
+    least of all profiles counts.
 
     Args:
         service: the profile.
         length: int32 (N,).
         tier: int8 (N,).
     """
-    work = useful_ns(service, length, tier)
-    edge = np.searchsorted(service.length_edges, length)
-    edge = np.minimum(edge, len(service.length_edges) - 1)
-    longer = _at_edges(service.service_ns)
-    model = np.minimum(tier, len(longer) - 1) if len(tier) else np.zeros(len(length), dtype=int)
-    return np.minimum(work, longer[model, edge])
+    tables = service.tables_ns
+    return np.asarray(np.min([_least(service, table, length, tier) for table in tables], axis=0))
 
 
-def _at_edges(service_ns: IntArray) -> FloatArray:
-    """float64 (models, edges): the least share of a batch at an edge or a longer one."""
-    sizes = np.arange(1, service_ns.shape[1] + 1)[None, :, None]
-    share = (service_ns / sizes).min(axis=1)
-    return np.asarray(np.minimum.accumulate(share[:, ::-1], axis=1)[:, ::-1])
+def _least(
+    service: Service, table: IntArray, length: NDArray[np.int32], tier: NDArray[np.int8]
+) -> FloatArray:
+    """W on a server with one profile, int64 (models, largest batch, edges)."""
+    work = useful_ns(replace(service, service_ns=table, cluster=None), length, tier)
+    sizes = np.arange(1, table.shape[1] + 1)[None, :, None]
+    share = (table / sizes).min(axis=1)
+    longer = np.minimum.accumulate(share[:, ::-1], axis=1)[:, ::-1]
+    edge = np.minimum(np.searchsorted(service.length_edges, length), longer.shape[1] - 1)
+    model = np.minimum(tier, len(longer) - 1) if len(tier) else 0
+    return np.asarray(np.minimum(work, longer[model, edge]))
