@@ -44,10 +44,14 @@ def input_errors() -> tuple[type[ValueError], ...]:
     from profiles.latency import ProfileError
     from sim.workload import WorkloadError
 
+    from .diagnosis.errors import DiagnosisError
     from .export.contract import ExportError
     from .runs import RunError
 
-    return (ScenarioError, ProfileError, WorkloadError, PolicyError, RunError, ExportError)
+    return (
+        ScenarioError, ProfileError, WorkloadError, PolicyError, RunError, ExportError,
+        DiagnosisError,
+    )  # fmt: skip
 
 
 @contextmanager

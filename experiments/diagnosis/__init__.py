@@ -1,0 +1,1 @@
+"""Why latency is high, and what to change: evidence from one run, remedies by simulation."""

@@ -1,0 +1,117 @@
+"""Causes that lie in who arrives, and when: overload, bursts, and other tiers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from .look import Look
+from .seen import Mask
+from .servers import with_servers
+from .sign import Sign, hundred, ms
+from .stretches import burst_of, crowded
+from .world import World
+
+FULL_LOAD = 0.92
+"""Share of the largest possible rate from which a queue is long whatever the rule: M/D/1 waits 6
+service times there, and 2 at 0.8."""
+MEMORY = 1.4
+"""Memory is the cause where batches beyond what fits would do so many times as much."""
+EASY_LOAD = 0.7
+"""Load at which servers are enough."""
+
+
+def overload(look: Look) -> Sign | None:
+    """More arrives than any batching rule could serve."""
+    if look.world.closed is not None:
+        return None
+    best = look.best_per_s(look.reachable())
+    if look.best_per_s(look.beyond) > MEMORY * best:
+        best = look.best_per_s(look.beyond)
+    load = look.rate_per_s / best
+    if load < FULL_LOAD:
+        return None
+    own = look.world.service.servers
+    servers = max(own + 1, math.ceil(own * load / EASY_LOAD))
+    first, last = _queue_at(look, 0.25), _queue_at(look, 1.0)
+    grows = f", and the queue grew from {first:,} to {last:,}" if last > 2 * first + 10 else ""
+    words = (
+        f"{look.rate_per_s:,.4g} requests/s arrive and the servers can do {best:,.4g}/s with the "
+        f"best batch size (load {load:.2f}){grows}"
+    )
+    return Sign(words, with_servers(look.world, servers))
+
+
+def _queue_at(look: Look, share: float) -> int:
+    """How many were in the system at an instant, as a share of the time in which requests came."""
+    s = look.seen
+    at_ns = s.arrival_ns[0] + int(share * s.span_ns)
+    return int(np.count_nonzero((s.arrival_ns <= at_ns) & (s.done_ns > at_ns)))
+
+
+LEAST_DISPERSION = 2.0
+"""Counts that vary less than twice as much as Poisson's are no bursts worth the name."""
+
+
+def burst(look: Look) -> Sign | None:
+    """The judged requests come in bursts, and the slow ones came in them."""
+    if look.world.closed is not None:
+        return None
+    mine = look.judged.mask(look.seen)
+    arrival = look.seen.arrival_ns[mine]
+    found = burst_of(arrival)
+    if found.dispersion < max(LEAST_DISPERSION, found.limit):
+        return None
+    window = max(found.bin_ns, int(look.judged.value_ns(look.seen)))
+    inside = np.zeros(len(look.seen), dtype=bool)
+    inside[mine] = crowded(arrival, min(window, look.seen.span_ns // 4))
+    slow, usual = float(inside[look.slow].mean()), float(inside[mine].mean())
+    if slow < 2 * usual and slow < 0.5:
+        return None
+    words = (
+        f"counts in {ms(found.bin_ns)} vary {found.dispersion:.3g} times as much as those of "
+        f"independent users; {hundred(slow)} of the slow requests came in a crowd, "
+        f"{hundred(usual)} of all"
+    )
+    return Sign(words, smoothed(look.world, mine))
+
+
+def smoothed(world: World, mine: Mask) -> World:
+    """The same requests at the same mean rate, as independent users send them."""
+    rng = np.random.Generator(np.random.PCG64(7))
+    arrival = world.arrival_ns.copy()
+    own = arrival[mine]
+    arrival[mine] = np.sort(rng.integers(own[0], own[-1] + 1, len(own)))
+    return world.at(arrival)
+
+
+BLOCKED = 0.5
+"""Share of the slow urgent requests that have to have met a batch of another tier."""
+
+
+def tier_blocking(look: Look) -> Sign | None:
+    """The judged requests wait behind batches of less urgent tiers."""
+    s, tier = look.seen, look.judged.tier
+    if tier < 0 or not (s.tier > tier).any() or look.slow_shares[2:4].sum() < 0.3:
+        return None
+    ran = s.batch >= 0
+    other = np.zeros(len(s.batch_size), dtype=bool)
+    other[s.batch[ran & (s.tier > tier)]] = True
+    blocked = float(look.met(look.slow, other).mean())
+    if blocked < BLOCKED:
+        return None
+    kept = np.flatnonzero(s.tier <= tier)
+    others = 1.0 - len(kept) / len(s)
+    longest = float(np.median(s.took_ns[other])) / 1e6
+    words = (
+        f"{hundred(blocked)} of the slow {s.tiers[tier].name} requests shared a batch with, or "
+        f"waited for a batch of, less urgent ones ({hundred(others)} of all requests, "
+        f"{longest:.3g} ms a batch)"
+    )
+    return Sign(words, _alone(look.world, kept))
+
+
+def _alone(world: World, kept: np.ndarray) -> World:
+    return replace(world.only(kept), closed=None)

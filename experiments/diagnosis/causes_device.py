@@ -1,0 +1,114 @@
+"""Causes that lie in the servers: slow at the start, at times, one of them, or throughout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from policies.contract import FloatArray
+
+from .look import Look
+from .pace import Pace
+from .seen import Mask
+from .sign import Sign, hundred, ms
+from .stretches import SLOWER, Stretches, stretches_of
+from .world import World
+
+
+def _stretches(look: Look) -> Stretches:
+    return stretches_of(look.seen, look.slowdown)
+
+
+def at_usual(look: Look, batches: Mask, usual: FloatArray) -> World:
+    """The world in which some batches run at their server's usual pace."""
+    slowdown = np.where(batches, np.minimum(usual, look.slowdown), look.slowdown)
+    mine = [np.flatnonzero(look.seen.batch_server == k) for k in range(look.seen.servers)]
+    pace = Pace(look.world.pace.start_ns, tuple(slowdown[own] for own in mine))
+    return replace(look.world, pace=pace)
+
+
+MOST_SLOW = 0.75
+"""Where the pace is slow for longer than this, it is the usual one."""
+OPENING = 10.0
+"""A first batch that starts so many usual batch times after the first arrival was waited for."""
+
+
+def cold_start(look: Look) -> Sign | None:
+    """The first batches ran slowly, or started late, and the slow requests came then."""
+    found = _stretches(look)
+    late_ns = look.world.ready_ns - int(look.seen.queued_ns.min()) if look.world.ready_ns else 0
+    late = late_ns > OPENING * float(np.median(look.seen.took_ns))
+    if not found.cold.any() and not late:
+        return None
+    parts = []
+    if found.cold.any():
+        ratio = float(np.median((look.slowdown / found.usual)[found.cold]))
+        parts.append(
+            f"the first {int(found.cold.sum())} batches took {ratio:.2g} times as long as the same "
+            "batches later"
+        )
+    if late:
+        parts.append(f"the first batch started {ms(late_ns)} after the first request")
+    early = look.seen.arrival_ns[look.slow] - look.seen.arrival_ns[0] < 0.2 * look.seen.span_ns
+    parts.append(f"{hundred(float(early.mean()))} of the slow requests came in the first fifth")
+    world = at_usual(look, found.cold, found.usual)
+    return Sign("; ".join(parts), replace(world, ready_ns=0))
+
+
+def noisy_neighbour(look: Look) -> Sign | None:
+    """In stretches of time batches take longer than the same batches at other times."""
+    found = _stretches(look)
+    share = float(found.slow.mean())
+    if not 0.01 <= share <= MOST_SLOW or int(found.slow.sum()) < 10:
+        return None
+    ratio = float(np.median((look.slowdown / found.usual)[found.slow]))
+    inside = look.met(look.slow, found.slow)
+    words = (
+        f"in {found.stretches} stretch{'es' if found.stretches > 1 else ''} ({hundred(share)} of "
+        f"the batches) a batch took {ratio:.2g} times as long as the same batch at other times; "
+        f"{hundred(float(inside.mean()))} of the slow requests met one, as when something else "
+        "uses the GPU"
+    )
+    return Sign(words, at_usual(look, found.slow, found.usual))
+
+
+ALONE = 1.2
+"""How much slower a server has to be than the median of the others."""
+
+
+def slow_server(look: Look) -> Sign | None:
+    """One of several servers is slower than the others throughout."""
+    s = look.seen
+    if s.servers < 2:
+        return None
+    mine = [look.slowdown[s.batch_server == server] for server in range(s.servers)]
+    typical = np.array([np.median(one) if len(one) > 20 else np.nan for one in mine])
+    if np.isnan(typical).any():
+        return None
+    worst = int(np.argmax(typical))
+    others = float(np.median(np.delete(typical, worst)))
+    ratio = float(typical[worst]) / others
+    if ratio < ALONE or np.quantile(mine[worst], 0.2) < others:
+        return None
+    batches = s.batch_server == worst
+    on_it = float((s.batch_server[s.batch[look.slow]] == worst).mean())
+    words = (
+        f"server {worst} takes {ratio:.2g} times as long as the others for the same batches; "
+        f"{hundred(on_it)} of the slow requests ran on it, {hundred(float(batches.mean()))} of all "
+        "batches"
+    )
+    return Sign(words, at_usual(look, batches, look.slowdown / ratio))
+
+
+def slow_device(look: Look) -> Sign | None:
+    """Batches take longer than the profile says, always."""
+    if not look.known_largest:
+        return None
+    usual = _stretches(look).usual
+    ratio = float(np.median(usual))
+    if ratio < SLOWER:
+        return None
+    words = f"batches take {ratio:.2g} times as long as the profile says, all the time"
+    everything = np.ones(len(usual), dtype=bool)
+    return Sign(words, at_usual(look, everything, look.slowdown / ratio))

@@ -1,0 +1,149 @@
+"""What a diagnosis says: the answer in one sentence, its evidence, and what to change."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sim.intervals import Difference
+
+from .causes import Finding, findings
+from .look import PARTS, Look
+from .opened import Opened
+from .remedies import Gain, gains
+from .seen import Seen
+from .sign import hundred
+
+FAULT = 0.25
+"""Without a target, a cause has to make up a quarter of the percentile to be called a fault."""
+ROUGH = 0.15
+"""A replay that misses the percentile by more than this gives rough gains."""
+WORTH = 0.02
+"""A remedy that moves the percentile by less than this does nothing."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the way of a request."""
+
+    name: str
+    mean_ms: float
+    slow_ms: float
+    """Mean over the slow requests."""
+    mean_share: float
+    slow_share: float
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why latency is high, and what to change."""
+
+    subject: str
+    """What was diagnosed."""
+    percentile: str
+    """``p99``."""
+    tier: str
+    """The tier that was judged, ``all requests`` where there is one."""
+    requests: int
+    lost: float
+    """Share of the judged requests that were not served."""
+    value_ms: float
+    """The percentile of the served requests, as seen."""
+    replayed_ms: float
+    """The same of the replay, lost ones counted."""
+    target_ms: float | None
+    stages: tuple[Stage, ...]
+    busy: dict[str, float]
+    """Busy share of each kind of worker."""
+    bottleneck: str
+    """The busiest of them."""
+    findings: tuple[Finding, ...]
+    """Causes with evidence, the largest first."""
+    fault: str | None
+    """Name of the main cause; None where there is no fault, or none that is known."""
+    healthy: bool
+    remedies: tuple[Gain, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The answer in one or two sentences."""
+        from .words import verdict
+
+        return verdict(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain = asdict(self)
+        for rows in ("findings", "remedies"):
+            for row in plain[rows]:
+                row["gain_ms"] = _interval(row.pop("gain"))
+        return {"verdict": self.verdict, **plain}
+
+
+def _interval(gain: dict[str, Any]) -> dict[str, Any]:
+    return {name: gain[name] for name in ("value", "low", "high", "verdict")}
+
+
+def diagnosed(subject: str, case: Opened) -> Diagnosis:
+    """Find causes and remedies of a run."""
+    look = case.look
+    value_ns = look.judged.value_ns(look.seen, served=True)
+    lost = look.judged.lost_share(look.seen)
+    late = look.target_ns and (value_ns > look.target_ns or lost > 1.0 - look.judged.share)
+    found = tuple(findings(look)) if len(look.slow) else ()
+    if look.target_ns:
+        fault = found[0].name if late and found else None
+        healthy = not late
+    else:
+        fault = found[0].name if found and found[0].share >= FAULT else None
+        healthy = fault is None
+    busy = dict(zip(("pre-processing", "servers", "post-processing"), look.busy, strict=True))
+    present = {name: value for name, value in busy.items() if value > 0}
+    return Diagnosis(
+        subject=subject,
+        percentile=f"p{100 * look.judged.share:g}",
+        tier="all requests" if look.judged.tier < 0 else look.seen.tiers[look.judged.tier].name,
+        requests=len(look.seen),
+        lost=lost,
+        value_ms=value_ns / 1e6,
+        replayed_ms=look.base_ns / 1e6,
+        target_ms=look.target_ns / 1e6 or None,
+        stages=_stages(look, look.seen),
+        busy=present,
+        bottleneck=max(present, key=lambda name: present[name]) if present else "servers",
+        findings=found,
+        fault=fault,
+        healthy=bool(healthy),
+        remedies=tuple(gains(look)),
+        notes=(*case.notes, *_doubts(look)),
+    )
+
+
+def _stages(look: Look, seen: Seen) -> tuple[Stage, ...]:
+    mean, slow = look.shares(look.own), look.slow_shares
+    rows = []
+    for k, name in enumerate(PARTS):
+        if (k < 2 and not seen.pre_workers) or (k > 3 and not seen.post_workers):
+            continue
+        all_ms, slow_ms = (look.parts_ns[k, ids].mean() / 1e6 for ids in (look.own, look.slow))
+        rows.append(Stage(name, float(all_ms), float(slow_ms), float(mean[k]), float(slow[k])))
+    return tuple(rows)
+
+
+def _doubts(look: Look) -> list[str]:
+    error = look.replay_error
+    if error < 1e-9:
+        return []
+    rough = "; gains are rough" if error > ROUGH else ""
+    return [
+        f"the replay's p{100 * look.judged.share:g} is {hundred(error)} off the one seen{rough}"
+    ]
+
+
+def worth(gain: Gain) -> str:
+    """``helps``, ``nothing`` or ``harms``."""
+    value: Difference = gain.gain
+    if abs(gain.share) < WORTH or value.verdict == "tie":
+        return "nothing"
+    return "helps" if gain.share > 0 else "harms"

@@ -1,0 +1,61 @@
+"""The answer in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .sign import hundred
+
+if TYPE_CHECKING:
+    from .diagnosis import Diagnosis
+
+
+def milliseconds(value: float) -> str:
+    """``12.3 ms``, ``412 ms``, ``6.1 s``."""
+    if value >= 10_000:
+        return f"{value / 1000:.3g} s"
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def verdict(found: Diagnosis) -> str:
+    """One sentence that answers, and one that says what to do."""
+    who = "" if found.tier == "all requests" else f" of {found.tier}"
+    now = f"{found.percentile}{who} is {milliseconds(found.value_ms)}"
+    if found.target_ms is not None:
+        now += f" (target {milliseconds(found.target_ms)})"
+    if found.lost > 0.001:
+        now += f" and {hundred(found.lost)} of the requests are not served"
+    if found.healthy:
+        return _healthy(found, now)
+    if found.fault is None:
+        most = max(found.stages, key=lambda stage: stage.slow_share)
+        return (
+            f"{now}, and no single cause explains it: {hundred(most.slow_share)} of the slow "
+            f"requests' latency is {most.name}. {_advice(found)}"
+        )
+    main = found.findings[0]
+    without = f"without that it would be {milliseconds(main.without_ms)} (-{hundred(main.share)})"
+    return f"{now} because {main.because}; {without}. {_advice(found)}"
+
+
+def _healthy(found: Diagnosis, now: str) -> str:
+    most = max(found.stages, key=lambda stage: stage.slow_share)
+    why = "within its target" if found.target_ms is not None else "what load and service explain"
+    return (
+        f"no fault: {now}, {why}; {hundred(most.slow_share)} of the slow requests' latency is "
+        f"{most.name}, and {found.bottleneck} are busy {hundred(found.busy[found.bottleneck])} "
+        "of the time."
+    )
+
+
+def _advice(found: Diagnosis) -> str:
+    from .diagnosis import worth
+
+    helpful = [one for one in found.remedies if worth(one) == "helps"]
+    if not helpful:
+        return "No remedy that was simulated helps."
+    best = helpful[0]
+    return (
+        f"What helps most: {best.what} ({found.percentile} {milliseconds(best.value_ms)}, "
+        f"-{hundred(best.share)})."
+    )
