@@ -19,6 +19,7 @@ from .plain import dumps
 from .records import writer
 from .results import Comparison, Result, Sweep
 from .runs import RESULT, create_run, name_latest, now, write_atomic, write_manifest
+from .stage_words import stage_tables
 from .terminal import difference_table, legend, lost_table, result_table, sweep_table, tier_table
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
             screen.print(legend(result))
             if (gaps := difference_table(result)) is not None:
                 screen.print(gaps)
-        for more in (lost_table(result), tier_table(result)):
+        for more in (lost_table(result), tier_table(result), *stage_tables(result)):
             if more is not None:
                 screen.print(more)
     if result.verdict:

@@ -107,9 +107,11 @@ def described(service: Service) -> list[str]:
 
 
 def with_workers(served: str, service: Service) -> str:
-    """What serves a scenario, with the workers of its stages."""
-    stages = (f"{_workers(table)} for {name}" for name, table in tables(service))
-    return ", ".join((served, *stages))
+    """What serves a scenario, with the workers of its stages: ``CPU workers: 4 before``."""
+    places = {"preprocessing": "before", "postprocessing": "after"}
+    stages = (f"{table.workers} {places[name]}" for name, table in tables(service))
+    found = " and ".join(stages)
+    return f"{served}, CPU workers: {found}" if found else served
 
 
 def _workers(table: CpuStage) -> str:

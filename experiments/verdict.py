@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .outcome import judged_by, leaders
+from .stage_words import by_stages
 from .wording import amount, joined, settings_text, whole_run, with_interval
 
 if TYPE_CHECKING:
@@ -24,13 +25,15 @@ GREEDY = "greedy"
 def verdict_of(found: Comparison) -> str:
     """The sentences, most important first."""
     if found.best is None:
-        return " ".join([*unstable(found.outcomes), load_and_busy(found)]).strip()
+        sentences = [*unstable(found.outcomes), *by_stages(found), load_and_busy(found)]
+        return " ".join(sentences).strip()
     sentences = [
         winner(found),
         *costs(found),
         *targets(found.outcomes),
         *spare(found),
         *unstable(found.outcomes),
+        *by_stages(found),
         load_and_busy(found),
         *short_runs(found.outcomes),
     ]
