@@ -37,6 +37,12 @@ class Slo(Table):
     percentile: Percentile = Decimal(99)
 
 
+class Waiting(Table):
+    """How many requests of a tier may wait before the next one is rejected."""
+
+    requests: Index = Field(description="how many requests may wait")
+
+
 class Tier(Table):
     """A class of requests; what it does not give itself it shares with the others."""
 
@@ -47,12 +53,14 @@ class Tier(Table):
     timeout: Timeout | None = None
     model: Model | None = None
     slo: Slo | None = None
+    capacity: Waiting | None = None
+    """How many of the tier may wait in a queue; ``service.capacity`` counts all tiers."""
 
     @model_validator(mode="after")
     def _backlogs_only_wait(self) -> Self:
         if isinstance(self.arrivals, Backlog):
-            for key in ("slo", "timeout"):
-                if getattr(self, key) is not None:
+            for key in ("slo", "timeout", "capacity"):
+                if getattr(self, key, None) is not None:
                     raise broken_rule(
                         f"a backlog waits from the beginning to the end: leave out {key}"
                     )
@@ -172,9 +180,10 @@ class Spec(Table):
     @model_validator(mode="after")
     def _backlogs_have_room(self) -> Self:
         backlogs = [t.name for t in self.workload.tiers or () if isinstance(t.arrivals, Backlog)]
-        if backlogs and self.service.capacity is not None:
-            raise broken_rule(
-                f"service.capacity is one limit for all tiers, and the backlog of {backlogs[0]} "
-                "would fill it: leave it out"
-            )
+        for key in ("capacity", "preprocessing", "postprocessing"):
+            if backlogs and getattr(self.service, key) is not None:
+                raise broken_rule(
+                    f"service.{key} is one queue for all tiers, and the backlog of {backlogs[0]} "
+                    "would fill it: leave it out, or give that tier arrivals"
+                )
         return self

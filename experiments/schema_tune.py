@@ -66,11 +66,16 @@ class Price(Table):
 
 
 def _aims(value: Any) -> Any:
-    """One aim or a list of them; a word alone stands for a table."""
+    """One aim or a list of them; ``p99`` and ``throughput of offline`` stand for tables."""
     items = value if isinstance(value, list | tuple) else [value]
     if not items:
         raise wrong("a measure as p99, or a list of them")
-    return tuple({"measure": item} if isinstance(item, str) else item for item in items)
+    return tuple(_aim(item) if isinstance(item, str) else item for item in items)
+
+
+def _aim(text: str) -> dict[str, str]:
+    measure, of, tier = text.partition(" of ")
+    return {"measure": measure.strip(), "tier": tier.strip()} if of else {"measure": text}
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -119,7 +124,8 @@ class Tune(Table):
     """What to look for, among which policies, and how long."""
 
     objective: Annotated[tuple[Aim, ...] | None, BeforeValidator(_aims)] = None
-    """By default the percentile of the first tier that has an SLO, else p99."""
+    """By default the throughput of a backlog beside a tier that has an SLO, else the percentile of
+    the first tier that has one, else p99."""
     policies: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = None
     """Kinds, or names of the scenario's policies; by default those of the scenario that can be
     tuned, and the baselines."""

@@ -47,7 +47,7 @@ def columns_of(found: Tuning) -> list[Column]:
     if several:
         rest.append(Column("worst\nregret %", lambda one: worst_regret(found, one), 4))
     elif not found.goal.finds_load:
-        rest += _figures(found)
+        rest += [*_limit_columns(found), *_figures(found)]
     if found.goal.constraints and not found.goal.finds_load:
         rest.append(Column("constraints", lambda one: held(found, one), 2))
     rest.append(Column("unstable\nabove load", unstable_above, 3))
@@ -55,7 +55,7 @@ def columns_of(found: Tuning) -> list[Column]:
 
 
 def _objective_columns(found: Tuning) -> list[Column]:
-    """One an objective, with its interval."""
+    """One an objective, with its interval; a backlog's throughput also as a share of the bound."""
     loads = len(found.judged[0].loads) if found.judged else 1
     over = f"\nmean of {loads} loads" if loads > 1 else ""
 
@@ -63,7 +63,39 @@ def _objective_columns(found: Tuning) -> list[Column]:
         below = "" if measure.tier is None else f"\n{measure.tier}"
         return Column(head_of(measure) + (over or below), lambda one: objective(one, k))
 
-    return [column(k, measure) for k, measure in enumerate(found.goal.objectives)]
+    columns = [column(k, measure) for k, measure in enumerate(found.goal.objectives)]
+    backlogs = found.scenario.get("backlogs", {}) if loads == 1 else {}
+    aimed = dict.fromkeys(one.tier for one in found.goal.objectives)
+    return [*columns, *(_of_bound(tier) for tier in aimed if tier in backlogs)]
+
+
+def _of_bound(tier: str | None) -> Column:
+    """What a backlog got of what no rule can exceed."""
+
+    def text(one: Judged) -> str:
+        share_of = one.outcomes[0].measures.group(tier).share_of_bound
+        if not one.stable or share_of is None:
+            return ""
+        return with_interval(share_of.scaled(100.0))
+
+    return Column("of bound\n%", text)
+
+
+def _limit_columns(found: Tuning) -> list[Column]:
+    """The percentiles of the tiers' SLOs, where they are no objectives themselves."""
+
+    def column(measure: Measure) -> Column:
+        return Column(
+            f"{head_of(measure)}\n{measure.tier}",
+            lambda one: (
+                with_interval(measure.estimate(one.outcomes[0].measures, 1)) if one.stable else ""
+            ),
+            1,
+        )
+
+    have = {(one.name, one.tier) for one in found.goal.objectives}
+    targets = (each.measure for each in found.goal.constraints if isinstance(each, Target))
+    return [column(m) for m in targets if m.tier is not None and (m.name, m.tier) not in have]
 
 
 def head_of(measure: Measure) -> str:
@@ -141,6 +173,7 @@ def _figures(found: Tuning) -> list[Column]:
         ("mean_batch_size", Column("mean\nbatch", mean_batch, 6)),
     ]
     have |= {"latency_ms.p99"} if all(_no_p99(one) for one in found.judged) else set()
+    have |= {"latency_ms.p99"} if found.scenario.get("backlogs") else set()
     return [column for statistic, column in known if statistic not in have]
 
 

@@ -136,6 +136,8 @@ def floors_of(
     rate, load = scenario.offered_rate_per_s, scenario.load
     if not measure.word.statistic.startswith("latency_ms.") or measure.tier is not None:
         return ()
+    if scenario.workload.backlogs:
+        return ()
     if servers is None or rate is None or load is None:
         return ()
     name = measure.word.statistic.removeprefix("latency_ms.")

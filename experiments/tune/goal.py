@@ -24,7 +24,7 @@ from policies.contract import NEVER, Tier
 from sim.intervals import Estimate, refused, sectioned
 from sim.measures import Group, Measures
 
-from .words import Word, percentile_name, share_of, word_of
+from .words import Word, is_of_arrivals, percentile_name, share_of, word_of
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -182,7 +182,7 @@ def goal_of(scenario: Scenario) -> Goal:
     """
     table, tiers = scenario.spec.tune, scenario.tiers
     urgent = next((tier for tier in tiers if tier.slo_ns < NEVER), None)
-    aims: Sequence[Aim] = table.objective or (_default_aim(tiers, urgent),)
+    aims: Sequence[Aim] = table.objective or (_default_aim(tiers, urgent, slo=table.slo),)
     objectives = tuple(_measure(aim, table, scenario) for aim in aims)
     if objectives[0].name == "capacity" and urgent is None:
         raise ScenarioError(
@@ -201,9 +201,13 @@ def goal_of(scenario: Scenario) -> Goal:
     return Goal(objectives, constraints, shares)
 
 
-def _default_aim(tiers: Sequence[Tier], urgent: Tier | None) -> Aim:
+def _default_aim(tiers: Sequence[Tier], urgent: Tier | None, *, slo: bool) -> Aim:
+    """Throughput of a backlog, where an SLO keeps the others safe; else the tail of the urgent."""
     if urgent is None:
         return Aim(measure="p99")
+    backlog = next((tier.name for tier in tiers if tier.backlog), None)
+    if backlog is not None and slo:
+        return Aim(measure="throughput", tier=backlog)
     tier = urgent.name if len(tiers) > 1 else None
     return Aim(measure=_latency(urgent, many=False).name, tier=tier)
 
@@ -225,7 +229,19 @@ def _measure(table: Aim | Limit, tune: Tune, scenario: Scenario) -> Measure:
         )
     word = word_of(table.measure)
     assert word is not None, "the schema checks it"
-    return Measure(table.measure, word, table.tier, tune.power, tune.price)
+    found = Measure(table.measure, word, table.tier, tune.power, tune.price)
+    backlogs = [tier.name for tier in scenario.tiers if tier.backlog]
+    if table.tier in backlogs and is_of_arrivals(word):
+        raise ScenarioError(
+            f"{scenario.name}: tune asks for the {found.title}, but {table.tier} is a backlog, "
+            f"whose requests wait from the beginning; ask for the throughput of {table.tier}"
+        )
+    if word.statistic == "share_of_bound" and table.tier not in backlogs:
+        raise ScenarioError(
+            f"{scenario.name}: tune asks for the {found.title}, which only a backlog has; "
+            'give a tier with arrivals = { process = "backlog" }, as tier = "offline"'
+        )
+    return found
 
 
 def _constraint(limit: Limit, tune: Tune, scenario: Scenario) -> Constraint:

@@ -146,7 +146,9 @@ class Scorer:
             tail=self.tail,
         )
         estimates = self.goal.values(found, setting.servers)
-        needs = [one.needs for one in estimates if one.value is None and one.needs]
+        limited = (one.measure.estimate(found, setting.servers) for one in self.goal.constraints)
+        every = (*estimates, *limited)
+        needs = [one.needs for one in every if one.value is None and one.needs]
         if needs:
             raise TooShort(max(needs))
         objectives = [one.to_json() for one in estimates]

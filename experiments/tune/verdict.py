@@ -15,6 +15,7 @@ from experiments.wording import amount, joined, with_interval
 
 from .choice import GREEDY, is_better
 from .judging import Judged
+from .spare_words import spared
 
 if TYPE_CHECKING:
     from .goal import Measure
@@ -28,6 +29,7 @@ def verdict_of(found: Tuning) -> str:
     """The sentences, most important first."""
     sentences = [
         _winner(found),
+        *spared(found),
         *_against_baselines(found),
         *_waiting(found),
         *_present(found),
@@ -146,7 +148,9 @@ def _failing(others: Sequence[Judged]) -> Iterator[str]:
     unstable = [one.name for one in others if not one.stable]
     broken = [one.name for one in others if one.stable and not one.feasible]
     if unstable:
-        yield f"{joined(unstable)} cannot serve what arrives."
+        beside = next((o.measures.stability for one in others for o in one.outcomes), None)
+        there = f" beside the backlog of {beside.beside}" if beside and beside.beside else ""
+        yield f"{joined(unstable)} cannot serve what arrives{there}."
     if broken:
         limits = joined(list(dict.fromkeys(name for one in others for name in one.broken)))
         verb = "does" if len(broken) == 1 else "do"

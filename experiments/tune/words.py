@@ -3,7 +3,8 @@
 1. A word names one number of a run, its unit, and whether less or more of it is better.
 2. ``p50`` to ``p99`` and ``p99.9`` are percentiles of latency; ``p999`` is p99.9, as in results.
    With ``wait_`` before it, ``mean`` or a percentile is that of the wait.
-3. Nothing is measured here.
+3. ``bound_share`` is of a backlog: its throughput over what no rule can exceed.
+4. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ RATES: dict[str, Word] = {
     "batch_size": Word("mean_batch_size", "mean batch size", more_is_better=True),
     "in_system": Word("mean_number_in_system", "mean number in the system"),
     "throughput": Word("throughput_per_s", "throughput", "/s", more_is_better=True),
+    "bound_share": Word("share_of_bound", "share of the bound", more_is_better=True),
     "goodput": Word("goodput_per_s", "goodput", "/s", more_is_better=True),
     "attainment": Word("slo_attainment", "share within the SLO", more_is_better=True),
     "energy": Word("", "energy per request", "J"),
@@ -51,6 +53,12 @@ def word_of(text: str) -> Word | None:
         return None
     what = "wait" if text.startswith("wait_") else "latency"
     return Word(f"{what}_ms.{percentile_name(share)}", text.replace("_", " "), "ms")
+
+
+def is_of_arrivals(word: Word) -> bool:
+    """Whether only requests that arrive have it: a backlog waits from the beginning."""
+    waits = ("latency_ms.", "wait_ms.", "slo_attainment", "mean_number_in_system")
+    return word.statistic.startswith(waits)
 
 
 def share_of(text: str) -> float | None:
