@@ -20,7 +20,7 @@ from sim.stability import Driver, Stability
 from sim.workload import Workload
 
 from .capacities import Capacities, Capacity, rate_gaps
-from .capacity_rate import Limit, checked_targets, largest_rate
+from .capacity_rate import Limit, checked_targets, largest_rate, stage_below
 from .capacity_words import verdict_of
 from .compare import TOGETHER
 from .config import Scenario, ScenarioError
@@ -145,6 +145,11 @@ class Contest:
     def crowd(self, rate_per_s: float, most: int) -> Crowd:
         """The same arrivals at another rate, and services with any number of servers."""
         pace = rate_per_s / self.base_rate_per_s
+        if stage := stage_below(self.draws[0], rate_per_s):
+            raise ScenarioError(
+                f"rate = {rate_per_s:g}: {stage} lets less through, so no number of servers is "
+                "enough; give it more workers"
+            )
 
         @cache
         def crew(servers: int) -> tuple[Service, ...]:

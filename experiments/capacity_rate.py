@@ -20,6 +20,8 @@ from policies.contract import Policy, Tier
 from sim.intervals import Estimate, percentile
 from sim.sections import cut
 from sim.stability import Driver, saturation_per_s
+from sim.stage_limits import stage_limit
+from sim.stage_times import waits_ns
 from sim.workload import Workload
 
 from .config import ScenarioError
@@ -66,6 +68,9 @@ class Limit:
     runs: int = 0
     """Runs that it took, the one on a backlog included."""
     tolerance: float = TOLERANCE
+    stage: str = ""
+    """The CPU stage that lets no more through, where stability is the limit and it is not the GPU.
+    """
     sections: tuple[float, ...] = field(default=(), repr=False)
     """The rate in each section, for paired differences; linear in the share that misses."""
 
@@ -135,6 +140,7 @@ def largest_rate(
         **about_tier(rates(value)) if steady else {},
         runs=rates.runs,
         tolerance=tolerance,
+        stage="" if steady else stage_below(draws[0], saturation),
         sections=in_sections(value, low, high, worst.target, rates.checks),
     )  # fmt: skip
 
@@ -181,6 +187,13 @@ def most_that_may_arrive(policy: Policy, draw: Draw, run: Driver) -> float:
     return served / admitted if admitted else np.inf
 
 
+def stage_below(draw: Draw, saturation: float) -> str:
+    """The CPU stage that lets no more than this rate through; empty where none is so slow."""
+    limit = stage_limit(*draw)
+    admitted = float((draw[0].length <= draw[1].longest_admitted).mean())
+    return limit.name if limit.per_s <= saturation * admitted * (1.0 + 1e-9) else ""
+
+
 def about_tier(found: Check) -> dict[str, Any]:
     """The tier that is nearest to its SLO, as fields of a limit."""
     worst = found.worst
@@ -213,7 +226,7 @@ def alone_ns(rates: Rates, target: Target, rate_per_s: float) -> float:
     trace = rates.run(Greedy(max_batch_size=1), at_pace(workload, pace), service)
     rates.runs += 1
     first = int(cut(trace).ids[0])
-    waited = (trace.start_ns - trace.arrival_ns)[first:]
+    waited = waits_ns(trace)[first:]
     spent = latencies(trace)
     lost = spent == np.iinfo(np.int64).max
     alone = np.where(lost, spent, spent - waited)[trace.tier[first:] == target.tier]

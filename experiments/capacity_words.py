@@ -107,7 +107,9 @@ def by_stability(found: Sequence[Capacity]) -> list[str]:
     names = [one.policy for one in found if one.limit.bound == "stability"]
     if not names:
         return []
-    return [f"What limits {joined(names)} is stability, not the SLO."]
+    stages = dict.fromkeys(one.limit.stage for one in found if one.limit.stage)
+    why = f": {joined(list(stages))} can do no more" if stages else ""
+    return [f"What limits {joined(names)} is stability, not the SLO{why}."]
 
 
 def without(found: Sequence[Capacity]) -> list[str]:

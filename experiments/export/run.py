@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.cpu_stages import described
 from experiments.rerun import exact, read_manifest, read_result, run_name, scenario_of_run
 from experiments.rules import ParameterError, build_policy
 from experiments.runs import RunError, folder_name
@@ -47,6 +48,7 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
         *impatience,
         *_lengths_remark(scenario),
         *_memory_remark(scenario),
+        *_stages_remark(scenario),
         *_stability(result["policies"][name]),
         *_first_load(result),
     )
@@ -107,6 +109,14 @@ def _servers(result: Mapping[str, Any], name: str, scenario: Scenario) -> int:
     if name == result.get("winner"):
         return int(result.get("winner_servers") or scenario.servers)
     return scenario.servers
+
+
+def _stages_remark(scenario: Scenario) -> tuple[str, ...]:
+    """What is predicted with CPU stages, which a batching configuration does not set up."""
+    stages = described(scenario.spec.service)
+    if not stages:
+        return ()
+    return (f"The predicted latency includes stages outside this file: {'; '.join(stages)}",)
 
 
 def _first_load(result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.config import ScenarioError
+from experiments.cpu_stages import tables
 from experiments.parallel import Progress, nothing
 from experiments.scenario import Scenario
 from policies.contract import Policy
@@ -101,6 +102,11 @@ def opening_of(scenario: Scenario, device: str, model: str | None, precision: st
     if len(scenario.service_ns) > 1:
         raise ScenarioError(
             f"scenario {scenario.name} has a model for each tier; validate takes one model for all"
+        )
+    for name, _ in tables(scenario.spec.service):
+        raise ScenarioError(
+            f"scenario {scenario.name} has service.{name}, and a live run has no CPU stages yet; "
+            "validate it without that table"
         )
     if device == "emulated":
         return EmulatedOpening(scenario.draw()[1])
