@@ -22,6 +22,7 @@ from sim.lengths import Column, Constant, Lengths
 from sim.replay import Replay
 from sim.specs import TierSpec, WorkloadSpec
 
+from .clustered import plan_of
 from .costs import largest_rate_per_s, mean_work_ns, model_costs, profile_costs
 from .cpu_stages import check_stages, needs_lengths
 from .memory import Memory, check
@@ -64,11 +65,16 @@ def assembled(spec: Spec, path: Path) -> Scenario:
         service_ns, length_edges = model_costs(models, longest)
     else:
         service_ns, length_edges = profile_costs(profile, spec.service.latency)
+    plan = plan_of(spec, path.parent, profile)
+    if plan is not None and plan.length_edges is not None:
+        service_ns, length_edges = plan.mean_ns(spec.service.servers), plan.length_edges
     memory, known_ns = memory_of(spec, path.parent, profile, workload, service_ns), service_ns
     if memory is not None:
         spec, service_ns = memory.narrowed(spec), service_ns[:, : memory.largest]
+        plan = None if plan is None else plan.cut(memory.largest)
     works = _works_ns(workload, service_ns, length_edges, memory)
-    workload = _with_loads(spec, workload, works)
+    speed = float(spec.service.servers) if plan is None else plan.speed(spec.service.servers)
+    workload = _with_loads(spec, workload, works, speed)
     scenario = Scenario(
         name=spec.name or path.stem,
         path=path,
@@ -82,6 +88,7 @@ def assembled(spec: Spec, path: Path) -> Scenario:
         steady=load_steady(spec, path.parent),
         mean_work_ns=float(np.average(works, weights=_weights(workload))),
         files={**digests(spec, path.parent), **({} if memory is None else memory.files)},
+        cluster=plan,
         memory=memory,
     )
     scenario = _with_optima(scenario)
@@ -148,6 +155,16 @@ def _workload(spec: Spec, folder: Path, profile: Profile | None) -> WorkloadSpec
         longest=profile.longest,
         over_length=spec.service.over_length,
     )
+
+
+def _check_trace(requests: int | None, arrivals: object) -> None:
+    """A trace has to hold as many requests as are asked for."""
+    if isinstance(arrivals, Replay) and requests is not None and requests > len(arrivals):
+        raise KeyedError(
+            "workload.requests",
+            f"workload.requests = {requests} must be at most {len(arrivals)}, as many as the trace "
+            "of workload.arrivals.file has",
+        )
 
 
 def _shared_lengths(
@@ -233,12 +250,14 @@ def _weights(workload: WorkloadSpec) -> tuple[float, ...]:
         return workload.rates_per_s()
 
 
-def _with_loads(spec: Spec, workload: WorkloadSpec, works: list[float]) -> WorkloadSpec:
+def _with_loads(
+    spec: Spec, workload: WorkloadSpec, works: list[float], speed: float
+) -> WorkloadSpec:
     """The workload with a rate wherever the scenario gives a load."""
     servers = spec.service.servers
     load = getattr(spec.workload.arrivals, "load", None)
     if load is not None and workload.arrivals is not None:
-        most = largest_rate_per_s(servers, float(np.average(works, weights=_weights(workload))))
+        most = largest_rate_per_s(speed, float(np.average(works, weights=_weights(workload))))
         with blaming("workload.arrivals.load"):
             assert not isinstance(workload.arrivals, Closed), "a closed loop takes no load"
             return replace(workload, arrivals=workload.arrivals.at_rate(float(load) * most))
@@ -251,7 +270,7 @@ def _with_loads(spec: Spec, workload: WorkloadSpec, works: list[float]) -> Workl
             backlog = replace(tier.arrivals, per_server_s=best, servers=servers)
             tiers.append(replace(tier, arrivals=backlog))
         elif load is not None and tier.arrivals is not None:
-            rate = float(load) * largest_rate_per_s(servers, work)
+            rate = float(load) * largest_rate_per_s(speed, work)
             with blaming(f"workload.tiers.{place}.arrivals.load"):
                 tiers.append(replace(tier, arrivals=tier.arrivals.at_rate(rate)))
         else:

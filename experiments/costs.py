@@ -189,6 +189,6 @@ def mean_work_ns(
     return float(chances @ costs.min(axis=0))
 
 
-def largest_rate_per_s(servers: int, mean_work: float) -> float:
+def largest_rate_per_s(servers: float, mean_work: float) -> float:
     """Requests per second that ``servers`` do at the best efficiency; inf without work."""
     return servers * NS_PER_S / mean_work if mean_work > 0 else float("inf")

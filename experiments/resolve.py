@@ -73,11 +73,15 @@ def load_profile(spec: Spec, folder: Path) -> Profile | None:
 
 
 def profile_place(spec: Spec, folder: Path) -> str | Path | None:
-    """The name or the path of the profile that a scenario names: shipped, beside it, or a path."""
+    """The name or the path of the profile that a scenario names, if it names one."""
+    return None if spec.service.profile is None else place_of(spec.service.profile, folder)
+
+
+def place_of(wanted: str, folder: Path) -> str | Path:
+    """The name or the path of a profile: shipped, beside the scenario, or a path."""
     import profiles
 
-    wanted = spec.service.profile
-    if wanted is None or wanted in profiles.names():
+    if wanted in profiles.names():
         return wanted
     beside = folder / wanted
     files = list(beside.parent.glob(f"{beside.name}*")) if beside.parent.is_dir() else []

@@ -52,13 +52,28 @@ def build_policy(table: Mapping[str, Any]) -> Policy:
     Raises:
         ParameterError: an unknown kind or key, a missing key, or a value of the wrong type.
     """
+    policy: Policy = build_rule(table, POLICIES, "policy")
+    return policy
+
+
+def build_rule(table: Mapping[str, Any], kinds: Mapping[str, type], what: str) -> Any:
+    """A rule of any family with the numbers of its table, not yet bound.
+
+    Args:
+        table: ``kind`` and the rule's own keys.
+        kinds: the classes of the family by kind.
+        what: what a rule of the family is called.
+
+    Raises:
+        ParameterError: as :func:`build_policy`.
+    """
     if "kind" not in table:
-        raise ParameterError("kind", f"is missing; give one of {', '.join(sorted(POLICIES))}")
+        raise ParameterError("kind", f"is missing; give one of {', '.join(sorted(kinds))}")
     kind = table["kind"]
-    if not isinstance(kind, str) or kind not in POLICIES:
-        hint = suggestion(str(kind), POLICIES)
-        raise ParameterError("kind", f"= {shown(kind)} is no kind of policy; {hint}")
-    cls = POLICIES[kind]
+    if not isinstance(kind, str) or kind not in kinds:
+        hint = suggestion(str(kind), kinds)
+        raise ParameterError("kind", f"= {shown(kind)} is no kind of {what}; {hint}")
+    cls = kinds[kind]
     known, types = parameters(cls), get_type_hints(cls)
     numbers = {}
     for key, value in table.items():
@@ -73,8 +88,7 @@ def build_policy(table: Mapping[str, Any]) -> Policy:
     for key, field in known.items():
         if field not in numbers and field not in cls._field_defaults:  # type: ignore[attr-defined]
             raise ParameterError(key, f"is missing; {kind} takes {', '.join(known)}")
-    policy: Policy = cls(**numbers)
-    return policy
+    return cls(**numbers)
 
 
 def policy_of(table: Mapping[str, Any]) -> Policy:

@@ -11,17 +11,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from policies.contract import NEVER, IntArray, Policy, Tier
 from profiles.blocks import Steady
 from profiles.forms import default_form
 from profiles.latency import Profile
 from profiles.noise import noise_label
 from profiles.store import fingerprint
-from sim.service import Service
+from sim.cluster import Cluster
+from sim.service import Noise, Service
 from sim.specs import WorkloadSpec
 from sim.streams import Seeds, stream
 from sim.workload import Workload, draw_workload
 
+from .clustered import Plan
 from .costs import draw_noise, drift_factor, drifted, largest_rate_per_s
 from .cpu_stages import described, draw_stages
 from .memory import Memory
@@ -29,6 +33,9 @@ from .schema import Spec
 from .schema_service import BlocksNoise, ProfileNoise
 from .tables import content
 from .units import ns_to_ms
+
+ROUTES = 2**20
+"""Random numbers for routers; they repeat after so many requests, whatever their service then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +62,8 @@ class Scenario:
     """Time that a request costs at the best efficiency, averaged over tiers and lengths."""
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the files that the scenario names, by name."""
+    cluster: Plan | None = None
+    """How the servers stand together; None: they share one queue."""
     memory: Memory | None = None
     """What fits into the device; None: everything."""
 
@@ -81,7 +90,12 @@ class Scenario:
     @property
     def rate_max_per_s(self) -> float:
         """Requests per second when every batch has the best size and no padding."""
-        return largest_rate_per_s(self.servers, self.mean_work_ns)
+        return largest_rate_per_s(self.speed, self.mean_work_ns)
+
+    @property
+    def speed(self) -> float:
+        """How many servers without neighbours on their GPU could do as much."""
+        return float(self.servers) if self.cluster is None else self.cluster.speed(self.servers)
 
     @property
     def offered_rate_per_s(self) -> float | None:
@@ -118,7 +132,7 @@ class Scenario:
         workload = draw_workload(spec, self.seeds, replication)
         rng = stream(self.seeds.service, "service", replication)
         requests = len(workload)
-        noise = draw_noise(self.noise, self.profile, self.servers, requests, rng, self.steady)
+        noise = self._noise(requests, rng)
         if self.drift:
             luck = drift_factor(self.drift, stream(self.seeds.service, "drift", replication))
             noise = drifted(noise, luck, len(self.noise), self.servers)
@@ -134,8 +148,32 @@ class Scenario:
             longest_admitted=int(self.length_edges[-1]) if rejects else NEVER,
             drifts=bool(self.drift),
             stages=draw_stages(self.spec.service, self.seeds.service, replication, requests),
+            tier_capacity=self._tier_capacity(),
+            cluster=self._cluster(replication),
         )
         return workload, service
+
+    def _noise(self, requests: int, rng: np.random.Generator) -> Noise:
+        found = None
+        if self.cluster is not None:
+            found = self.cluster.noise(self.noise[0], self.servers, requests, rng)
+        return found or draw_noise(
+            self.noise, self.profile, self.servers, requests, rng, self.steady
+        )
+
+    def _cluster(self, replication: int) -> Cluster | None:
+        """How the servers stand, with what routers draw by."""
+        if self.cluster is None:
+            return None
+        rng = stream(self.seeds.service, "routes", replication)
+        return self.cluster.cluster(self.servers, rng.random(ROUTES))
+
+    def _tier_capacity(self) -> IntArray:
+        """int64 (tiers,): how many of each may wait; empty where none is limited."""
+        limits = [tier.capacity for tier in self.spec.workload.tiers or ()]
+        if not any(limits):
+            return np.zeros(0, dtype=np.int64)
+        return np.array([NEVER if each is None else each.requests for each in limits])
 
     def within_memory(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """A policy's table with no batch that a search may try and that does not fit."""
@@ -159,6 +197,8 @@ class Scenario:
     def describe(self) -> str:
         """A few lines for a terminal: what arrives, what serves it, what is wanted of it."""
         servers = "1 server" if self.servers == 1 else f"{self.servers} servers"
+        if self.cluster is not None:
+            servers = self.cluster.words(self.servers)
         lines = [self.spec.description or self.name, self._arriving()]
         if self.profile is None:
             lines.append(f"{servers}, a model of service times")
@@ -170,6 +210,9 @@ class Scenario:
             f"{tier.name}: p{tier.percentile:g} within {ns_to_ms(tier.slo_ns):g} ms"
             for tier in self.tiers
             if tier.slo_ns != NEVER
+        ]
+        lines += [
+            f"{tier.name}: a backlog that is always there" for tier in self.tiers if tier.backlog
         ]
         if self.drift:
             lines.append(f"each replication is faster or slower by {100 * self.drift:g} % (sd)")

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from profiles.forms import FORMS
 
+from .schema_cluster import Cluster
 from .schema_memory import MemoryTable
 from .sentences import broken_rule, missing_key
 from .tables import Table, chosen_by, chosen_by_key, require_one
@@ -154,6 +155,8 @@ class Service(Table):
     profile: Text | None = None
     model: Model | None = None
     servers: Count = 1
+    cluster: Cluster | None = None
+    """How the servers stand together; not given: they share one queue."""
     capacity: Capacity | None = None
     timeout: Timeout | None = None
     memory: MemoryTable | None = None

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.contract import FloatArray, IntArray
-from policies.routing import RouteView
+from policies.routing import RouteView, bind_router
 
 
 class OnlyQueue(NamedTuple):
@@ -92,6 +92,31 @@ class Cluster:
             return np.zeros(self.servers, dtype=np.int64)
         each: IntArray = self.profile_of[self.replica_of]
         return each
+
+    @property
+    def speed(self) -> float:
+        """How many servers without neighbours could do as much: those on one GPU share it."""
+        there = np.bincount(self.gpus)
+        pace = np.arange(len(self.slowdown)) / self.slowdown
+        return float(sum(pace[: count + 1].max() for count in there))
+
+    def first(self, servers: int) -> Cluster:
+        """The cluster of the first so many servers.
+
+        Raises:
+            ValueError: the router needs more replicas.
+        """
+        replica_of = self.replica_of[:servers]
+        replicas = int(replica_of[-1]) + 1
+        own = self.own_queues and replicas > 1
+        return replace(
+            self,
+            replica_of=replica_of,
+            own_queues=own,
+            router=bind_router(self.router, replicas) if own else OnlyQueue(),
+            gpu_of=self.gpu_of[:servers],
+            profile_of=self.profile_of[:replicas],
+        )
 
     def bounds(self) -> NDArray[np.int64]:
         """int64 (queues + 1,): queue q has the servers from ``bounds[q]`` to ``bounds[q + 1]``."""

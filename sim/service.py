@@ -6,7 +6,7 @@ luck: the k-th batch on a server uses the k-th draw of its stream (common random
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
@@ -103,6 +103,11 @@ class Service:
     def largest_batch(self) -> int:
         """Largest batch size of the profile."""
         return int(self.service_ns.shape[1])
+
+    def with_servers(self, servers: int) -> Service:
+        """The same with the first so many servers."""
+        cluster = None if self.cluster is None else self.cluster.first(servers)
+        return replace(self, servers=servers, cluster=cluster)
 
     @cached_property
     def grouping(self) -> Cluster:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from policies.contract import NEVER, FloatArray, Policy
 
 from .backlog import others_of, places_of, taken, without
+from .routed_limit import routed_saturation_per_s
 from .sections import overlap
 from .service import Service
 from .stage_limits import stage_limit
@@ -122,7 +123,8 @@ def assess(
         rate_per_s = arrival_rate_per_s(others)
     rate_per_s *= float(admitted.mean())
     bounded_by = ""
-    if service.capacity < NEVER:
+    limits = service.tier_capacity
+    if service.capacity < NEVER or (len(limits) and bool((limits < NEVER).all())):
         bounded_by = "a full queue turns requests away"
     elif len(others.timeout_ns) and bool((others.timeout_ns < NEVER).all()):
         bounded_by = "every request gives up in time"
@@ -156,14 +158,19 @@ def saturation_per_s(
     the useful work per second of the servers is measured, and divided by the useful work of a
     mean request: rules that prefer short or urgent requests change the order of the backlog, which
     a plain count of requests would mistake for speed.  CPU stages are left out of that run: what
-    they let through is the most that counts.
+    they let through is the most that counts.  Behind a router a backlog would say nothing, and
+    :mod:`sim.routed_limit` finds the rate.
     """
     if places_of(workload.tiers):
         return _saturation_beside(policy, workload, service, run, requests)
     crowd = backlog(workload, service, requests)
     if len(crowd) == 0:
         return np.inf
-    trace = run(policy, crowd, replace(service, capacity=NEVER, stages=None))
+    if service.grouping.queues > 1:
+        most = 1.0 / load(1.0, service, crowd)
+        per_s = routed_saturation_per_s(policy, crowd, service, run, most)
+        return min(per_s, stage_limit(workload, service, per_s).per_s)
+    trace = run(policy, crowd, _open_to_all(service))
     per_s = _pace(trace, service, np.ones(len(crowd), dtype=np.bool_), np.inf)
     return min(per_s, stage_limit(workload, service, per_s).per_s)
 
@@ -189,11 +196,16 @@ def _saturation_beside(
         timeout_ns=NO_TIMES,
         until_ns=NEVER,
     )
-    trace = run(policy, crowd, replace(service, capacity=NEVER, stages=None))
+    trace = run(policy, crowd, _open_to_all(service))
     wanted = np.zeros(len(crowd), dtype=np.bool_)
     wanted[others_of(crowd.tier, crowd.tiers)] = True
     end_ns = min(_nearly_through(trace, wanted), _nearly_through(trace, ~wanted))
     return _pace(trace, service, wanted, end_ns)
+
+
+def _open_to_all(service: Service) -> Service:
+    """The GPU's queue alone, without a limit."""
+    return replace(service, capacity=NEVER, tier_capacity=NO_TIMES, stages=None)
 
 
 def _nearly_through(trace: Trace, own: NDArray[np.bool_]) -> float:
@@ -290,4 +302,4 @@ def load(rate_per_s: float, service: Service, workload: Workload) -> float:
     """
     tier = workload.tier if len(workload.tier) else np.zeros(len(workload), dtype=np.int8)
     mean_ns = float(useful_ns(service, workload.length, tier).mean())
-    return rate_per_s * mean_ns / 1e9 / service.servers
+    return rate_per_s * mean_ns / 1e9 / service.grouping.speed

@@ -31,7 +31,7 @@ class Leg:
 
     def on(self, servers: int) -> list[Draw]:
         """The draws with so many servers."""
-        return [(workload, replace(service, servers=servers)) for workload, service in self.draws]
+        return [(workload, service.with_servers(servers)) for workload, service in self.draws]
 
     def first(self, requests: int) -> Leg:
         """The beginning of the same draws."""
