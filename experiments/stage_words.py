@@ -97,12 +97,16 @@ def _values(parts: Mapping[str, Estimate]) -> dict[str, float] | None:
 
 def by_stages(found: Comparison) -> list[str]:
     """What limits those that are unstable, and what most of the latency of the best is."""
-    stopped = [one.measures.stability for one in found.outcomes if not one.stable]
+    return of_stages(found.outcomes, None if found.best is None else found.outcome(found.best))
+
+
+def of_stages(outcomes: Sequence[Outcome], best: Outcome | None) -> list[str]:
+    """The same of some outcomes, and of one that is stable."""
+    stopped = [one.measures.stability for one in outcomes if not one.stable]
     stages = dict.fromkeys(one.stage for one in stopped if one is not None and one.stage)
     said = []
     if stages:
         said.append(f"What cannot keep up is {joined(list(stages))}, whatever is batched.")
-    best = None if found.best is None else found.outcome(found.best)
     if best is not None and best.measures.stages is not None:
         said += _most(best, best.measures.stages)
     return said

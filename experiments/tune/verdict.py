@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from experiments.stage_words import of_stages
 from experiments.wording import amount, joined, with_interval
 
 from .choice import GREEDY, is_better
@@ -32,6 +33,7 @@ def verdict_of(found: Tuning) -> str:
         *spared(found),
         *_against_baselines(found),
         *_waiting(found),
+        *_stages(found),
         *_present(found),
         *_least(found),
         *_stability(found),
@@ -66,10 +68,7 @@ def _nobody(found: Tuning) -> str:
     """No setting keeps the constraints: the nearest one."""
     if not found.judged:
         return "No setting can serve what arrives: add servers, or lower the rate."
-    nearest = min(
-        (one for one in found.judged if one.role != "optimal"),
-        key=lambda one: (not one.stable, max(one.violations.values(), default=math.inf)),
-    )
+    nearest = _nearest(found)
     broken = joined(nearest.broken) or "stability"
     if not nearest.stable:
         return (
@@ -82,6 +81,21 @@ def _nobody(found: Tuning) -> str:
         f"{said(nearest)} with {figures(nearest, found.goal.objectives)}. Add servers, lower the "
         "rate, or loosen the limit."
     )
+
+
+def _nearest(found: Tuning) -> Judged:
+    """The setting that breaks the constraints the least."""
+    return min(
+        (one for one in found.judged if one.role != "optimal"),
+        key=lambda one: (not one.stable, max(one.violations.values(), default=math.inf)),
+    )
+
+
+def _stages(found: Tuning) -> Iterator[str]:
+    """What CPU stages do to the setting that is recommended, or to the nearest."""
+    if found.judged:
+        one = found.winner or _nearest(found)
+        yield from of_stages(one.outcomes, one.outcomes[0] if one.stable else None)
 
 
 def said(one: Judged) -> str:
