@@ -37,6 +37,8 @@ class Cell:
     """A priori: the interval of 90 % for one window."""
     corrected: tuple[float, ...]
     """A priori with each window's drift."""
+    tier: str | None = None
+    """Whose it is; None: of all requests."""
 
     @property
     def measured(self) -> float:
@@ -86,6 +88,7 @@ class Cell:
         return {
             "load": self.load,
             "policy": self.policy,
+            "tier": self.tier,
             "statistic": self.statistic,
             "measured": self.measured,
             "spread": self.spread,
@@ -114,6 +117,7 @@ class Cell:
             low=number(known["low"]),
             high=number(known["high"]),
             corrected=numbers(data["drift_corrected"]),
+            tier=data.get("tier"),
         )
 
 
@@ -153,6 +157,8 @@ class Match:
     sensitivity: float
     """By how many per cent the predicted mean grows with 1 % more service time."""
     curves: Curves
+    tier_cells: tuple[Cell, ...] = ()
+    """Of each tier those of :data:`summary.TIERED`; none where there is one tier."""
 
     @property
     def busy(self) -> float:
@@ -163,8 +169,20 @@ class Match:
         """One statistic."""
         return self.cells[STATISTICS.index(statistic)]
 
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Most urgent first; none where there is one."""
+        return tuple(dict.fromkeys(str(cell.tier) for cell in self.tier_cells))
+
+    def of_tier(self, tier: str, statistic: str) -> Cell:
+        """One statistic of one tier."""
+        for cell in self.tier_cells:
+            if (cell.tier, cell.statistic) == (tier, statistic):
+                return cell
+        raise KeyError(f"no {statistic} of tier {tier!r}: there are {', '.join(self.tiers)}")
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, without the cells, which stand in a table of their own."""
+        """Plain data, without the cells of all requests, which stand in a table of their own."""
         return {
             "load": self.load,
             "policy": self.policy,
@@ -175,6 +193,7 @@ class Match:
             "live_distance": [asdict(one) for one in self.live_distance],
             "sensitivity": self.sensitivity,
             "curves": asdict(self.curves),
+            "tier_cells": [cell.to_dict() for cell in self.tier_cells],
         }
 
     @classmethod
@@ -193,6 +212,7 @@ class Match:
             live_distance=_distances(data["live_distance"]),
             sensitivity=number(data["sensitivity"]),
             curves=Curves(live=live, **{name: numbers(one) for name, one in curves.items()}),
+            tier_cells=tuple(Cell.of(one) for one in data.get("tier_cells", ())),
         )
 
 

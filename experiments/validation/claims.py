@@ -28,6 +28,8 @@ A_PRIORI = ("mean", "p50", "p99", "mean_batch")
 """Statistics whose a-priori errors are claimed."""
 COVERED = ("mean", "p50", "p90", "p95", "p99", "mean_batch", "busy")
 """Statistics that count for coverage: throughput is that of the arrivals, losses are rare."""
+TIERS = ("mean", "p99", "throughput_per_s")
+"""Statistics of single tiers whose a-priori errors are claimed."""
 RANKED = ("mean", "p99")
 """Statistics by which policies are ranked."""
 
@@ -47,6 +49,17 @@ def worst_replay(matches: Sequence[Match], statistics: Sequence[str]) -> Worst |
 def worst_a_priori(matches: Sequence[Match], statistic: str) -> Worst | None:
     """The policy and load whose mean over windows is missed most, where claims are made."""
     return _worst((cell.error, cell) for cell in _claimed(matches, (statistic,)))
+
+
+def worst_of_tiers(matches: Sequence[Match], statistic: str) -> Worst | None:
+    """The policy, load and tier that are missed most, where claims are made."""
+    return _worst(
+        (cell.error, cell)
+        for match in matches
+        if match.busy <= BUSY_MOST
+        for cell in match.tier_cells
+        if cell.statistic == statistic
+    )
 
 
 def worst_corrected(matches: Sequence[Match], statistic: str) -> Worst | None:

@@ -17,7 +17,7 @@ from sim.workload import Workload
 
 from .cells import Cell, Curves, Match
 from .predict import CORRECTED, Forecast, Luck, drift_of, predicted, quantiles, replayed
-from .summary import STATISTICS, Distance, Summary, distance, summary_of
+from .summary import STATISTICS, TIERED, Distance, Summary, distance, summary_of
 from .windows import Window
 
 SLOWER = 0.05
@@ -86,6 +86,12 @@ def matched(policy: Policy, workload: Workload, windows: Sequence[Ran], setup: S
         live_distance=tuple(_apart(a.live, b.live.latency_ms) for a, b in combinations(held, 2)),
         sensitivity=_sensitivity(policy, workload, setup),
         curves=_curves(held, forecast),
+        tier_cells=tuple(
+            _cell(load, name, statistic, held, forecast, tier.name)
+            for tier in workload.tiers
+            if tier.name in forecast.tiers
+            for statistic in (("throughput_per_s",) if tier.backlog else TIERED)
+        ),
     )
 
 
@@ -114,19 +120,25 @@ def _held(policy: Policy, workload: Workload, ran: Ran, setup: Setup) -> Held:
 
 
 def _cell(
-    load: float | None, policy: str, statistic: str, held: Sequence[Held], forecast: Forecast
+    load: float | None,
+    policy: str,
+    statistic: str,
+    held: Sequence[Held],
+    forecast: Forecast,
+    tier: str | None = None,
 ) -> Cell:
-    low, high = forecast.interval(statistic)
+    low, high = forecast.interval(statistic, tier)
     return Cell(
         load,
         policy,
         statistic,
-        live=tuple(one.live.values[statistic] for one in held),
-        replay=tuple(one.replay.values[statistic] for one in held),
-        predicted=forecast.point(statistic),
+        live=tuple(one.live.of(tier)[statistic] for one in held),
+        replay=tuple(one.replay.of(tier)[statistic] for one in held),
+        predicted=forecast.point(statistic, tier),
         low=low,
         high=high,
-        corrected=tuple(one.corrected.point(statistic) for one in held),
+        corrected=tuple(one.corrected.point(statistic, tier) for one in held),
+        tier=tier,
     )
 
 

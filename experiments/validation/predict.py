@@ -96,15 +96,20 @@ class Forecast:
     """float64 (any,), increasing: the latencies of all replications together."""
     batch_share: FloatArray
     """float64 (replications, largest batch + 1): share of batches by size."""
+    tiers: dict[str, dict[str, FloatArray]]
+    """By tier as ``values``; empty where there is one tier."""
 
-    def point(self, statistic: str) -> float:
+    def point(self, statistic: str, tier: str | None = None) -> float:
         """Median of the replications."""
-        return float(np.median(self.values[statistic]))
+        return float(np.median(self._of(tier)[statistic]))
 
-    def interval(self, statistic: str) -> tuple[float, float]:
+    def interval(self, statistic: str, tier: str | None = None) -> tuple[float, float]:
         """Where 90 % of the windows should be."""
-        low, high = np.quantile(self.values[statistic], (LOW, HIGH))
+        low, high = np.quantile(self._of(tier)[statistic], (LOW, HIGH))
         return float(low), float(high)
+
+    def _of(self, tier: str | None) -> dict[str, FloatArray]:
+        return self.values if tier is None else self.tiers[tier]
 
 
 def predicted(
@@ -132,6 +137,10 @@ def predicted(
         np.stack([quantiles(one.latency_ms) for one in found]),
         np.sort(np.concatenate([one.latency_ms for one in found])),
         np.stack(padded),
+        {
+            tier: {name: np.array([one.tiers[tier][name] for one in found]) for name in values}
+            for tier, values in found[0].tiers.items()
+        },
     )
 
 

@@ -105,6 +105,11 @@ class Validation:
         """Policies with accepted windows."""
         return tuple(dict.fromkeys(match.policy for match in self.matches))
 
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Most urgent first; none where there is one."""
+        return self.matches[0].tiers if self.matches else ()
+
     def match(self, policy: str, load: float | None) -> Match:
         """One policy at one load."""
         for one in self.matches:
@@ -183,10 +188,11 @@ class Validation:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a load, policy and statistic."""
+        """One row a load, policy and statistic, of all requests and then of each tier."""
         import pandas as pd
 
-        return pd.DataFrame([_row(cell) for cell in self.cells])
+        own = [cell for match in self.matches for cell in match.tier_cells]
+        return pd.DataFrame([_row(cell) for cell in (*self.cells, *own)])
 
     @property
     def plot(self) -> ValidationPlots:
@@ -206,6 +212,7 @@ def _row(cell: Cell) -> dict[str, Any]:
     return {
         "load": cell.load,
         "policy": cell.policy,
+        "tier": cell.tier or "all",
         "statistic": cell.statistic,
         "windows": len(cell.live),
         "measured": cell.measured,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -34,11 +34,22 @@ COLUMNS = {
 }
 """Heads by statistic."""
 
+TIER_COLUMNS = {
+    "mean": "mean, ms",
+    "p50": "p50, ms",
+    "p99": "p99, ms",
+    "throughput_per_s": "served\nper s",
+}
+"""Of a tier of its own; of a backlog there is the last alone."""
+
 ROWS = ("replay", "a priori", "with drift")
 """What stands under the measured values of a policy: errors."""
 
 ROOM, SHORTEST = 24, 12
 """Characters of a policy's name that are shown, as many as fit."""
+
+SHOWN_LEAST = 0.0005
+"""A smaller error is shown as none, whatever its interval."""
 
 LEGEND = "± half the range of the rounds   errors: predicted over measured"
 OUTSIDE = "! outside the 90 % interval"
@@ -51,9 +62,13 @@ def validation_tables(found: Validation, width: int = WIDTH) -> list[RenderableT
         found: to show.
         width: columns of the terminal; never more than 100 are used.
     """
-    shown: list[RenderableType] = [load_table(found, load, width) for load in found.loads]
+    shown: list[RenderableType] = []
+    for load in found.loads:
+        shown.append(load_table(found, load, width))
+        if found.tiers:
+            shown.append(tier_table(found, load, width))
     if shown:
-        marked = any(not found_cell.is_inside for found_cell in _shown_cells(found))
+        marked = any("!" in a_priori_error(cell).plain for cell in _shown_cells(found))
         shown.append(Text(LEGEND + ("   " + OUTSIDE if marked else ""), style="dim"))
     shown += [Text(line) for line in lost(found)]
     shown.append(Text(conditions(found.readings)))
@@ -64,6 +79,7 @@ def validation_tables(found: Validation, width: int = WIDTH) -> list[RenderableT
 def _shown_cells(found: Validation) -> Iterator[Cell]:
     for match in found.matches:
         yield from (match.cell(name) for name in COLUMNS)
+        yield from (cell for cell in match.tier_cells if cell.statistic in TIER_COLUMNS)
 
 
 def load_table(found: Validation, load: float | None, width: int = WIDTH) -> Table:
@@ -72,9 +88,20 @@ def load_table(found: Validation, load: float | None, width: int = WIDTH) -> Tab
     Names are shortened in their middle until the table fits.
     """
     matches = [one for one in found.matches if one.load == load]
+    return _fitting(lambda room: _table(matches, load, room), width)
+
+
+def tier_table(found: Validation, load: float | None, width: int = WIDTH) -> Table:
+    """The tiers of every policy at one load, as :func:`load_table`."""
+    matches = [one for one in found.matches if one.load == load]
+    return _fitting(lambda room: _tier_table(matches, load, room), width)
+
+
+def _fitting(draw: Callable[[int], Table], width: int) -> Table:
+    """With as many characters of names as fit."""
     console = Console(width=10_000)
     for room in range(ROOM, SHORTEST - 1, -1):
-        drawn = _table(matches, load, room)
+        drawn = draw(room)
         if Measurement.get(console, console.options, drawn).maximum <= min(width, WIDTH):
             break
     return drawn
@@ -99,6 +126,26 @@ def _table(matches: Sequence[Match], load: float | None, room: int) -> Table:
     return drawn
 
 
+def _tier_table(matches: Sequence[Match], load: float | None, room: int) -> Table:
+    """A row for each policy and tier, and below it the errors of the predictions."""
+    drawn = table("tier", *TIER_COLUMNS.values(), title=f"Tiers {at(load)}")
+    for match in matches:
+        for tier in match.tiers:
+            own = {cell.statistic: cell for cell in match.tier_cells if cell.tier == tier}
+            cells = [own.get(statistic) for statistic in TIER_COLUMNS]
+            name = ", ".join(shortened([match.policy, tier], room))
+            drawn.add_row(Text(name, style="bold"), *(measured(c) if c else "" for c in cells))
+            drawn.add_row(
+                Text(f"  {ROWS[0]}"), *(replay_error(match, c) if c else "" for c in cells)
+            )
+            drawn.add_row(
+                Text(f"  {ROWS[1]}"),
+                *(a_priori_error(c) if c else "" for c in cells),
+                end_section=tier == match.tiers[-1] and match is not matches[-1],
+            )
+    return drawn
+
+
 def measured(cell: Cell) -> str:
     """``12.34 ± 0.05``: the mean over windows and half of their range."""
     times = 100.0 if cell.statistic == "busy" else 1.0
@@ -120,14 +167,15 @@ def replay_error(match: Match, cell: Cell) -> Text:
 
 def a_priori_error(cell: Cell) -> Text:
     """Marked where the measured mean is outside the interval."""
-    if cell.is_inside:
+    nothing = cell.error is not None and abs(cell.error) < SHOWN_LEAST
+    if cell.is_inside or nothing:
         return Text(signed(cell.error))
     return Text(f"! {signed(cell.error)}", style="yellow")
 
 
 def signed(error: float | None) -> str:
     """``+4.1 %``, or a dash."""
-    return "-" if error is None else f"{100 * error + 0.0:+.1f} %"
+    return "-" if error is None else f"{round(100 * error, 1) + 0.0:+.1f} %"
 
 
 def lost(found: Validation) -> Iterator[str]:

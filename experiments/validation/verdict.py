@@ -13,6 +13,7 @@ from .claims import (
     BUSY_MOST,
     RATIO_GATE,
     REPLAY_GATE,
+    TIERS,
     Coverage,
     Ranking,
     Worst,
@@ -20,6 +21,7 @@ from .claims import (
     widest_spread,
     worst_a_priori,
     worst_corrected,
+    worst_of_tiers,
     worst_replay,
 )
 from .summary import REPLAYED
@@ -47,6 +49,7 @@ def verdict_of(found: Validation) -> str:
     sentences = [
         *_replay(found),
         *_a_priori(found),
+        *_tiers(found),
         *_coverage(found.coverage),
         *_ranking(found.rankings),
         *_spread(found),
@@ -117,6 +120,15 @@ def _a_priori(found: Validation) -> Iterator[str]:
     ]
     if better:
         yield f"With each window's drift of service times that becomes {joined(better)}."
+
+
+def _tiers(found: Validation) -> Iterator[str]:
+    """What was predicted of single tiers."""
+    worst = {name: worst_of_tiers(found.matches, name) for name in TIERS}
+    known = {name: one for name, one in worst.items() if one is not None}
+    if known:
+        parts = [f"{said(name)} to within {percent(one.error)}" for name, one in known.items()]
+        yield f"Of each of the {len(found.tiers)} tiers it predicts the {joined(parts)}."
 
 
 def _coverage(found: Coverage | None) -> Iterator[str]:
