@@ -12,6 +12,7 @@ from sim.theory_noise import CONSTANT, Gamma, Lognormal, Mixture, ServiceNoise
 from sim.theory_quantiles import Quantiles
 from sim.workload import Workload
 
+from .cpu_stages import tables
 from .scenario import Scenario
 from .schema_service import BlocksNoise, GammaNoise, LognormalNoise, ProfileNoise
 
@@ -51,6 +52,19 @@ def demand_ms(scenario: Scenario, relaxed: bool = True) -> Demand:
         chance = pmf.probability / pmf.probability.sum()
         parts.append((share, demand_of(time, chance) if relaxed else Demand(time, chance)))
     return joined(parts)
+
+
+def stages_ms(scenario: Scenario) -> tuple[float, float]:
+    """Mean time that a worker takes before and after the GPU; 0 where there is no such stage."""
+    parts = admitted(scenario)
+    means = [scenario.workload.pmf_of(tier) for _, tier in parts]
+    each = [float(pmf.length @ pmf.probability / pmf.probability.sum()) for pmf in means]
+    length = float(np.average(each, weights=[share for share, _ in parts]))
+    known = {
+        name: float(table.base_ms) + float(table.per_length_ms) * length
+        for name, table in tables(scenario.spec.service)
+    }
+    return known.get("preprocessing", 0.0), known.get("postprocessing", 0.0)
 
 
 def drawn_ms(

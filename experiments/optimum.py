@@ -33,7 +33,17 @@ from sim.theory_noise import CONSTANT
 from sim.theory_smdp import Optimum, solve_optimum
 from sim.workload import Workload
 
-from .demand import correlated, demand_ms, drawn_ms, law_of, least_law, mixed_laws, rate_per_ms
+from .cpu_stages import tables
+from .demand import (
+    correlated,
+    demand_ms,
+    drawn_ms,
+    law_of,
+    least_law,
+    mixed_laws,
+    rate_per_ms,
+    stages_ms,
+)
 from .resolve import KeyedError
 from .scenario import Scenario
 from .units import ns_to_ms
@@ -130,6 +140,8 @@ def obstacle_of(scenario: Scenario, servers: int | None = None) -> Obstacle | No
         return Obstacle("workload.arrivals", "arrivals are not Poisson", snap)
     if servers != 1:
         return Obstacle("service.servers", f"{servers} servers share the queue", capped)
+    for name, _ in tables(service):
+        return Obstacle(f"service.{name}", "CPU stages stand around the GPU", snap)
     if service.capacity is not None:
         return Obstacle("service.capacity", "a full queue turns requests away", snap)
     if _may_expire(scenario):
@@ -184,24 +196,29 @@ def _mean_bound(
     weight: float,
     draws: Sequence[tuple[Workload, Service]],
 ) -> tuple[str, float]:
-    """The largest of the bounds on a mean that hold."""
+    """The largest of the bounds on a mean that hold.
+
+    Work is in the fluid's tank from a request's arrival on, wherever the request is: what comes
+    after the GPU adds to that bound, and what comes before it does not.
+    """
     law = least_law(scenario)
     if _turned_away(scenario):
         mean = law.mean(len(demand.time))[:, None]
         return "shortest service", float((demand.time * mean).min())
-    value = no_wait_bound(rate, demand, servers, noise=law, busy_weight=weight)
+    before, after = stages_ms(scenario)
+    value = no_wait_bound(rate, demand, servers, noise=law, busy_weight=weight) + before + after
     bounds = [("no-wait bound", value)]
     one_law = scenario.service_ns.shape[0] == 1 or (law == CONSTANT and not mixed_laws(scenario))
     if rate == 0.0 or not one_law:
         return bounds[0]
     if _poisson(scenario):
-        bounds.append(("fluid bound", fluid_bound(rate, demand, servers, noise=law)))
+        bounds.append(("fluid bound", fluid_bound(rate, demand, servers, noise=law) + after))
     means = []
     for workload, _ in draws:
         drawn = drawn_ms(scenario, workload, int(len(workload) * WARM_UP))
         means.append(drawn_bound(*drawn, servers, noise=law))
     if means:
-        bounds.append(("fluid bound of these arrivals", float(np.mean(means))))
+        bounds.append(("fluid bound of these arrivals", float(np.mean(means)) + after))
     return max(bounds, key=lambda bound: bound[1])
 
 
