@@ -125,12 +125,14 @@ def _most(best: Outcome, measures: StageMeasures) -> list[str]:
         return []
     stage = next(s for s in measures.stages if s.name == place.replace("-", ""))
     who = "the slowest 1 % take on average" if slowest else "requests take on average"
-    workers = "its one worker is" if stage.workers == 1 else f"its {stage.workers} workers are"
-    waits, busy = values[STATIONS[place][0]], stage.utilisation.value or 0.0
-    less = busy * stage.workers / (stage.workers + 1)
     said = (
         f"Of the {amount(whole)} ms that {who} under {best.policy}, {amount(spent[place])} ms are "
-        f"spent in {place}, {amount(waits)} ms of them waiting for a worker: {workers} "
-        f"{hundred(busy)} % busy, and {hundred(less)} % with one more."
+        f"spent in {place}"
     )
-    return [said]
+    waits, busy = values[STATIONS[place][0]], stage.utilisation.value or 0.0
+    if 2.0 * waits < spent[place]:
+        return [f"{said}, most of it the work itself, which more workers do not shorten."]
+    workers = "its one worker is" if stage.workers == 1 else f"its {stage.workers} workers are"
+    less = busy * stage.workers / (stage.workers + 1)
+    waiting = f"{amount(waits)} ms of them waiting for a worker"
+    return [f"{said}, {waiting}: {workers} {hundred(busy)} % busy, {hundred(less)} % with one more."]
