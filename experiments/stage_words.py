@@ -107,6 +107,7 @@ def of_stages(outcomes: Sequence[Outcome], best: Outcome | None) -> list[str]:
     said = []
     if stages:
         said.append(f"What cannot keep up is {joined(list(stages))}, whatever is batched.")
+    best = None if found.best is None else found.outcome(found.best)
     if best is not None and best.measures.stages is not None:
         said += _most(best, best.measures.stages)
     return said
@@ -135,4 +136,6 @@ def _most(best: Outcome, measures: StageMeasures) -> list[str]:
     workers = "its one worker is" if stage.workers == 1 else f"its {stage.workers} workers are"
     less = busy * stage.workers / (stage.workers + 1)
     waiting = f"{amount(waits)} ms of them waiting for a worker"
-    return [f"{said}, {waiting}: {workers} {hundred(busy)} % busy, {hundred(less)} % with one more."]
+    return [
+        f"{said}, {waiting}: {workers} {hundred(busy)} % busy, {hundred(less)} % with one more."
+    ]
