@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_diagnose import register as register_diagnose
 from .cli_export import register as register_export
 from .cli_profile import app as profile_app
 from .cli_speech import progress_bar, spoken
@@ -236,6 +237,7 @@ def capacity(
 
 
 register_validate(app)
+register_diagnose(app)
 register_export(app)
 
 

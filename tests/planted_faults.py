@@ -82,9 +82,11 @@ def healthy_plan(rng: np.random.Generator) -> Plan:
         servers=int(rng.integers(1, 4)),
         cap=int(rng.choice([16, 24, 32])),
         wait_ms=float(rng.choice([0.0, 0.3 * base])),
-        load=rng.uniform(0.35, 0.6),
-        noise_cv=rng.uniform(0.03, 0.15),
-        length=np.clip(np.rint(rng.lognormal(np.log(60), 0.3, REQUESTS)), 8, 150).astype(np.int64),
+        load=rng.uniform(0.35, 0.65),
+        noise_cv=rng.uniform(0.03, 0.3),
+        length=np.clip(
+            np.rint(rng.lognormal(np.log(60), rng.uniform(0.1, 0.5), REQUESTS)), 8, 256
+        ).astype(np.int64),
     )
 
 
@@ -111,107 +113,109 @@ def simulated(
     return Planted(kind, run(policy, workload, service), service, policy)
 
 
-def healthy(rng):
-    plan = healthy_plan(rng)
-    found = simulated("healthy", plan)
-    latency = (found.trace.finish_ns - found.trace.arrival_ns) / MS
-    slo = float(np.quantile(latency, 0.99)) * rng.uniform(1.05, 1.5)
-    return replace(found, slo_ms=slo if rng.random() < 0.5 else None)
+def healthy(rng, spoilt):
+    return simulated("healthy", healthy_plan(rng))
 
 
-def burst(rng):
+def burst(rng, spoilt):
     plan = healthy_plan(rng)
     rate = rng.uniform(0.3, 0.5) * plan.rate_per_s(plan.cap)
+    clump = round(rng.uniform(1, 4) * plan.cap * plan.servers)
+    high, quiet_per_s = rng.uniform(4, 10), rng.uniform(0.3, 1.5)
+    process = Clumped(clump, int(rng.uniform(0, 10) * MS), rate)
     if rng.random() < 0.5:
-        clump = int(rng.integers(2, 5)) * plan.cap * plan.servers
-        process = Clumped(clump, int(rng.uniform(0, 10) * MS), rate)
-    else:
-        process = Mmpp((rate * 0.5, rate * rng.uniform(4, 7)), (1.0, 9.0)).at_rate(rate)
+        process = Mmpp((rate * 0.5, rate * high), (quiet_per_s, quiet_per_s * 9)).at_rate(rate)
+    process = process if spoilt else Poisson(rate)
     return simulated("burst", plan, draw_arrivals(process, rng, REQUESTS))
 
 
-def long_requests(rng):
+def long_requests(rng, spoilt):
     plan = replace(healthy_plan(rng), servers=1)
-    long = rng.random(REQUESTS) < rng.uniform(0.005, 0.02)
-    length = np.where(long, rng.integers(1_500, 3_500, REQUESTS), plan.length)
     rate = rng.uniform(0.25, 0.4) * plan.rate_per_s(plan.cap)
+    long = rng.random(REQUESTS) < rng.uniform(0.003, 0.03)
+    length = np.where(long & spoilt, rng.integers(1_500, 3_500, REQUESTS), plan.length)
     return simulated("long_requests", replace(plan, length=length), rate=rate)
 
 
-def small_batch(rng):
-    plan = replace(healthy_plan(rng), cap=int(rng.integers(1, 5)))
-    plan = replace(plan, wait_ms=0.0 if plan.cap == 1 else plan.wait_ms)
-    return simulated("small_batch", plan, rate=rng.uniform(0.93, 1.1) * plan.rate_per_s(plan.cap))
-
-
-def timer(rng):
+def small_batch(rng, spoilt):
     plan = healthy_plan(rng)
-    plan = replace(plan, wait_ms=plan.base_ms * rng.uniform(5, 25))
-    filled = plan.cap / plan.wait_ms * 1000
-    rate = min(rng.uniform(0.2, 0.6) * filled, 0.4 * plan.rate_per_s(plan.cap))
-    return simulated("timer", plan, rate=rate)
+    cap = int(rng.integers(2, 6))
+    rate = rng.uniform(0.88, 1.2) * plan.rate_per_s(cap)
+    return simulated("small_batch", replace(plan, cap=cap) if spoilt else plan, rate=rate)
 
 
-def overload(rng):
+def timer(rng, spoilt):
+    plan = healthy_plan(rng)
+    wait_ms = plan.base_ms * rng.uniform(4, 30)
+    rate = min(rng.uniform(0.2, 0.6) * plan.cap / wait_ms * 1000, 0.4 * plan.rate_per_s(plan.cap))
+    return simulated("timer", replace(plan, wait_ms=wait_ms) if spoilt else plan, rate=rate)
+
+
+def overload(rng, spoilt):
     plan = replace(healthy_plan(rng), cap=LARGEST)
-    return simulated("overload", plan, rate=rng.uniform(1.05, 1.4) * plan.rate_per_s(LARGEST))
+    load = rng.uniform(1.03, 1.5) if spoilt else 0.5
+    return simulated("overload", plan, rate=load * plan.rate_per_s(LARGEST))
 
 
-def memory_limit(rng):
+def memory_limit(rng, spoilt):
     largest = int(rng.integers(2, 7))
     plan = replace(healthy_plan(rng), cap=largest, wait_ms=0.0)
-    rate = rng.uniform(0.93, 1.1) * plan.rate_per_s(largest)
+    rate = rng.uniform(0.9, 1.15) * plan.rate_per_s(largest)
+    if not spoilt:
+        return simulated("memory_limit", replace(plan, cap=LARGEST), rate=rate)
     return simulated("memory_limit", plan, rate=rate, largest=largest)
 
 
-def noisy_neighbour(rng):
+def noisy_neighbour(rng, spoilt):
     plan = healthy_plan(rng)
     factors = plan.factors()
-    first = simulated("", plan, factors=factors)
+    first = simulated("noisy_neighbour", plan, factors=factors)
     batches = len(first.trace.batch_size) // plan.servers
-    slower = rng.uniform(2.0, 3.5)
+    slower = rng.uniform(1.8, 3.5)
     lasts = int(batches * rng.uniform(0.02, 0.08))
     for begin in rng.choice(np.arange(1, 10), int(rng.integers(2, 5)), replace=False):
         place = int(begin * batches / 10)
         factors[:, :, place : place + lasts] *= slower
-    return simulated("noisy_neighbour", replace(plan, rng=rng), first.trace.arrival_ns, factors)
+    if not spoilt:
+        return first
+    return simulated("noisy_neighbour", plan, first.trace.arrival_ns, factors)
 
 
-def cold_start(rng):
+def cold_start(rng, spoilt):
     plan = healthy_plan(rng)
     factors = plan.factors()
-    first = simulated("", plan, factors=factors)
     count = int(rng.integers(15, 60))
-    factors[:, :, :count] *= np.linspace(rng.uniform(12, 25), 2.5, count).astype(np.float32)
-    return simulated("cold_start", plan, first.trace.arrival_ns, factors)
+    if spoilt:
+        factors[:, :, :count] *= np.linspace(rng.uniform(8, 25), 2.0, count, dtype=np.float32)
+    return simulated("cold_start", plan, factors=factors)
 
 
-def slow_server(rng):
+def slow_server(rng, spoilt):
     plan = replace(healthy_plan(rng), servers=int(rng.integers(2, 5)))
     factors = plan.factors()
-    factors[:, int(rng.integers(plan.servers))] *= rng.uniform(2.0, 4.0)
+    if spoilt:
+        factors[:, int(rng.integers(plan.servers))] *= rng.uniform(1.8, 4.0)
     return simulated("slow_server", plan, factors=factors)
 
 
-def tier_blocking(rng):
+def tier_blocking(rng, spoilt):
+    """Interactive requests, and now and then an offline job of many long ones."""
     plan = replace(healthy_plan(rng), servers=1)
     rate = plan.rate_per_s(plan.cap)
     urgent = draw_arrivals(Poisson(rng.uniform(0.2, 0.35) * rate), rng, REQUESTS * 3 // 4)
     span = int(urgent[-1])
     jobs = np.sort(rng.integers(0, span, int(rng.integers(20, 60))))
     clump = min(REQUESTS // 4 // len(jobs), int(0.3 * rate * span / 1e9 / len(jobs)))
-    offline = np.repeat(jobs, clump)
+    offline = np.repeat(jobs, clump if spoilt else 0)
     arrival = np.concatenate([urgent, offline])
     tier = np.repeat([0, 1], [len(urgent), len(offline)])
     order = np.argsort(arrival, kind="stable")
     length = np.concatenate([
         rng.choice(plan.length, len(urgent)), rng.integers(100, 300, len(offline))
     ])  # fmt: skip
-    plan = replace(plan, length=length[order])
-    tiers = (Tier("interactive"), Tier("offline"))
     return simulated(
-        "tier_blocking", plan, arrival[order], factors=np.ones((1, 1, 1), np.float32),
-        tier=tier[order], tiers=tiers,
+        "tier_blocking", replace(plan, length=length[order]), arrival[order], tier=tier[order],
+        tiers=(Tier("interactive"), Tier("offline")),
     )  # fmt: skip
 
 
@@ -225,19 +229,20 @@ def through(ready: np.ndarray, takes: np.ndarray, workers: int) -> tuple[np.ndar
 
 
 def slow_stage(rng, kind, pre_load, post_load):
+    """Workers before and after the servers, as busy as given."""
     plan = healthy_plan(rng)
     rate = plan.load * plan.rate_per_s(plan.cap)
     arrival = draw_arrivals(Poisson(rate), rng, REQUESTS)
-    workers = [int(rng.integers(1, 5)) for _ in range(2)]
-    mean_ns = [
-        w * load * 1e9 / rate for w, load in zip(workers, (pre_load, post_load), strict=True)
+    workers = rng.integers(1, 5, 2).tolist()
+    loads = (pre_load, post_load)
+    takes = [
+        np.rint(rng.gamma(4.0, many * load * 1e9 / rate / 4.0, REQUESTS)).astype(np.int64) + 1
+        for many, load in zip(workers, loads, strict=True)
     ]
-    takes = [np.rint(rng.gamma(4.0, mean / 4.0, REQUESTS)).astype(np.int64) + 1 for mean in mean_ns]
     pre_start, queued = through(arrival, takes[0], workers[0])
     order = np.argsort(queued, kind="stable")
     found = simulated(kind, replace(plan, length=plan.length[order]), queued[order])
-    finish = found.trace.finish_ns
-    post_start, done = through(finish, takes[1], workers[1])
+    post_start, done = through(found.trace.finish_ns, takes[1], workers[1])
     stages = {
         "arrival": arrival[order], "pre_start": pre_start[order], "pre_finish": queued[order],
         "post_start": post_start, "post_finish": done,
@@ -245,25 +250,56 @@ def slow_stage(rng, kind, pre_load, post_load):
     return replace(found, stages=stages)
 
 
-def slow_pre(rng):
-    return slow_stage(rng, "slow_pre", rng.uniform(0.94, 1.05), rng.uniform(0.2, 0.5))
+def slow_pre(rng, spoilt):
+    load, other = rng.uniform(0.9, 1.1), rng.uniform(0.2, 0.5)
+    return slow_stage(rng, "slow_pre", load if spoilt else 0.4, other)
 
 
-def slow_post(rng):
-    return slow_stage(rng, "slow_post", rng.uniform(0.2, 0.5), rng.uniform(0.94, 1.05))
+def slow_post(rng, spoilt):
+    load, other = rng.uniform(0.9, 1.1), rng.uniform(0.2, 0.5)
+    return slow_stage(rng, "slow_post", other, load if spoilt else 0.4)
 
 
-KINDS = {
+FAULTS = {
     plant.__name__: plant
     for plant in (
         burst, long_requests, small_batch, timer, overload, memory_limit, noisy_neighbour,
-        cold_start, slow_server, tier_blocking, slow_pre, slow_post, healthy,
+        cold_start, slow_server, tier_blocking, slow_pre, slow_post,
     )
 }  # fmt: skip
 
+WORSE = 1.5
+"""A fault makes p99 at least so many times what it is without."""
+
+
+def p99_ms(planted: Planted) -> float:
+    """Of the most urgent tier, from arrival to answer."""
+    trace, stages = planted.trace, planted.stages or {}
+    done = stages.get("post_finish", trace.finish_ns)
+    latency = done - stages.get("arrival", trace.arrival_ns)
+    return float(np.quantile(latency[trace.tier == 0], 0.99)) / MS
+
 
 def plant(kind: str, seed: int) -> Planted:
-    return KINDS[kind](np.random.default_rng([seed, sorted(KINDS).index(kind)]))
+    """A fault at a random strength; drawn again until it makes a difference.
+
+    Half of the runs have a target, between what p99 is and what it would be without the fault.
+    """
+    for attempt in range(50):
+        key = [seed, sorted(FAULTS).index(kind), attempt]
+        spoilt = FAULTS[kind](np.random.default_rng(key), True)
+        sound = p99_ms(FAULTS[kind](np.random.default_rng(key), False))
+        if p99_ms(spoilt) >= WORSE * sound:
+            target = float(np.sqrt(sound * p99_ms(spoilt)))
+            return replace(spoilt, slo_ms=target if seed % 2 else None)
+    raise AssertionError(f"{kind} {seed}: no strength makes a difference")
+
+
+def sound_run(seed: int) -> Planted:
+    """A healthy run; half of them have a target that they meet."""
+    rng = np.random.default_rng([seed, 99])
+    found = healthy(rng, False)
+    return replace(found, slo_ms=p99_ms(found) * rng.uniform(1.02, 1.5) if seed % 2 else None)
 
 
 def write_log(planted: Planted, path: Path) -> Path:

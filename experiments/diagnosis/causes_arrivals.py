@@ -18,7 +18,7 @@ FULL_LOAD = 0.92
 """Share of the largest possible rate from which a queue is long whatever the rule: M/D/1 waits 6
 service times there, and 2 at 0.8."""
 MEMORY = 1.4
-"""Memory is the cause where batches beyond what fits would do so many times as much."""
+"""The batch size is the cause where larger ones than are known would do so much more."""
 EASY_LOAD = 0.7
 """Load at which servers are enough."""
 
@@ -27,7 +27,7 @@ def overload(look: Look) -> Sign | None:
     """More arrives than any batching rule could serve."""
     if look.world.closed is not None:
         return None
-    best = look.best_per_s(look.reachable())
+    best = look.best_per_s(look.world.service)
     if look.best_per_s(look.beyond) > MEMORY * best:
         best = look.best_per_s(look.beyond)
     load = look.rate_per_s / best
@@ -41,6 +41,8 @@ def overload(look: Look) -> Sign | None:
         f"{look.rate_per_s:,.4g} requests/s arrive and the servers can do {best:,.4g}/s with the "
         f"best batch size (load {load:.2f}){grows}"
     )
+    if look.cap == 1 and not look.known_largest:
+        words += "; no batch of several was seen, so that what those would do is not known"
     return Sign(words, with_servers(look.world, servers))
 
 

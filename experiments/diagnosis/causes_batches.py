@@ -67,7 +67,7 @@ def _doublings(low: int, high: int) -> list[int]:
     return [*sizes, high]
 
 
-HELD = 0.2
+HELD = 0.1
 """Share of the slow requests' latency that a timer has to take."""
 
 

@@ -82,7 +82,7 @@ def opened(seen: Seen, asked: Asked) -> Opened:
         error = spread(seen, service)
         notes.append(
             f"service times are fitted to the {len(seen.batch_size):,} batches seen (sizes 1 to "
-            f"{service.largest_batch}, half of them within {100 * error:.2g} %); larger sizes are "
+            f"{service.largest_batch}, half of them within {max(100 * error, 0.1):.2g} %); larger sizes are "
             "extrapolated"
         )
     policy = asked.policy

@@ -41,9 +41,9 @@ class Remedy(NamedTuple):
 
     name: str
     """As JSON calls it."""
-    what: str
-    """What it is, where it cannot be tried."""
     tries: Callable[[Look], Iterator[Change]]
+    elsewhere: bool = False
+    """Whether it is not in the hands of whoever runs the service."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Gain:
     """Share of the judged requests that are not served."""
     served_ms: float
     """The percentile of those that are served."""
+    elsewhere: bool
+    """Whether it is not in the hands of whoever runs the service."""
 
 
 def larger_batch(look: Look) -> Iterator[Change]:
@@ -102,7 +104,7 @@ def longer_wait(look: Look) -> Iterator[Change]:
     usual = float(np.median(look.seen.took_ns))
     wait = wait_of(look.world.policy)
     for more in (int(wait + 0.25 * usual), int(wait + usual)):
-        if more < 2**61:
+        if wait < 2 * usual:
             policy = with_wait(look.world.policy, more, look.cap)
             yield Change(f"wait {ms(wait)} -> {ms(more)}", _ruled(look.world, policy))
 
@@ -232,21 +234,21 @@ def more_memory(look: Look) -> Iterator[Change]:
 
 
 REMEDIES = (
-    Remedy("larger_batch", "a larger batch", larger_batch),
-    Remedy("smaller_batch", "a smaller batch", smaller_batch),
-    Remedy("shorter_wait", "a shorter wait", shorter_wait),
-    Remedy("longer_wait", "a longer wait", longer_wait),
-    Remedy("buckets", "length buckets", buckets),
-    Remedy("priority", "priority for the urgent tier", priority),
-    Remedy("another_server", "another server", another_server),
-    Remedy("faster_pre", "faster pre-processing", faster_pre),
-    Remedy("faster_post", "faster post-processing", faster_post),
-    Remedy("shed", "dropping late requests", shed),
-    Remedy("smooth", "smoother arrivals", smooth),
-    Remedy("quiet", "a GPU of its own", quiet),
-    Remedy("warm", "a warm start", warm),
-    Remedy("repair", "a repaired server", repair),
-    Remedy("more_memory", "more memory", more_memory),
+    Remedy("larger_batch", larger_batch),
+    Remedy("smaller_batch", smaller_batch),
+    Remedy("shorter_wait", shorter_wait),
+    Remedy("longer_wait", longer_wait),
+    Remedy("buckets", buckets),
+    Remedy("priority", priority),
+    Remedy("another_server", another_server),
+    Remedy("faster_pre", faster_pre),
+    Remedy("faster_post", faster_post),
+    Remedy("shed", shed),
+    Remedy("smooth", smooth, elsewhere=True),
+    Remedy("quiet", quiet, elsewhere=True),
+    Remedy("warm", warm),
+    Remedy("repair", repair, elsewhere=True),
+    Remedy("more_memory", more_memory),
 )
 
 
@@ -273,6 +275,7 @@ def _gain(look: Look, remedy: Remedy, change: Change) -> Gain:
         per_s=per_second(played),
         lost=judged.lost_share(played),
         served_ms=judged.value_ns(played, served=True) / 1e6,
+        elsewhere=remedy.elsewhere,
     )
 
 

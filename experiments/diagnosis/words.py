@@ -8,6 +8,7 @@ from .sign import hundred
 
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis
+    from .remedies import Gain
 
 
 def milliseconds(value: float) -> str:
@@ -54,8 +55,12 @@ def _advice(found: Diagnosis) -> str:
     helpful = [one for one in found.remedies if worth(one) == "helps"]
     if not helpful:
         return "No remedy that was simulated helps."
-    best = helpful[0]
-    return (
-        f"What helps most: {best.what} ({found.percentile} {milliseconds(best.value_ms)}, "
-        f"-{hundred(best.share)})."
-    )
+    words = f"What helps most: {_worth(found, helpful[0])}"
+    own = [one for one in helpful if not one.elsewhere]
+    if own and own[0] is not helpful[0]:
+        words += f"; of what the service itself can change: {_worth(found, own[0])}"
+    return f"{words}."
+
+
+def _worth(found: Diagnosis, one: Gain) -> str:
+    return f"{one.what} ({found.percentile} {milliseconds(one.value_ms)}, -{hundred(one.share)})"
