@@ -107,7 +107,6 @@ def of_stages(outcomes: Sequence[Outcome], best: Outcome | None) -> list[str]:
     said = []
     if stages:
         said.append(f"What cannot keep up is {joined(list(stages))}, whatever is batched.")
-    best = None if found.best is None else found.outcome(found.best)
     if best is not None and best.measures.stages is not None:
         said += _most(best, best.measures.stages)
     return said
