@@ -157,16 +157,6 @@ def _workload(spec: Spec, folder: Path, profile: Profile | None) -> WorkloadSpec
     )
 
 
-def _check_trace(requests: int | None, arrivals: object) -> None:
-    """A trace has to hold as many requests as are asked for."""
-    if isinstance(arrivals, Replay) and requests is not None and requests > len(arrivals):
-        raise KeyedError(
-            "workload.requests",
-            f"workload.requests = {requests} must be at most {len(arrivals)}, as many as the trace "
-            "of workload.arrivals.file has",
-        )
-
-
 def _shared_lengths(
     spec: Spec,
     folder: Path,
