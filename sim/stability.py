@@ -52,13 +52,7 @@ class Stability:
 
     @classmethod
     def judged(cls, rate_per_s: float, saturation_per_s: float, more: Stability) -> Stability:
-        """Stability at a rate, with what another one says of stages and bounds.
-
-        Args:
-            rate_per_s: requests that arrive.
-            saturation_per_s: requests that the policy can serve, stages included.
-            more: where ``bounded_by``, ``stages_per_s`` and ``stage`` are from.
-        """
+        """Stability at a rate, where bounds and stages are known from another one."""
         served = bool(more.bounded_by) or rate_per_s < saturation_per_s
         stable = served and rate_per_s < more.stages_per_s
         return replace(
