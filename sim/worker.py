@@ -123,6 +123,7 @@ class Emulated:
 
     def __init__(self, service: Service, server: int) -> None:
         self.service, self.server, self.batches = service, server, 0
+        self.table_ns = service.tables_ns[service.grouping.profiles[server], 0]
         self.idle_since_ns = now_ns()
 
     def about(self) -> Mapping[str, Any]:
@@ -137,7 +138,7 @@ class Emulated:
             noise.draws, noise.quantiles, noise.class_of_size, 0, self.server, self.batches, size
         )
         self.batches += 1
-        usual = expected_ns(service.service_ns[0], service.length_edges, size, max(lengths))
+        usual = expected_ns(self.table_ns, service.length_edges, size, max(lengths))
         idle_ns = began_ns - self.idle_since_ns
         extra = idling_ns(service.idling.extra_ns, service.idling.half_ns, idle_ns)
         sleep_until(began_ns + drawn_ns(usual + extra, factor))

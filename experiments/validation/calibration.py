@@ -14,6 +14,10 @@ from policies.contract import NEVER
 from profiles.latency import Profile, table_ns
 from sim.service import Idling, Service
 
+ALIKE = 0.02
+"""Servers whose mean times are nearer to those of all together count as alike: a mean of some
+hundred calls with a spread of 10 to 20 % is known to about 1 %."""
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -25,6 +29,14 @@ class Calibration:
     """Mean time of each calibration block over that of the pooled table."""
     idling: Idling = Idling()
     """What an idle time costs the next batch; it is not in the profile's times."""
+    server_factors: tuple[float, ...] = ()
+    """Mean time of each server's calls over that of the pooled table; empty where there is one."""
+
+    @property
+    def differing(self) -> tuple[float, ...]:
+        """The servers' factors where they are no luck; else empty: all are alike."""
+        far = any(abs(factor - 1.0) > ALIKE for factor in self.server_factors)
+        return self.server_factors if far else ()
 
     @property
     def drift_sd(self) -> float:

@@ -30,6 +30,7 @@ from sim.wall import Readings
 from sim.worker import EmulatedOpening, ModelOpening, Opening, WorkerError
 from sim.workload import Workload
 
+from .able import check_live
 from .calibration import Calibration
 from .guard import condition_of
 from .preparing import calibrated, calibration_of, cap_of, longest_of, pace_of, ratios_of
@@ -99,10 +100,7 @@ def opening_of(scenario: Scenario, device: str, model: str | None, precision: st
     Raises:
         ScenarioError: the scenario does not say which model, or has several.
     """
-    if len(scenario.service_ns) > 1:
-        raise ScenarioError(
-            f"scenario {scenario.name} has a model for each tier; validate takes one model for all"
-        )
+    check_live(scenario)
     for name, _ in tables(scenario.spec.service):
         raise ScenarioError(
             f"scenario {scenario.name} has service.{name}, and a live run has no CPU stages yet; "
@@ -284,6 +282,8 @@ def _service(scenario: Scenario, calibration: Calibration) -> Service:
         capacity=drawn.capacity,
         capacity_counts_in_system=drawn.capacity_counts_in_system,
         longest_admitted=drawn.longest_admitted,
+        tier_capacity=drawn.tier_capacity,
+        cluster=drawn.cluster,
     )
 
 

@@ -33,7 +33,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.costs import correlated
-from policies.contract import FloatArray, IntArray, Policy, bind
+from policies.contract import FloatArray, IntArray, Policy
 from profiles.latency import Profile, Samples, table_ns
 from profiles.noise import NoiseTable, noise_table
 from sim import kernel, model
@@ -145,8 +145,8 @@ def predicted(
 
 
 def _compiled(policy: Policy, workload: Workload, service: Service, luck: Luck) -> Trace:
-    table = service.service_ns.max(axis=0)
-    bound = bind(policy, table, service.length_edges, workload.tiers, service.servers)
+    (bound, *others), _ = service.policies(policy, workload.tiers)
+    assert not others, "replicas are alike"
     return kernel.run_bound(bound, workload, luck.service_like(service))
 
 
@@ -169,14 +169,37 @@ class Luck:
     service_ns: IntArray
     """int64 (1, largest batch, edges): medians of resampled calls."""
     noise: Noise
+    server_factors: tuple[float, ...] = ()
+    """How much slower each server is; empty: all are alike."""
 
     def service_like(self, service: Service) -> Service:
         """The service with these times."""
-        return replace(service, service_ns=self.service_ns, noise=self.noise)
+        like = replace(service, service_ns=self.service_ns, noise=self.noise)
+        return apart(like, self.server_factors) if self.server_factors else like
 
     def slowed(self, factor: float) -> Luck:
         """All times multiplied."""
         return replace(self, noise=slower(self.noise, factor))
+
+
+def apart(service: Service, server_factors: Sequence[float]) -> Service:
+    """A service whose replicas have times of their own: those of their servers in the mean.
+
+    Args:
+        service: with one table for all.
+        server_factors: by which each server is slower.
+    """
+    group, factors = service.grouping, np.array(server_factors)
+    count = np.bincount(group.replica_of)
+    means = np.bincount(group.replica_of, weights=factors) / count
+    tables = np.rint(means[:, np.newaxis, np.newaxis, np.newaxis] * service.service_ns)
+    cluster = replace(
+        group,
+        profile_of=np.arange(group.replicas),
+        service_ns=np.maximum(tables, 1).astype(np.int64),
+        class_of_size=np.tile(service.noise.class_of_size, (group.replicas, 1)),
+    )
+    return replace(service, cluster=cluster)
 
 
 def slower(noise: Noise, factor: float) -> Noise:
@@ -199,7 +222,11 @@ def drawn_luck(
     jitter = noise_table(calibration.profile)
     tables = resampled(calibration.profile, replications, seed)
     return [
-        Luck(table[np.newaxis], _noise(jitter, service.servers, batches, seed, number))
+        Luck(
+            table[np.newaxis],
+            _noise(jitter, service.servers, batches, seed, number),
+            calibration.differing,
+        )
         for number, table in enumerate(tables)
     ]
 

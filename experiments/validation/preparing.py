@@ -16,7 +16,7 @@ from experiments.resolve import KeyedError
 from experiments.scenario import Scenario
 from experiments.schema import Spec
 from experiments.tables import content
-from policies.contract import IntArray, Policy
+from policies.contract import FloatArray, IntArray, Policy
 from profiles.latency import Metadata, Samples, from_samples
 from sim.replay import Replay
 
@@ -33,7 +33,7 @@ def calibration_of(
 ) -> Calibration:
     """The profile of calibrating calls, and how the blocks differ."""
     columns = np.array(trips, dtype=np.int64).T
-    size, length, block, start_ns, took_ns, idle_ns = columns
+    size, length, block, start_ns, took_ns, idle_ns, server = columns
     _, shape = np.unique(columns[:2], axis=1, return_inverse=True)
     idling = fitted_idling(shape, took_ns, idle_ns)
     took_ns = np.maximum(1, took_ns - np.rint(idling.costs_ns(idle_ns)).astype(np.int64))
@@ -52,9 +52,14 @@ def calibration_of(
     rows = np.searchsorted(profile.batch_size, size)
     cells = np.searchsorted(profile.length, length)
     ratio = took_ns / profile.latency_ns[rows, cells]
+    servers = _means(ratio, server) if scenario.servers > 1 else ()
+    return Calibration(profile, _means(ratio, block), idling, servers)
+
+
+def _means(ratio: FloatArray, group: IntArray) -> tuple[float, ...]:
+    """The mean of each group over that of all."""
     usual = float(np.mean(ratio))
-    factors = [float(np.mean(ratio[block == number])) / usual for number in np.unique(block)]
-    return Calibration(profile, tuple(factors), idling)
+    return tuple(float(np.mean(ratio[group == each])) / usual for each in np.unique(group))
 
 
 def ratios_of(trips: Sequence[Trip], calibration: Calibration) -> list[float]:

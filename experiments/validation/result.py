@@ -37,6 +37,7 @@ def calibration_facts(calibration: Calibration, jitter: NoiseTable) -> dict[str,
         "lag1": jitter.lag1,
         "idling": calibration.idling._asdict(),
         "block_factors": list(calibration.block_factors),
+        "server_factors": list(calibration.server_factors),
         "drift_sd": calibration.drift_sd,
     }
 

@@ -45,6 +45,7 @@ class Trip(NamedTuple):
     took_ns: int
     idle_ns: int
     """How long the server was idle before."""
+    server: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,8 @@ def _trip(call: Alone, block: int, pace: Pace) -> Trip:
     pace.wait()
     start_ns = now_ns()
     took_ns = call.serve()
-    return Trip(call.size, call.length, block, start_ns, took_ns, start_ns - ended_ns)
+    idle_ns, server = start_ns - ended_ns, call.worker.server
+    return Trip(call.size, call.length, block, start_ns, took_ns, idle_ns, server)
 
 
 def load_average() -> float | None:
@@ -178,5 +180,9 @@ def load_average() -> float | None:
 
 
 def described(about: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the servers are: that of the first, without what differs between them."""
-    return {key: value for key, value in about[0].items() if key not in ("pid", "cores")}
+    """What the servers are: that of the first, and on how many cores they are together."""
+    alike = {key: value for key, value in about[0].items() if key not in ("pid", "cores")}
+    if len(about) == 1:
+        return alike
+    together = {core for one in about for core in one["cores"]}
+    return {**alike, "servers": len(about), "server_cores": len(together)}

@@ -72,6 +72,7 @@ def validation_tables(found: Validation, width: int = WIDTH) -> list[RenderableT
         shown.append(Text(LEGEND + ("   " + OUTSIDE if marked else ""), style="dim"))
     shown += [Text(line) for line in lost(found)]
     shown.append(Text(conditions(found.readings)))
+    shown += [Text(line) for line in crew(found)]
     shown.append(Text(found.verdict))
     return shown
 
@@ -188,6 +189,22 @@ def lost(found: Validation) -> Iterator[str]:
     ]
     if parts:
         yield f"Requests not served: {', '.join(parts)}."
+
+
+def crew(found: Validation) -> Iterator[str]:
+    """What has to be known of several servers: whether they are alike, and share cores."""
+    factors = found.calibration.get("server_factors") or ()
+    if len(factors) > 1:
+        ends = " to ".join(dict.fromkeys(f"{end:.2f}" for end in (min(factors), max(factors))))
+        yield f"{len(factors)} servers, each at {ends} of the mean of their calibrating calls."
+    servers, cores = (found.device.get(key) or 0 for key in ("servers", "server_cores"))
+    if cores and servers > cores:
+        one = "1 core" if cores == 1 else f"{cores} cores"
+        yield (
+            f"Caveat: the processes of {servers} servers take turns on {one}; a server that "
+            "computes waits for another there, which one that sleeps (emulated) or has a GPU "
+            "hardly does."
+        )
 
 
 def conditions(readings: Sequence[Reading]) -> str:
