@@ -58,6 +58,11 @@ def capacity(
     started = time.perf_counter()
     loaded, tell = as_scenario(scenario), progress or nothing
     check_arguments(rate_per_s, max_servers)
+    if rate_per_s is not None and loaded.workload.backlogs:
+        raise ScenarioError(
+            f"{loaded.path.name}: servers are counted for a rate of arrivals, and a backlog that "
+            "is always there takes every server that it gets; leave --rate out"
+        )
     field_ = entrants(loaded, policies, baselines=True)
     tell("drawing the workload", 0, len(field_))
     draws = draw_all(loaded)

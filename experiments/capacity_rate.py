@@ -17,6 +17,7 @@ import numpy as np
 
 from policies import Greedy
 from policies.contract import Policy, Tier
+from sim.backlog import without
 from sim.intervals import Estimate, percentile
 from sim.sections import cut
 from sim.stability import Driver, saturation_per_s
@@ -28,7 +29,7 @@ from .config import ScenarioError
 from .contest import Draw
 from .lateness import Check, Target, latencies, run_needs, targets_of
 from .load_curve import at_pace
-from .rate_search import LEAST, Rates, Search
+from .rate_search import Rates, Search
 
 TOLERANCE = 0.005
 """Relative distance of a rate that meets the SLOs from one that misses them."""
@@ -182,7 +183,7 @@ def checked_targets(
 def most_that_may_arrive(policy: Policy, draw: Draw, run: Driver) -> float:
     """Requests per second, too long ones included, above which a policy is unstable."""
     workload, service = draw
-    admitted = float((workload.length <= service.longest_admitted).mean())
+    admitted = float((without(workload).length <= service.longest_admitted).mean())
     served = saturation_per_s(policy, workload, service, run)
     return served / admitted if admitted else np.inf
 
@@ -211,7 +212,7 @@ def none_meets(rates: Rates, saturation: float, tolerance: float) -> Limit:
     about: dict[str, Any] = {}
     if rates.checks:
         best = min(rates.checks.values(), key=lambda one: one.point)
-        alone = alone_ns(rates, best.worst.target, LEAST * saturation)
+        alone = alone_ns(rates, best.worst.target, rates.least * saturation)
         about = {**about_tier(best), "alone_ms": alone / 1e6}
     return Limit(
         None, None, None, None, saturation, "nothing",
@@ -223,6 +224,7 @@ def alone_ns(rates: Rates, target: Target, rate_per_s: float) -> float:
     """A tier's percentile of the time of one request alone; infinite where too many are refused."""
     pace = rate_per_s / rates.base_rate_per_s
     workload, service = rates.draws[0]
+    workload = without(workload)
     trace = rates.run(Greedy(max_batch_size=1), at_pace(workload, pace), service)
     rates.runs += 1
     first = int(cut(trace).ids[0])

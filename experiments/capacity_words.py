@@ -136,7 +136,7 @@ def no_rate(found: Capacity) -> str:
     """How near a policy came that meets the SLOs at no rate."""
     limit = found.limit
     if limit.tail_ms is None or limit.tail_at_per_s is None:
-        return f"{found.policy} serves nothing, so that no rate meets it."
+        return f"{found.policy} serves nothing that arrives, so that no rate meets it."
     if limit.tail_ms == float("inf"):
         return f"{found.policy} meets it at no rate: it loses too many requests at every one."
     return (

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from policies.contract import Policy
+from sim.backlog import places_of
 from sim.stability import Driver
 
 from .contest import Draw
@@ -25,6 +26,10 @@ SCAN = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05, 0.01)
 
 LEAST = 1e-3
 """The share of the saturation rate that stands for hardly any traffic."""
+
+LEAST_BESIDE = 0.05
+"""The same beside a backlog that is always there: a run that is slower by so much is longer by so
+much, and the backlog with it."""
 
 VALLEY_RUNS = 8
 """Runs that look between two steps for a rate that meets, where no step does."""
@@ -58,6 +63,8 @@ class Rates:
     ) -> None:
         self.policy, self.draws, self.run, self.targets = policy, draws, run, targets
         self.base_rate_per_s = base_rate_per_s
+        beside = bool(places_of(draws[0][0].tiers))
+        self.least = LEAST_BESIDE if beside else LEAST
         self.checks: dict[float, Check] = {}
         self.runs = 0
 
@@ -77,11 +84,12 @@ class Search:
 
     def __init__(self, rates: Rates, saturation: float, tolerance: float) -> None:
         self.rates, self.saturation, self.tolerance = rates, saturation, tolerance
+        self.steps = [share for share in SCAN if share > rates.least] + [rates.least]
 
     def value(self) -> float | None:
         """The largest rate that meets the SLOs; None where no step and no valley does."""
         top = self.saturation
-        for share in (*SCAN, LEAST):
+        for share in self.steps:
             rate = share * self.saturation
             if self.rates(rate).point <= 0.0:
                 if share == SCAN[0] and self.rates(self.saturation).point <= 0.0:
@@ -106,9 +114,9 @@ class Search:
         return crossing(self._excess(_perhaps), start, top, self.tolerance).misses
 
     def lowest(self, value: float) -> float:
-        """The rate from which on they are met, up to ``value``; 0 where they always are."""
+        """The rate from which on they are met, up to ``value``; 0 where they are at the least."""
         below = [r for r in self.rates.checks if r < value and self.rates(r).point > 0.0]
-        least = LEAST * self.saturation
+        least = self.rates.least * self.saturation
         if not below and (value <= least or self.rates(least).point <= 0.0):
             return 0.0
         missed = max(below, default=least)
@@ -119,7 +127,7 @@ class Search:
         """The largest rate up to ``value`` that meets in a stricter sense; 0 where none does."""
         if measure(self.rates(value)) <= 0.0:
             return value
-        steps = [share * self.saturation for share in (*SCAN, LEAST)]
+        steps = [share * self.saturation for share in self.steps]
         known = [r for r in self.rates.checks if r < value]
         for rate in sorted({*known, *(r for r in steps if r < value)}, reverse=True):
             if measure(self.rates(rate)) <= 0.0:

@@ -126,7 +126,8 @@ def paced(workload: Workload, factor: float) -> Workload:
     """The others arrive ``factor`` times as fast, and the backlog is as long as they last."""
     others = without(workload)
     faster = np.rint(others.arrival_ns / factor).astype(np.int64)
-    until_ns = max(1, round(workload.until_ns / factor))
+    lasts = workload.until_ns < NEVER
+    until_ns = max(1, round(workload.until_ns / factor)) if lasts else NEVER
     return _beside(workload, replace(others, arrival_ns=faster), until_ns)
 
 
@@ -136,7 +137,7 @@ def _beside(workload: Workload, others: Workload, until_ns: int) -> Workload:
     for place in places_of(workload.tiers):
         lengths = workload.length[workload.tier == place]
         count = math.ceil(len(lengths) * until_ns / workload.until_ns)
-        crowds[place] = lengths[np.arange(count) % len(lengths)]
+        crowds[place] = np.resize(lengths, count)
     return joined(others, crowds, until_ns)
 
 
