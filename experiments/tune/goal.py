@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -144,6 +144,8 @@ class Goal:
     constraints: tuple[Constraint | Target, ...]
     shares: dict[str, float]
     """The percentiles that have to be measured, by name."""
+    slos_ms: dict[tuple[str, str | None], float] = field(default_factory=dict)
+    """Every SLO, kept or not, by the name of its percentile and its tier."""
 
     @property
     def finds_load(self) -> bool:
@@ -189,16 +191,15 @@ def goal_of(scenario: Scenario) -> Goal:
             f"{scenario.name}: tune.objective = capacity needs a tier with an SLO, as "
             '[[workload.tiers]] name = "all", slo = { percentile = 99, ms = 50.0 }'
         )
-    targets: list[Constraint | Target] = [
-        Target(tier, _latency(tier, many=len(tiers) > 1))
-        for tier in tiers
-        if tier.slo_ns < NEVER and table.slo
-    ]
+    many = len(tiers) > 1
+    slos = [Target(tier, _latency(tier, many=many)) for tier in tiers if tier.slo_ns < NEVER]
+    targets: list[Constraint | Target] = [*slos] if table.slo else []
     limits = [_constraint(limit, table, scenario) for limit in table.constraints]
     constraints = (*targets, *limits)
     used = [*objectives, *(one.measure for one in constraints)]
     shares = {percentile_name(s): s for m in used if (s := share_of(m.name)) is not None}
-    return Goal(objectives, constraints, shares)
+    limits_ms = {(t.measure.name, t.measure.tier): t.tier.slo_ns / 1e6 for t in slos}
+    return Goal(objectives, constraints, shares, limits_ms)
 
 
 def _default_aim(tiers: Sequence[Tier], urgent: Tier | None, *, slo: bool) -> Aim:

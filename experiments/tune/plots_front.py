@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,15 @@ from .looks import axis_name, in_order, log_where_wide, look_of, scale
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .goal import Measure
     from .judging import Judged
     from .result import Tuning
+
+MOST_NAMED = 8
+"""Settings on the front that are named one by one; of more, each policy is."""
+
+LIMIT = "#bd1f01"
+"""The colour of what must not be exceeded."""
 
 SHAPES = {"baseline": "s", "present": "P", "optimal": "d"}
 """Marks of those that are not on the front by search."""
@@ -87,9 +96,11 @@ def _panel(axes: Axes, found: Tuning, first: int, second: int) -> None:
     shown = [one for one in in_order(found) if _has_both(one, first, second)]
     ranked = sorted(shown, key=lambda one: pair[0].sign * (one.worth[first].value or 0.0))
     look, on_front = look_of(found), {one.name for one in found.front}
+    labels = _labels(found, ranked)
     for one in ranked:
         if one.role != "tuned" or one.name in on_front or one is found.winner:
-            _mark(axes, found, one, (first, second), look[one.name]["color"], one.name in on_front)
+            _mark(axes, found, one, (first, second), look[one.name]["color"], labels[one.name])
+    _limits(axes, found, pair)
     if len(found.goal.objectives) == 2:
         line = [(times[0] * (one.worth[0].value or 0.0), times[1] * (one.worth[1].value or 0.0))
                 for one in found.front if _has_both(one, 0, 1)]  # fmt: skip
@@ -103,12 +114,48 @@ def _panel(axes: Axes, found: Tuning, first: int, second: int) -> None:
     axes.set_ylabel(axis_name(pair[1]) + (" (log scale)" if axes.get_yscale() == "log" else ""))
 
 
+def _labels(found: Tuning, settings: Sequence[Judged]) -> dict[str, str]:
+    """Names in the legend, with what is special; of many on the front each policy stands once."""
+    on_front = {one.name for one in found.front}
+    many = [one for one in settings if one.role == "tuned" and one.name in on_front]
+    together = len(many) > MOST_NAMED
+    counts = Counter(one.setting.name for one in many if one is not found.winner)
+    named, labels = set(), {}
+    for one in settings:
+        if together and one.role == "tuned" and one is not found.winner:
+            policy = one.setting.name
+            labels[one.name] = "" if policy in named else f"{policy}: {counts[policy]} on the front"
+            named.add(policy)
+            continue
+        notes = [text for text, true in (
+            ("winner", one is found.winner),
+            ("breaks a constraint", not one.feasible),
+            ("front", one.name in on_front and one.role != "tuned" and one is not found.winner),
+        ) if true]  # fmt: skip
+        labels[one.name] = one.name + (f" ({', '.join(notes)})" if notes else "")
+    return labels
+
+
+def _limits(axes: Axes, found: Tuning, pair: tuple[Measure, Measure]) -> None:
+    """Lines at the SLO of a tier's percentile, and at what no rule can exceed of a backlog."""
+    for measure, draw in zip(pair, (axes.axvline, axes.axhline), strict=True):
+        bound = found.scenario.get("backlogs", {}).get(measure.tier)
+        if bound is not None and measure.name == "throughput":
+            per_s = float(bound["bound_per_s"])
+            draw(per_s, color=INK, lw=0.9, ls=(0, (4, 3)), zorder=0.8,
+                 label=f"no rule above {per_s:.4g}/s")  # fmt: skip
+        slo_ms = found.goal.slos_ms.get((measure.name, measure.tier))
+        if slo_ms is not None:
+            draw(slo_ms, color=LIMIT, lw=0.9, ls=(0, (4, 3)), alpha=0.7, zorder=0.8,
+                 label=f"SLO {slo_ms:g} ms")  # fmt: skip
+
+
 def _has_both(one: Judged, first: int, second: int) -> bool:
     return one.stable and None not in (one.worth[first].value, one.worth[second].value)
 
 
 def _mark(
-    axes: Axes, found: Tuning, one: Judged, which: tuple[int, int], colour: str, on_front: bool
+    axes: Axes, found: Tuning, one: Judged, which: tuple[int, int], colour: str, label: str
 ) -> None:
     """One judged setting with its intervals."""
     measures = [found.goal.objectives[k] for k in which]
@@ -123,15 +170,9 @@ def _mark(
     winner = one is found.winner
     shape = "*" if winner else SHAPES.get(one.role, "o")
     size = 14 if winner else 6
-    notes = [text for text, true in (
-        ("winner", winner),
-        ("breaks a constraint", not one.feasible),
-        ("front", on_front and one.role != "tuned" and not winner),
-    ) if true]  # fmt: skip
-    label = one.name + (f" ({', '.join(notes)})" if notes else "")
     axes.errorbar(
         x.value, y.value, **ends, color=colour, marker=shape, ms=size, ls="", elinewidth=1.0,
         mec="white" if one.feasible else colour, mfc=colour if one.feasible else "white",
-        mew=0.6 if one.feasible else 1.0, label=label, zorder=5 if winner else 4,
+        mew=0.6 if one.feasible else 1.0, label=label or None, zorder=5 if winner else 4,
         ecolor=colour if one.feasible else FAINT,
     )  # fmt: skip

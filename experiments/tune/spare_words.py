@@ -27,8 +27,9 @@ def spared(found: Tuning) -> Iterator[str]:
     for name, bound in backlogs.items():
         group = measures.group(name)
         if group.share_of_bound is not None:
+            rate = f"{with_interval(group.throughput_per_s)}/s, "
             yield (
-                f"{name} gets {with_interval(group.throughput_per_s)}/s, "
+                f"{name} gets {'' if ('throughput', name) in aims else rate}"
                 f"{with_interval(group.share_of_bound.scaled(100.0))} % of the "
                 f"{bound['bound_per_s']:.4g}/s that no rule can exceed: {bound['formula']}."
             )

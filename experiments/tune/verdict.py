@@ -166,7 +166,8 @@ def _failing(others: Sequence[Judged]) -> Iterator[str]:
         there = f" beside the backlog of {beside.beside}" if beside and beside.beside else ""
         yield f"{joined(unstable)} cannot serve what arrives{there}."
     if broken:
-        limits = joined(list(dict.fromkeys(name for one in others for name in one.broken)))
+        steady = (one for one in others if one.name in broken)
+        limits = joined(list(dict.fromkeys(name for one in steady for name in one.broken)))
         verb = "does" if len(broken) == 1 else "do"
         yield f"{joined(broken)} {verb} not keep {limits}."
 
