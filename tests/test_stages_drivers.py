@@ -35,12 +35,12 @@ def random_stage(rng, requests, on_grid):
     )
 
 
-def staged_run(seed, kind=None, requests=60):
+def staged_run(seed, kind=None, requests=60, router=""):
     """A random open scenario with stages; one in three has only one of them.
 
     With an even seed everything is on a grid, so that much happens at one instant.
     """
-    run = random_run(seed, kind, requests=requests, ends=True)
+    run = random_run(seed, kind, requests=requests, ends=True, router=router)
     rng = np.random.default_rng((seed, 7))
     on_grid = seed % 2 == 0
     pre = random_stage(rng, requests, on_grid) if seed % 3 else None
@@ -49,7 +49,7 @@ def staged_run(seed, kind=None, requests=60):
     if workload.closed is not None:
         arrival_ns = np.sort(rng.integers(0, 40, requests)) * MS
         workload = replace(workload, closed=None, arrival_ns=arrival_ns)
-    if on_grid:
+    if on_grid and not router:
         workload = replace(workload, arrival_ns=workload.arrival_ns // GRID * GRID)
         table = -(-service.service_ns // GRID) * GRID
         service = replace(
@@ -79,6 +79,13 @@ def test_both_drivers_give_the_same_trace_with_stages(kind):
 @pytest.mark.parametrize("kind", POLICIES)
 def test_both_drivers_give_the_same_trace_with_stages_in_thousands_of_scenarios(kind):
     assert disagreements(kind, MANY_SEEDS) == []
+
+
+@pytest.mark.parametrize(("kind", "router"), [("greedy", "round_robin"), ("snap", "least_loaded")])
+def test_both_drivers_give_the_same_trace_with_stages_around_a_cluster(kind, router):
+    for seed in range(60):
+        run = staged_run(seed, kind, requests=80, router=router)
+        assert kernel.run(*run).equals(model.run(*run)), seed
 
 
 @pytest.mark.parametrize("kind", POLICIES)
