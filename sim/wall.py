@@ -7,6 +7,8 @@
 3. A request below the shortest known length is padded up to it, as the profile says.
 4. Instants are ns from the run's origin.  A batch is done when the scheduler learns of it, a
    request arrived when it was planned to.
+5. A backlog that is always there (:mod:`sim.backlog`) waits before the origin comes: the first turn
+   takes it in as a whole, at the instant at which the last of it arrived, and is over before that.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import numpy as np
 
 from policies.contract import Policy, View, fire, wait
 
+from .backlog import places_of, taken
 from .live import run
 from .load_generator import Load
 from .service import Service
 from .service_times import Batch
 from .station import Station
-from .timing import SPIN_NS, fine_timers, now_ns
+from .timing import SPIN_NS, fine_timers, now_ns, sleep_until
 from .trace import Trace
 from .worker import Answer, Worker
 from .workload import Workload
@@ -33,6 +36,8 @@ from .workload import Workload
 HEARTBEAT_NS = 5_000_000
 LEAD_NS = 20_000_000
 """From the call to the origin: the generator has to unpack its plan."""
+CROWD_NS = 100_000
+"""And more for each request of a backlog: the scheduler has to take it in."""
 HANGING_NS = 120 * 10**9
 """A batch that takes longer is given up."""
 
@@ -49,6 +54,8 @@ class Readings:
     """Of each batch, in the order of their ends."""
     span_ns: int = 0
     """From the origin to the last turn."""
+    crowd: int = 0
+    """Requests that were taken in with a backlog, before the origin; nobody sent them."""
 
 
 class WallWorld:
@@ -59,7 +66,8 @@ class WallWorld:
     ) -> None:
         self.workload, self.workers, self.load = workload, workers, load
         self.lengths = np.maximum(workload.length, service.length_edges[0]).tolist()
-        self.readings = Readings()
+        self._crowd = crowd_of(workload)
+        self.readings = Readings(crowd=self._crowd)
         self._watched = [*load.files(), *(worker.fileno() for worker in workers)]
         self._of_file = {worker.fileno(): worker for worker in workers}
         self._client_of: list[int] = []
@@ -67,8 +75,9 @@ class WallWorld:
         self._thinking = 0 if workload.closed is None else len(workload.closed.think_ns)
         self._started_ns: dict[int, int] = {}
         fine_timers()
-        self.origin_ns = now_ns() + LEAD_NS
-        load.begin(workload, self.origin_ns)
+        self.origin_ns = now_ns() + LEAD_NS + CROWD_NS * self._crowd
+        rest = np.arange(self._crowd, len(workload))
+        load.begin(taken(workload, rest) if self._crowd else workload, self.origin_ns)
 
     @property
     def ended(self) -> bool:
@@ -79,6 +88,8 @@ class WallWorld:
 
     def wait(self, until_ns: int) -> tuple[int, Sequence[tuple[int, int]]]:
         """Sleep until a file is readable or the instant has come."""
+        if self._crowd and not self._client_of:
+            return self._take_in(), []
         beat_ns = self._now_ns() + HEARTBEAT_NS
         asked_ns = min(until_ns, self.load.next_ns)
         wanted_ns = min(asked_ns, beat_ns)
@@ -108,6 +119,8 @@ class WallWorld:
 
     def start(self, batch: Batch) -> None:
         """Send the batch to its worker."""
+        if batch.start_ns > self._now_ns():
+            sleep_until(self.origin_ns + batch.start_ns)
         lengths = [self.lengths[member] for member in batch.members]
         self._started_ns[batch.server] = batch.start_ns
         self.workers[batch.server].start(batch.place, lengths)
@@ -119,6 +132,15 @@ class WallWorld:
         self._thinking += len(requests)
         if len(self._client_of) < len(self.workload):
             self.load.answer([self._client_of[request] for request in requests], now_ns)
+
+    def _take_in(self) -> int:
+        """The backlog, and who is planned to arrive in its midst; gives the instant."""
+        planned_ns = self.workload.arrival_ns[: self._crowd]
+        instant_ns = int(planned_ns[-1])
+        self._client_of = list(range(self._crowd))
+        self._arrived = planned_ns.tolist()
+        self.readings.lag_ns = (instant_ns - planned_ns).tolist()
+        return instant_ns
 
     def _now_ns(self) -> int:
         return now_ns() - self.origin_ns
@@ -143,6 +165,15 @@ class WallWorld:
         for server, started_ns in self._started_ns.items():
             if instant_ns - started_ns > HANGING_NS:
                 raise self.workers[server].hanging(HANGING_NS)
+
+
+def crowd_of(workload: Workload) -> int:
+    """How many requests arrive up to the last one of a backlog; 0 without one."""
+    places = places_of(workload.tiers)
+    if not places:
+        return 0
+    waiting = np.flatnonzero(np.isin(workload.tier, places))
+    return int(waiting[-1]) + 1 if len(waiting) else 0
 
 
 def run_live(

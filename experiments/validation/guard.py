@@ -47,7 +47,7 @@ def condition_of(
         load_average: of the machine.
     """
     late = np.array(readings.late_ns or [0], dtype=np.float64)
-    lag = np.array(readings.lag_ns or [0], dtype=np.float64)
+    lag = np.array(readings.lag_ns[readings.crowd :] or [0], dtype=np.float64)
     stalls = late[late > STALL_NS]
     found = Condition(
         lag_ms_p99=float(np.quantile(lag, 0.99)) / MS,

@@ -145,13 +145,19 @@ class Rig:
         return trips
 
     def sentinel(self, calls: int, pace: Pace) -> list[Trip]:
-        """Call batches of one, servers in turn."""
+        """Call batches of one, one server after the other, each right after a call of its own."""
+        servers = len(self.workers)
+        each = -(-calls // servers)
         singles = [
-            Alone(self.workers[number % len(self.workers)], self.service, pace.single())
-            for number in range(calls)
+            [Alone(worker, self.service, pace.single()) for _ in range(1 + each)]
+            for worker in self.workers
         ]
+        trips: list[Trip] = []
         with quiet_memory():
-            return [_trip(call, -1, pace) for call in singles]
+            for first, *counted in singles:
+                first.serve()
+                trips += [_trip(call, -1, pace) for call in counted]
+        return trips
 
     def window(
         self, policy: Policy, workload: Workload, service: Service
