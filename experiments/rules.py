@@ -21,8 +21,10 @@ from .sentences import nearest, shown, suggestion
 from .units import ms_to_ns
 from .values import LONGEST_MS, is_number
 
-FILLED_BY_BIND = frozenset({"service_ns", "length_edges", "longest", "tier_slo_ns"})
-"""Fields that a rule takes from the profile and the tiers, not from a scenario."""
+FILLED_BY_BIND = frozenset(
+    {"service_ns", "length_edges", "longest", "tier_slo_ns", "tiers", "servers"}
+)
+"""Fields that a rule takes from the profile, the tiers and the servers, not from a scenario."""
 
 LARGEST = 2**63 - 1
 

@@ -10,10 +10,13 @@ from .aimd import Aimd
 from .balanced_cap import BalancedCap
 from .deadline_aware import DeadlineAware
 from .greedy import Greedy
+from .headroom import Headroom
 from .length_bucketed import LengthBucketed
 from .nearest_lengths import NearestLengths
 from .optimal import Optimal
 from .preferred_sizes import PreferredSizes
+from .priority import Priority
+from .priority_fill import PriorityFill
 from .queue_depth_wait import QueueDepthWait
 from .rate_aware import RateAware
 from .size_or_timeout import SizeOrTimeout
@@ -36,6 +39,9 @@ POLICIES: dict[str, type] = {
     "snap": Snap,
     "balanced_cap": BalancedCap,
     "optimal": Optimal,
+    "priority": Priority,
+    "priority_fill": PriorityFill,
+    "headroom": Headroom,
 }
 
 __all__ = [
@@ -44,10 +50,13 @@ __all__ = [
     "BalancedCap",
     "DeadlineAware",
     "Greedy",
+    "Headroom",
     "LengthBucketed",
     "NearestLengths",
     "Optimal",
     "PreferredSizes",
+    "Priority",
+    "PriorityFill",
     "QueueDepthWait",
     "RateAware",
     "SizeOrTimeout",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .contract import NEVER, IntArray, Tier, View, fire, later, shared, wait_until
-from .parameters import NO_VALUES, one_per_lane, require, whole_array
+from .parameters import NO_VALUES, one_per_lane, whole_array, whole_boundaries
 from .space import Buckets, Size, Space, Time
 
 
@@ -67,12 +67,7 @@ class LengthBucketed(NamedTuple):
         self, service_ns: IntArray, length_edges: IntArray, tiers: tuple[Tier, ...], servers: int
     ) -> LengthBucketed:
         """Check the parameters against the profile's largest batch."""
-        boundaries = whole_array("boundaries", self.boundaries)
-        require(
-            bool((boundaries >= 1).all() and (boundaries[1:] > boundaries[:-1]).all()),
-            "boundaries are positive and increasing",
-            boundaries=boundaries.tolist(),
-        )
+        boundaries = whole_boundaries(self.boundaries)
         lanes = boundaries.size + 1
         largest = service_ns.shape[0]
         return LengthBucketed(

@@ -65,6 +65,28 @@ def one_per_lane(
     return given
 
 
+def whole_boundaries(boundaries: int | Iterable[int] | IntArray) -> IntArray:
+    """Boundaries between length buckets, int64 (buckets - 1,); none given: one bucket."""
+    given = whole_array("boundaries", boundaries)
+    require(
+        bool((given >= 1).all() and (given[1:] > given[:-1]).all()),
+        "boundaries are positive and increasing",
+        boundaries=given.tolist(),
+    )
+    return given
+
+
+def interactive_tiers(interactive: IntArray, tiers: tuple[Tier, ...]) -> IntArray:
+    """The tiers named, int64, or else those with an SLO, or else the first."""
+    given = whole_array("interactive", interactive)
+    if given.size == 0:
+        found = [number for number, tier in enumerate(tiers) if tier.slo_ns < NEVER]
+        return np.array(found or [0], dtype=np.int64)
+    for tier in given.tolist():
+        within("interactive", tier, 0, len(tiers) - 1)
+    return np.unique(given)
+
+
 def tightest_slo_ns(slo_ns: int, tiers: tuple[Tier, ...]) -> int:
     """The objective given, or the tightest among the tiers where it is 0."""
     if within("slo_ns", slo_ns, 0) == 0:

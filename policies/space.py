@@ -47,6 +47,7 @@ class Facts(NamedTuple):
     """int64 (V,), increasing: the lengths that arrive, as the service sees them."""
     probability: FloatArray
     """float64 (V,), adds up to 1."""
+    tiers: int = 1
 
 
 class Axis(NamedTuple):
@@ -97,14 +98,17 @@ class Size(NamedTuple):
     """A batch size: 1 to the profile's largest."""
 
     key: str
+    tiers: bool = False
+    """Whether every tier has one of its own."""
 
     def axes(self, facts: Facts) -> tuple[Axis, ...]:
         """Every size, since times rise in steps and the good sizes are at their edges."""
-        return (Axis(self.key, tuple(range(1, facts.largest_batch + 1)), log=True),)
+        axis = Axis(self.key, tuple(range(1, facts.largest_batch + 1)), log=True)
+        return _for_tiers(axis, facts) if self.tiers else (axis,)
 
     def fill(self, chosen: Mapping[str, Number], facts: Facts) -> dict[str, Any]:
-        """The size."""
-        return {self.key: int(chosen[self.key])}
+        """The size, or those of all tiers."""
+        return _filled(self.key, chosen, facts, tiers=self.tiers)
 
 
 class Part(NamedTuple):
@@ -134,17 +138,20 @@ class Time(NamedTuple):
     """Where the grid begins, in units of the time of one request alone."""
     log: bool = True
     """Logarithmic steps, or even ones."""
+    tiers: bool = False
+    """Whether every tier has one of its own."""
 
     def axes(self, facts: Facts) -> tuple[Axis, ...]:
         """The grid."""
         high_ns = 2 * facts.full_ns if facts.slo_ns == NEVER else facts.slo_ns
         low_ns = min(self.low * facts.alone_ns, high_ns / 4)
         values = _grid(low_ns / NS_PER_MS, high_ns / NS_PER_MS, zero=self.zero, log=self.log)
-        return (Axis(self.key, values, whole=False),)
+        axis = Axis(self.key, values, whole=False)
+        return _for_tiers(axis, facts) if self.tiers else (axis,)
 
     def fill(self, chosen: Mapping[str, Number], facts: Facts) -> dict[str, Any]:
-        """The time."""
-        return {self.key: chosen[self.key]}
+        """The time, or those of all tiers."""
+        return _filled(self.key, chosen, facts, tiers=self.tiers)
 
 
 class Whole(NamedTuple):
@@ -174,15 +181,18 @@ class Real(NamedTuple):
     low: float
     high: float
     log: bool = False
+    tiers: bool = False
+    """Whether every tier has one of its own."""
 
     def axes(self, facts: Facts) -> tuple[Axis, ...]:
         """The grid."""
         values = _grid(self.low, self.high, zero=False, log=self.log)
-        return (Axis(self.key, values, whole=False),)
+        axis = Axis(self.key, values, whole=False)
+        return _for_tiers(axis, facts) if self.tiers else (axis,)
 
     def fill(self, chosen: Mapping[str, Number], facts: Facts) -> dict[str, Any]:
-        """The number."""
-        return {self.key: chosen[self.key]}
+        """The number, or those of all tiers."""
+        return _filled(self.key, chosen, facts, tiers=self.tiers)
 
 
 class Tokens(NamedTuple):
@@ -244,6 +254,22 @@ def filled(space: Space, chosen: Mapping[str, Number], facts: Facts) -> dict[str
     return {
         key: value for dimension in space for key, value in dimension.fill(chosen, facts).items()
     }
+
+
+def _for_tiers(axis: Axis, facts: Facts) -> tuple[Axis, ...]:
+    """The axis for each tier, named by its number too; of a single tier as it is."""
+    if facts.tiers == 1:
+        return (axis,)
+    return tuple(axis._replace(name=f"{axis.name}_{tier}") for tier in range(facts.tiers))
+
+
+def _filled(
+    key: str, chosen: Mapping[str, Number], facts: Facts, *, tiers: bool
+) -> dict[str, Number | list[Number]]:
+    """The value of a key, or the list of those of all tiers."""
+    if tiers and facts.tiers > 1:
+        return {key: [chosen[f"{key}_{tier}"] for tier in range(facts.tiers)]}
+    return {key: chosen[key]}
 
 
 def rounded(value: float, digits: int = 2) -> float:

@@ -205,6 +205,22 @@ def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service) ->
         "balanced_cap": {"window": int(rng.integers(2, 300))},
         "optimal": {"take": _table(rng, largest)},
     }
+    tiered = {
+        "boundaries": buckets if rng.random() < 0.5 else buckets[:0],
+        "max_batch_size": np.array([size]),
+    }
+    waits = {"max_wait_ns": np.array([wait_ns])}
+    parameters |= {
+        "priority": {**tiered, **waits},
+        "priority_fill": {**tiered, "max_batch_size": size, "max_wait_ns": wait_ns},
+        "headroom": {
+            **tiered,
+            "max_block_ns": int(rng.integers(0, 12)) * max(grid, MS // 4),
+            "reserved": float(rng.integers(0, 5)) / 4,
+            "max_fill_ns": int(rng.integers(0, 12)) * max(grid, MS // 4),
+            "interactive": np.arange(int(rng.integers(0, 2))),
+        },
+    }
     made: Policy = POLICIES[kind](**parameters.get(kind, {}))
     return made
 

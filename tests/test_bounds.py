@@ -48,6 +48,9 @@ RULES = {
     "snap": (),
     "balanced_cap": (),
     "optimal": (greedy_table(32, 3),),
+    "priority": (np.array([16]), np.array([2 * MS]), np.array([100, 200, 300])),
+    "priority_fill": (16, 3 * MS),
+    "headroom": (15 * MS,),
 }
 
 

@@ -9,10 +9,13 @@ from policies import (
     BalancedCap,
     DeadlineAware,
     Greedy,
+    Headroom,
     LengthBucketed,
     NearestLengths,
     Optimal,
     PreferredSizes,
+    Priority,
+    PriorityFill,
     QueueDepthWait,
     RateAware,
     SizeOrTimeout,
@@ -23,6 +26,7 @@ from policies import (
 from policies.contract import NEVER, bind
 from policies.testing import EDGES, TABLE, TIERS, check_policy
 
+MS = 1_000_000
 BUCKETS = np.array([32, 64, 128, 256])
 
 EXAMPLES = [
@@ -54,6 +58,13 @@ EXAMPLES = [
     BalancedCap(32, window=20),
     Optimal(np.array([0, 1, 2, 3, 4, 4, 4, 7, 8])),
     Optimal(np.array([0, 0, 2, 0, 4, 4]), busy_weight_ns=1_000_000),
+    Priority(),
+    Priority(np.array([4, 16, 64]), np.array([0, 3, 20]) * MS, BUCKETS),
+    PriorityFill(16, 5 * MS),
+    PriorityFill(0, 3 * MS, BUCKETS),
+    Headroom(20 * MS),
+    Headroom(4 * MS, 0.6, np.array([8, 16, 64]), 25 * MS, boundaries=BUCKETS),
+    Headroom(0, 0.9, interactive=np.array([0, 1])),
 ]
 
 

@@ -35,6 +35,9 @@ EVERY_KIND = {
     "snap": {},
     "balanced_cap": {"window": 500},
     "optimal": {"take": [0, 0, 2, 3]},
+    "priority": {"max_batch_size": 8, "max_wait_ms": Decimal("2.5"), "boundaries": [100]},
+    "priority_fill": {"max_batch_size": 8, "max_wait_ms": Decimal("2.5")},
+    "headroom": {"max_block_ms": 20, "reserved": Decimal("0.75"), "interactive": [0]},
 }
 
 

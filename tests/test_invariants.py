@@ -17,6 +17,9 @@ DIVISIBLE = 27_720
 
 SEEDS = range(24)
 
+TIERED = {"priority", "priority_fill", "headroom"}
+"""Rules that serve a tier before another whatever its objective."""
+
 
 @pytest.mark.parametrize("kind", POLICIES)
 def test_every_trace_keeps_all_invariants(kind):
@@ -95,7 +98,7 @@ def test_shifting_the_arrivals_changes_nothing_else(kind):
     assert seen > 10
 
 
-@pytest.mark.parametrize("kind", POLICIES)
+@pytest.mark.parametrize("kind", [kind for kind in POLICIES if kind not in TIERED])
 def test_tiers_that_differ_in_nothing_are_one_tier(kind):
     for seed in SEEDS:
         policy, workload, service = random_run(seed, kind)

@@ -223,6 +223,9 @@ RULES = {
     "nearest_lengths": (32, 5 * MS, 16, 64),
     "token_budget": (2048, 32, 5 * MS),
     "snap": (32,),
+    "priority": (np.array([32]), np.array([5 * MS])),
+    "priority_fill": (32, 5 * MS),
+    "headroom": (50 * MS,),
 }
 QUICK = {"greedy", "length_bucketed", "balanced_cap"}
 

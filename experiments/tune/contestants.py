@@ -116,6 +116,7 @@ def facts_of(scenario: Scenario) -> Facts:
         slo_ns=min((tier.slo_ns for tier in scenario.tiers), default=NEVER),
         length=lengths.length,
         probability=lengths.probability,
+        tiers=len(scenario.tiers),
     )
 
 
