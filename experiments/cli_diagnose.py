@@ -110,7 +110,7 @@ def find(source: str, wanted: Wanted, root: Path) -> Diagnosis:
     from .diagnose import diagnose_log
 
     path = Path(source)
-    judged = {
+    judged: dict[str, Any] = {
         "slo_ms": wanted.slo_ms, "percentile": wanted.percentile, "tier": wanted.tier,
     }  # fmt: skip
     if path.is_file() and not path.name.endswith(".toml"):

@@ -29,6 +29,9 @@ class Cause(NamedTuple):
     because: str
     """Follows *p99 is high because*."""
     find: Callable[[Look], Sign | None]
+    usual: bool = False
+    """Whether it is there in any service: without a target it is no fault, and beside a cause that
+    is not usual it counts half."""
 
 
 CAUSES = (
@@ -38,14 +41,27 @@ CAUSES = (
         "tier_blocking", "urgent requests wait behind less urgent ones",
         causes_arrivals.tier_blocking,
     ),
+    Cause(
+        "routing", "requests queue at one server while others are idle", causes_arrivals.routing
+    ),
     Cause("memory_limit", "memory keeps batches too small", causes_batches.memory_limit),
     Cause("small_batch", "the batch size limit is too small", causes_batches.small_batch),
-    Cause("large_batch", "batches are larger than they need be", causes_batches.large_batch),
+    Cause(
+        "large_batch", "batches are larger than they need be", causes_batches.large_batch,
+        usual=True,
+    ),
     Cause("timer", "servers idle while a timer holds requests back", causes_batches.timer),
     Cause("long_requests", "short requests wait for long ones", causes_batches.long_requests),
+    Cause(
+        "padding", "short requests are padded to the length of long ones", causes_batches.padded,
+        usual=True,
+    ),
     Cause("cold_start", "servers were slow at the start", causes_device.cold_start),
     Cause("noisy_neighbour", "servers are slow at times", causes_device.noisy_neighbour),
     Cause("slow_server", "one server is slower than the others", causes_device.slow_server),
+    Cause(
+        "shared_gpu", "servers that share a GPU slow each other down", causes_device.shared_gpu
+    ),
     Cause("slow_device", "batches take longer than the profile says", causes_device.slow_device),
     Cause("slow_pre", "pre-processing is slow", causes_stages.slow_pre),
     Cause("slow_post", "post-processing is slow", causes_stages.slow_post),
@@ -65,6 +81,8 @@ class Finding:
     """In ms, paired, of the world without it: negative where latency falls."""
     share: float
     """Of the percentile that goes away without it."""
+    usual: bool
+    """Whether it is there in any service."""
 
 
 LEAST = 0.1
@@ -84,6 +102,8 @@ def findings(look: Look) -> list[Finding]:
         if share >= LEAST:
             gain = difference(look.judged.estimate(played), look.base, look.model_error)
             found.append(
-                Finding(cause.name, cause.because, sign.words, value_ns / 1e6, gain, share)
+                Finding(
+                    cause.name, cause.because, sign.words, value_ns / 1e6, gain, share, cause.usual
+                )
             )
-    return sorted(found, key=lambda one: -one.share)
+    return sorted(found, key=lambda one: -one.share * (0.5 if one.usual else 1.0))

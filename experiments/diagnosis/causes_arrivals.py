@@ -9,7 +9,7 @@ import numpy as np
 
 from .look import Look
 from .seen import Mask
-from .servers import with_servers
+from .servers import on_one_queue, with_servers
 from .sign import Sign, hundred, ms
 from .stretches import burst_of, crowded
 from .world import World
@@ -89,6 +89,32 @@ def smoothed(world: World, mine: Mask) -> World:
     return world.at(arrival)
 
 
+ELSEWHERE = 0.2
+"""Share of the slow requests' latency in which they wait while another server is idle."""
+CROWDED = 1.5
+"""A queue is crowded that has so many times as many of the slow requests as an equal share."""
+
+
+def routing(look: Look) -> Sign | None:
+    """Requests queue at one server while another one has less to do."""
+    group, batch = look.world.service.grouping, look.seen.batch
+    if not group.own_queues:
+        return None
+    every = np.bincount(look.queue_of_batch[batch[look.own]], minlength=group.queues)
+    slow = np.bincount(look.queue_of_batch[batch[look.slow]], minlength=group.queues)
+    worst = int(np.argmax(slow / np.maximum(every, 1)))
+    share, fair = slow[worst] / slow.sum(), every[worst] / every.sum()
+    if look.idle_elsewhere < ELSEWHERE and share < CROWDED / group.queues:
+        return None
+    words = (
+        f"each server has a queue of its own: {hundred(float(share))} of the slow requests were in "
+        f"queue {worst}, which got {hundred(float(fair))} of all requests (1 in {group.queues} "
+        f"would be fair), and for {hundred(look.idle_elsewhere)} of their latency another server "
+        "was idle"
+    )
+    return Sign(words, on_one_queue(look.world))
+
+
 BLOCKED = 0.5
 """Share of the slow urgent requests that have to have met a batch of another tier."""
 
@@ -104,13 +130,14 @@ def tier_blocking(look: Look) -> Sign | None:
     blocked = float(look.met(look.slow, other).mean())
     if blocked < BLOCKED:
         return None
+    every = float(look.met(look.own, other).mean())
     kept = np.flatnonzero(s.tier <= tier)
     others = 1.0 - len(kept) / len(s)
     longest = float(np.median(s.took_ns[other])) / 1e6
     words = (
         f"{hundred(blocked)} of the slow {s.tiers[tier].name} requests shared a batch with, or "
-        f"waited for a batch of, less urgent ones ({hundred(others)} of all requests, "
-        f"{longest:.3g} ms a batch)"
+        f"waited for a batch of, less urgent ones ({hundred(every)} of all did; less urgent are "
+        f"{hundred(others)} of the requests, and their batches take {longest:.3g} ms)"
     )
     return Sign(words, _alone(look.world, kept))
 

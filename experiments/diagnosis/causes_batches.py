@@ -125,6 +125,25 @@ def long_requests(look: Look) -> Sign | None:
     return Sign(words, replace(look.world, length=cut))
 
 
+PADDED = 0.25
+"""Share of the work that is padding, from which it is worth a look."""
+
+
+def padded(look: Look) -> Sign | None:
+    """Requests of all lengths share batches, and each costs as much as the longest."""
+    waste = padding(look)
+    if waste < PADDED or long_requests(look) is not None:
+        return None
+    length, unit = look.seen.length, look.seen.length_unit
+    low, middle, high = np.quantile(length, (0.1, 0.5, 0.99)).astype(np.int64).tolist()
+    words = (
+        f"{hundred(waste)} of the padded work is padding: lengths are {low:,} to {high:,} {unit} "
+        f"(p10 to p99, median {middle:,}), and batches run as long as their longest"
+    )
+    mean = np.full(len(length), int(np.rint(length.mean())))
+    return Sign(words, replace(look.world, length=mean))
+
+
 def padding(look: Look) -> float:
     """Share of the padded lengths that is padding."""
     ran = look.seen.batch >= 0

@@ -9,8 +9,9 @@ import numpy as np
 from policies.contract import FloatArray
 
 from .look import Look
-from .pace import Pace
+from .pace import Pace, on_gpu
 from .seen import Mask
+from .servers import on_own_gpus
 from .sign import Sign, hundred, ms
 from .stretches import SLOWER, Stretches, stretches_of
 from .world import World
@@ -71,6 +72,44 @@ def noisy_neighbour(look: Look) -> Sign | None:
         "uses the GPU"
     )
     return Sign(words, at_usual(look, found.slow, found.usual))
+
+
+TOGETHER = 1.15
+"""How much longer batches take beside others, from which servers are in each other's way."""
+MANY = 20
+"""Batches of which a median is taken."""
+
+
+def shared_gpu(look: Look) -> Sign | None:
+    """Batches take longer while another one runs on the same GPU."""
+    s, group = look.seen, look.world.service.grouping
+    known = float(group.slowdown.max()) > TOGETHER
+    if s.servers < 2:
+        return None
+    if known:
+        together = on_gpu(s, group.gpus)
+        ratio = float(group.slowdown[np.minimum(together, len(group.slowdown) - 1)].mean())
+        beside = float((together > 1).mean())
+        words = (
+            f"{hundred(beside)} of the batches start beside another one on the same GPU; batches "
+            f"take {ratio:.2f} times as long for it"
+        )
+        return Sign(words, on_own_gpus(look.world)) if ratio > 1.0 else None
+    together = on_gpu(s, np.zeros(s.servers, dtype=np.int64))
+    calm = ~_stretches(look).slow
+    counts = [k for k in range(1, s.servers + 1) if (calm & (together == k)).sum() >= MANY]
+    if len(counts) < 2 or counts[0] != 1:
+        return None
+    level = {k: float(np.median(look.slowdown[calm & (together == k)])) for k in counts}
+    ratio = level[counts[-1]] / level[1]
+    if ratio < TOGETHER:
+        return None
+    each = np.interp(together, counts, [level[k] / level[1] for k in counts])
+    words = (
+        f"a batch takes {ratio:.2f} times as long while {counts[-1] - 1} other"
+        f"{'s run' if counts[-1] > 2 else ' runs'}, as when servers share one GPU"
+    )
+    return Sign(words, at_usual(look, each > 1.0, look.slowdown / each))
 
 
 ALONE = 1.2

@@ -96,7 +96,8 @@ def diagnosed(subject: str, case: Opened) -> Diagnosis:
         fault = found[0].name if late and found else None
         healthy = not late
     else:
-        fault = found[0].name if found and found[0].share >= FAULT else None
+        faulty = bool(found) and found[0].share >= FAULT and not found[0].usual
+        fault = found[0].name if faulty else None
         healthy = fault is None
     busy = dict(zip(("pre-processing", "servers", "post-processing"), look.busy, strict=True))
     present = {name: value for name, value in busy.items() if value > 0}
@@ -133,7 +134,7 @@ def _stages(look: Look, seen: Seen) -> tuple[Stage, ...]:
 
 def _doubts(look: Look) -> list[str]:
     error = look.replay_error
-    if error < 1e-9:
+    if error < 0.005:
         return []
     rough = "; gains are rough" if error > ROUGH else ""
     return [

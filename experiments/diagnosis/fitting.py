@@ -100,14 +100,22 @@ def _edges(longest: IntArray) -> IntArray:
     return np.unique(np.rint(np.geomspace(longest.min(), longest.max(), EDGES)).astype(np.int64))
 
 
-def extended(service: Service, most: int = 0) -> Service:
-    """Times beyond the largest known batch (rule 5); ``most`` is the largest size then."""
-    table = service.service_ns
-    known = table.shape[1]
-    most = max(known, most or min(BEYOND * known, max(LARGEST, known)))
+def extended(service: Service) -> Service:
+    """Times beyond the largest known batch (rule 5), of every profile."""
+    known = service.largest_batch
+    most = max(known, min(BEYOND * known, LARGEST))
+    group = service.cluster
+    if group is not None and group.service_ns.size:
+        group = replace(group, service_ns=_beyond(group.service_ns, most))
+    return replace(service, service_ns=_beyond(service.service_ns, most), cluster=group)
+
+
+def _beyond(table: IntArray, most: int) -> IntArray:
+    """Tables int64 (..., sizes, edges) with more sizes."""
+    known = table.shape[-2]
     low = max(1, known // 2)
-    last = table[:, -1:, :].astype(np.float64)
-    per_request = last if low == known else (last - table[:, low - 1 : low, :]) / (known - low)
-    more = np.arange(1, most - known + 1)[np.newaxis, :, np.newaxis]
+    last = table[..., -1:, :].astype(np.float64)
+    per_request = last if low == known else (last - table[..., low - 1 : low, :]) / (known - low)
+    more = np.arange(1, most - known + 1)[:, np.newaxis]
     beyond = np.rint(last + np.maximum(per_request, 0.0) * more).astype(np.int64)
-    return replace(service, service_ns=np.concatenate([table, beyond], axis=1))
+    return np.concatenate([table, beyond], axis=-2)

@@ -114,11 +114,36 @@ class Look:
         return held
 
     def met(self, ids: IntArray, kind: Mask) -> Mask:
-        """Which requests were in a batch of a kind, or waited while a server ran one."""
-        s = self.seen
-        begun = np.searchsorted(np.sort(s.batch_start_ns[kind]), s.start_ns[ids], side="left")
-        ended = np.searchsorted(np.sort(s.batch_finish_ns[kind]), s.queued_ns[ids], side="right")
-        return np.asarray((begun > ended) | kind[s.batch[ids]])
+        """Which requests were in a batch of a kind, or waited while their servers ran one."""
+        s, found = self.seen, np.zeros(len(ids), dtype=bool)
+        queue = self.queue_of_batch
+        mine = queue[s.batch[ids]]
+        for one in np.unique(mine):
+            there, those = kind & (queue == one), mine == one
+            started, queued = s.start_ns[ids[those]], s.queued_ns[ids[those]]
+            begun = np.searchsorted(np.sort(s.batch_start_ns[there]), started, side="left")
+            ended = np.searchsorted(np.sort(s.batch_finish_ns[there]), queued, side="right")
+            found[those] = begun > ended
+        return np.asarray(found | kind[s.batch[ids]])
+
+    @cached_property
+    def queue_of_batch(self) -> IntArray:
+        """int64 (M,): the queue that each batch was taken from."""
+        queue_of = self.world.service.grouping.queue_of
+        return np.asarray(queue_of[np.minimum(self.seen.batch_server, len(queue_of) - 1)])
+
+    @cached_property
+    def idle_elsewhere(self) -> float:
+        """Share of the slow requests' latency in which they wait and another server is idle."""
+        s, slow = self.seen, self.slow
+        instants = np.concatenate([s.batch_start_ns, s.batch_finish_ns])
+        order = np.argsort(instants, kind="stable")
+        busy = np.cumsum(np.repeat([1, -1], len(s.batch_size))[order])
+        at = instants[order]
+        idle = np.append(0.0, np.cumsum(np.diff(at) * (busy[:-1] < s.servers)))
+        waited = np.interp(s.start_ns[slow], at, idle) - np.interp(s.queued_ns[slow], at, idle)
+        elsewhere = np.maximum(waited - self.held_ns[slow], 0.0).sum()
+        return float(elsewhere / max(1.0, float(s.latency_ns[slow].sum())))
 
     @cached_property
     def cap(self) -> int:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from .look import Look
 from .pace import pace_of
 from .rule import inferred
 from .seen import Seen
+from .servers import as_routed
 from .world import Workers, World
 
 MOST = 200_000
@@ -82,8 +82,8 @@ def opened(seen: Seen, asked: Asked) -> Opened:
         error = spread(seen, service)
         notes.append(
             f"service times are fitted to the {len(seen.batch_size):,} batches seen (sizes 1 to "
-            f"{service.largest_batch}, half of them within {max(100 * error, 0.1):.2g} %); larger sizes are "
-            "extrapolated"
+            f"{service.largest_batch}, half of them within {max(100 * error, 0.1):.2g} %); larger "
+            "sizes are extrapolated"
         )
     policy = asked.policy
     if policy is None:
@@ -102,10 +102,7 @@ def _look(
     tier: int,
     share: float,
 ) -> Look:
-    plain: dict[str, Any] = {"noise": Noise()}
-    if hasattr(service, "stages"):
-        plain["stages"] = None
-    service = replace(service, **plain)
+    service = replace(service, noise=Noise(), stages=None)
     world = World(
         arrival_ns=seen.arrival_ns,
         length=seen.length,
@@ -127,7 +124,7 @@ def _look(
     if target is None:
         target = seen.tiers[max(tier, 0)].slo_ns
     known = asked.largest_batch or (service.largest_batch if asked.service is not None else 0)
-    return Look(
+    look = Look(
         seen=seen,
         world=world,
         judged=judged_of(seen, tier, share),
@@ -135,6 +132,35 @@ def _look(
         target_ns=0.0 if target == NEVER else float(target),
         model_error=error,
     )
+    if service.cluster is None and asked.closed is None and queues_apart(seen):
+        return replace(look, world=as_routed(world, _routes(seen)))
+    return look
+
+
+APART = 0.05
+"""Share of requests that others overtake, from which servers have queues of their own."""
+
+
+def queues_apart(seen: Seen) -> bool:
+    """Whether requests are overtaken on other servers, and on their own hardly ever."""
+    ran = np.flatnonzero(~seen.lost)
+    if seen.servers < 2 or _overtaken(seen, ran) < APART:
+        return False
+    server = seen.batch_server[seen.batch[ran]]
+    within = [_overtaken(seen, ran[server == one]) for one in range(seen.servers)]
+    return max(within) < 0.2 * APART
+
+
+def _overtaken(seen: Seen, ids: IntArray) -> float:
+    """Share of requests that start before one that was queued earlier."""
+    order = ids[np.argsort(seen.queued_ns[ids], kind="stable")]
+    start = seen.start_ns[order]
+    return float((start < np.maximum.accumulate(start)).mean()) if len(start) else 0.0
+
+
+def _routes(seen: Seen) -> IntArray:
+    """The server that each request went to; for one that was lost, any."""
+    return np.where(seen.batch >= 0, seen.batch_server[seen.batch], 0)
 
 
 def _workers(seen: Seen, count: int, time_ns: IntArray) -> Workers | None:

@@ -66,22 +66,56 @@ def pace_of(seen: Seen, service: Service) -> Pace:
 
 
 def usual_ns(seen: Seen, service: Service) -> FloatArray:
-    """float64 (M,): what is expected of each batch; of several models the slowest of its tiers."""
-    models = service.service_ns.shape[0]
+    """float64 (M,): what is expected of each batch: by its server's profile, and its neighbours.
+
+    Of several models it is the slowest of its tiers.
+    """
+    group = service.grouping
+    own = np.minimum(seen.batch_server, group.servers - 1)
+    profile = group.profiles[own]
     found = np.zeros(len(seen.batch_size))
-    for model in range(models):
+    for place, tables in enumerate(service.tables_ns):
+        mine = profile == place
+        if mine.any():
+            found[mine] = _of_models(seen, tables, service.length_edges)[mine]
+    return np.maximum(found, 1.0) * group.slowdown[on_gpu(seen, group.gpus)]
+
+
+def _of_models(seen: Seen, tables: IntArray, edges: IntArray) -> FloatArray:
+    """float64 (M,): time of each batch in one profile, the slowest of its tiers' models."""
+    found = np.zeros(len(seen.batch_size))
+    for model, table in enumerate(tables):
         own = np.ones(len(found), dtype=bool)
-        if models > 1:
+        if len(tables) > 1:
             own[:] = False
             own[seen.batch[(seen.batch >= 0) & (seen.tier == model)]] = True
-        table = table_ns(service, model, seen.batch_size, seen.batch_longest)
-        found = np.where(own, np.maximum(found, table), found)
-    return np.maximum(found, 1.0)
+        times = times_ns(table, edges, seen.batch_size, seen.batch_longest)
+        found = np.where(own, np.maximum(found, times), found)
+    return found
+
+
+def on_gpu(seen: Seen, gpu_of: IntArray) -> IntArray:
+    """int64 (M,): batches that run on the same GPU when each starts, itself included."""
+    found = np.ones(len(seen.batch_size), dtype=np.int64)
+    if len(np.unique(gpu_of)) == len(gpu_of):
+        return found
+    gpu = gpu_of[np.minimum(seen.batch_server, len(gpu_of) - 1)]
+    for one in np.unique(gpu):
+        mine = np.flatnonzero(gpu == one)
+        start, finish = seen.batch_start_ns[mine], np.sort(seen.batch_finish_ns[mine])
+        begun = np.arange(1, len(mine) + 1)  # batches stand in order of their start
+        ended = np.searchsorted(finish, start, side="right")
+        found[mine] = np.maximum(begun - ended, 1)
+    return found
 
 
 def table_ns(service: Service, model: int, size: IntArray, longest: IntArray) -> FloatArray:
+    """float64 (M,): what the service's own table says of many batches."""
+    return times_ns(service.service_ns[model], service.length_edges, size, longest)
+
+
+def times_ns(table: IntArray, edges: IntArray, size: IntArray, longest: IntArray) -> FloatArray:
     """float64 (M,): :func:`policies.contract.expected_ns` of many batches."""
-    table, edges = service.service_ns[model], service.length_edges
     shapes, place = np.unique(np.stack([size, longest]), axis=1, return_inverse=True)
     size, longest = np.clip(shapes[0], 1, len(table)), shapes[1]
     pairs = zip(size.tolist(), longest.tolist(), strict=True)

@@ -15,15 +15,16 @@ import numpy as np
 from policies import POLICIES
 from policies.contract import Policy
 from policies.length_bucketed import LengthBucketed
+from policies.routers import LeastLoaded
 from sim.intervals import Difference
 
 from .causes_arrivals import LEAST_DISPERSION, smoothed
 from .causes_batches import eager
-from .causes_device import cold_start, noisy_neighbour, slow_device, slow_server
+from .causes_device import cold_start, noisy_neighbour, shared_gpu, slow_device, slow_server
 from .gain import difference, per_second
 from .look import Look
 from .retuning import wait_of, with_cap, with_wait
-from .servers import with_servers
+from .servers import on_one_queue, with_router, with_servers
 from .sign import ms
 from .stretches import burst_of
 from .world import Workers, World, play
@@ -153,6 +154,23 @@ def another_server(look: Look) -> Iterator[Change]:
     yield Change(f"servers {servers} -> {servers + 1}", with_servers(look.world, servers + 1))
 
 
+def one_queue(look: Look) -> Iterator[Change]:
+    """Servers take from one queue, or a router looks where the queue is short."""
+    group = look.world.service.cluster
+    if group is None or not group.own_queues:
+        return
+    yield Change(f"one queue for all {group.queues} replicas", on_one_queue(look.world))
+    if look.world.route is not None or not isinstance(group.router, LeastLoaded):
+        yield Change("a router that picks the least loaded", with_router(look.world, LeastLoaded()))
+
+
+def own_gpus(look: Look) -> Iterator[Change]:
+    """No server shares its GPU."""
+    sign = shared_gpu(look)
+    if sign is not None:
+        yield Change("a GPU for each server", sign.world)
+
+
 def faster_pre(look: Look) -> Iterator[Change]:
     """More workers, or faster ones."""
     for change in _better(look.world.pre, "pre-processing"):
@@ -241,6 +259,8 @@ REMEDIES = (
     Remedy("buckets", buckets),
     Remedy("priority", priority),
     Remedy("another_server", another_server),
+    Remedy("one_queue", one_queue),
+    Remedy("own_gpus", own_gpus),
     Remedy("faster_pre", faster_pre),
     Remedy("faster_post", faster_post),
     Remedy("shed", shed),

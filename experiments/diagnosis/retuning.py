@@ -10,10 +10,18 @@ from policies.contract import Policy
 from policies.size_or_timeout import SizeOrTimeout
 from sim.service import Service
 
+CAPS = ("max_batch_size", "batch_size")
+"""What rules call their largest batch."""
+
+
+def _cap_field(policy: Policy) -> str:
+    """The field of a rule's largest batch; empty where it has none."""
+    return next((name for name in CAPS if hasattr(policy, name)), "")
+
 
 def cap_of(policy: Policy, service: Service) -> int:
     """The largest batch that a rule makes."""
-    own = getattr(policy, "max_batch_size", 0)
+    own = getattr(policy, _cap_field(policy) or CAPS[0], 0)
     found = int(np.max(own)) if np.size(own) else 0
     return min(found or service.largest_batch, service.largest_batch)
 
@@ -26,9 +34,10 @@ def wait_of(policy: Policy) -> int:
 
 def with_cap(policy: Policy, cap: int) -> Policy:
     """The same rule with another largest batch; a rule without one becomes size-or-timeout."""
-    if not hasattr(policy, "max_batch_size"):
+    field = _cap_field(policy)
+    if not field:
         return SizeOrTimeout(cap, wait_of(policy))
-    changes: dict[str, Any] = {"max_batch_size": _like(policy, "max_batch_size", cap)}
+    changes: dict[str, Any] = {field: _like(policy, field, cap)}
     if hasattr(policy, "min_batch_size"):
         smallest = getattr(policy, "min_batch_size")  # noqa: B009 - a field of some rules only
         changes["min_batch_size"] = min(smallest, cap)

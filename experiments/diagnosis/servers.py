@@ -1,16 +1,70 @@
-"""More servers of the same kind, on one queue."""
+"""How the servers of a world stand together: one more of them, one queue for all, another router.
+
+Which replica a recorded request went to is kept as its route: a router that draws at random goes
+there again when it is given the draw that leads there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+
+import numpy as np
+
+from policies.contract import IntArray
+from policies.routers import AtRandom, LeastLoaded
+from sim.cluster import alone
 
 from .world import World
 
 
 def with_servers(world: World, servers: int) -> World:
-    """The same world with another number of servers; routers and shared GPUs are left out."""
-    changes: dict[str, Any] = {"servers": servers}
-    if getattr(world.service, "cluster", None) is not None:
-        changes["cluster"] = None
-    return replace(world, service=replace(world.service, **changes))
+    """The same world with more servers like the first; each of them on a GPU of its own."""
+    service, group = world.service, world.service.cluster
+    if group is not None:
+        more = servers - service.servers
+        replicas = group.replicas + np.arange(more)
+        group = replace(
+            group,
+            replica_of=np.append(group.replica_of, replicas),
+            gpu_of=np.append(group.gpus, group.gpus.max() + 1 + np.arange(more)),
+            profile_of=_more(group.profile_of, more),
+            router=LeastLoaded() if world.route is not None else group.router,
+        )
+    changed = replace(service, servers=servers, cluster=group)
+    return replace(world, service=changed, route=None)
+
+
+def _more(profile_of: IntArray, more: int) -> IntArray:
+    """Profiles of replicas like the first; none where all have the same."""
+    return np.append(profile_of, np.repeat(profile_of[:1], more)) if len(profile_of) else profile_of
+
+
+def on_one_queue(world: World) -> World:
+    """All servers take from one queue."""
+    group = world.service.cluster
+    if group is None:
+        return world
+    changed = replace(group, own_queues=False)
+    return replace(world, service=replace(world.service, cluster=changed), route=None)
+
+
+def with_router(world: World, router: object) -> World:
+    """Another router in front of the replicas."""
+    assert world.service.cluster is not None, "only clusters have routers"
+    changed = replace(world.service.cluster, router=router)
+    return replace(world, service=replace(world.service, cluster=changed), route=None)
+
+
+def on_own_gpus(world: World) -> World:
+    """Every server has a GPU of its own."""
+    group = world.service.cluster
+    if group is None:
+        return world
+    changed = replace(group, gpu_of=np.zeros(0, dtype=np.int64))
+    return replace(world, service=replace(world.service, cluster=changed))
+
+
+def as_routed(world: World, route: IntArray) -> World:
+    """Every server has a queue of its own, and requests join the one that they joined."""
+    group = replace(alone(world.service.servers), own_queues=True, router=AtRandom())
+    return replace(world, service=replace(world.service, cluster=group), route=route)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.text import Text
 
-from ..terminal import table
-from ..wording import hundred, joined, signed
+from experiments.terminal import table
+from experiments.wording import hundred, joined, signed
+
 from .diagnosis import Diagnosis, worth
 from .words import milliseconds
 

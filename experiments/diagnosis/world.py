@@ -53,6 +53,8 @@ class World:
     ready_ns: int = 0
     """Before this instant no server takes anything."""
     closed: ClosedLoop | None = None
+    route: IntArray | None = None
+    """int64 (N,): the replica that each request joined, where that is to be repeated."""
     length_unit: str = "tokens"
 
     def only(self, kept: IntArray) -> World:
@@ -65,6 +67,7 @@ class World:
             pre=_some(self.pre, kept),
             post=_some(self.post, kept),
             timeout_ns=None if self.timeout_ns is None else self.timeout_ns[kept],
+            route=None if self.route is None else self.route[kept],
         )
 
     def at(self, arrival_ns: IntArray) -> World:
@@ -98,8 +101,8 @@ def play(world: World) -> Seen:
     )
     if world.closed is not None:
         workload = replace(workload, arrival_ns=np.zeros(0, dtype=np.int64))
-        return _served(world, workload)
-    found = _served(world, workload)
+        return _served(world, workload, order)
+    found = _served(world, workload, order)
     back = np.argsort(order, kind="stable")
     columns = {name: getattr(found, name)[back] for name in ("start_ns", "finish_ns", "batch")}
     lost = found.lost[back]
@@ -129,18 +132,22 @@ def _patience(world: World, at_server: IntArray) -> IntArray:
     return np.where(world.timeout_ns == NEVER, NEVER, np.maximum(left, 1))
 
 
-def _served(world: World, workload: Workload) -> Seen:
+def _served(world: World, workload: Workload, order: IntArray) -> Seen:
     """What the servers make of a workload; see rule 2."""
     from sim.kernel import run
 
-    models, servers = world.service.service_ns.shape[0], world.service.servers
+    service = world.service
+    if world.route is not None and service.cluster is not None:
+        u = (world.route[order] + 0.5) / service.cluster.replicas
+        service = replace(service, cluster=replace(service.cluster, route_u=u))
+    models, servers = service.service_ns.shape[0], service.servers
     noise = noise_in_order(world.pace, servers, models)
-    found = seen_of(run(world.policy, workload, replace(world.service, noise=noise)))
+    found = seen_of(run(world.policy, workload, replace(service, noise=noise)))
     for _ in range(PASSES):
         if _as_recorded(world.pace, found):
             break
         noise = noise_at(world.pace, found, models)
-        found = seen_of(run(world.policy, workload, replace(world.service, noise=noise)))
+        found = seen_of(run(world.policy, workload, replace(service, noise=noise)))
     return found
 
 
