@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -204,6 +204,11 @@ def run_live(
     return trace, world.readings
 
 
+def _unlimited(service: Service) -> Service:
+    """One server with the same times, which refuses nobody."""
+    return Service(service.service_ns, service.length_edges, idling=service.idling)
+
+
 class Exactly(NamedTuple):
     """Fires when so many requests wait."""
 
@@ -227,7 +232,7 @@ class Alone:
         """
         self.worker, (self.size, self.length) = worker, shape
         requests = Workload(np.full(self.size, self.length, dtype=np.int32))
-        self.station = Station(Exactly(self.size), requests, replace(service, servers=1))
+        self.station = Station(Exactly(self.size), requests, _unlimited(service))
         self.station.admit(0, [0] * (self.size - 1))
 
     def serve(self) -> int:

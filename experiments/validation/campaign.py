@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.config import ScenarioError
-from experiments.cpu_stages import tables
 from experiments.parallel import Progress, nothing
 from experiments.scenario import Scenario
 from policies.contract import Policy
@@ -101,11 +100,6 @@ def opening_of(scenario: Scenario, device: str, model: str | None, precision: st
         ScenarioError: the scenario does not say which model, or has several.
     """
     check_live(scenario)
-    for name, _ in tables(scenario.spec.service):
-        raise ScenarioError(
-            f"scenario {scenario.name} has service.{name}, and a live run has no CPU stages yet; "
-            "validate it without that table"
-        )
     if device == "emulated":
         return EmulatedOpening(scenario.draw()[1])
     if model is None:

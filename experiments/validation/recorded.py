@@ -6,8 +6,9 @@ and ``window.json``:
 1. ``policy``, its table as in a scenario, and its name; ``load``, ``round``, ``attempt`` and
    ``condition`` as measured; ``device``, what is known of it.
 2. ``service``: the calibrated table ``service_ns`` (models, sizes, edges) with ``length_edges``,
-   and the limits of the queue.
-3. ``workload``: patience and think times, where there are any; everything else is in the trace.
+   the limits of the queue, and how the servers stand together where it is not one queue for all.
+3. ``workload``: patience, think times and the end of the run, where there are any; everything else
+   is in the trace.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ import numpy as np
 
 from experiments.plain import dumps
 from experiments.rules import policy_of
-from policies.contract import Policy
+from policies.contract import NEVER, Policy
 from sim.service import Idling, Service
 from sim.trace import Trace
 from sim.workload import NO_TIMES, ClosedLoop, Workload
 
 from .predict import replayed
+from .recorded_cluster import cluster_of, plain_cluster
 from .summary import REPLAYED, error, summary_of
 from .windows import Condition, Window
 
@@ -101,10 +103,13 @@ def save(
             "length_edges": service.length_edges,
             "idling": service.idling._asdict(),
             **{name: getattr(service, name) for name in LIMITS},
+            "tier_capacity": service.tier_capacity,
+            "cluster": plain_cluster(service.cluster, len(window.trace)),
         },
         "workload": {
             "timeout_ns": workload.timeout_ns,
             "think_ns": None if workload.closed is None else workload.closed.think_ns,
+            "until_ns": workload.until_ns,
         },
     }
     (folder / FILE).write_text(dumps(about, indent=None), encoding="utf-8")
@@ -141,6 +146,8 @@ def load(folder: str | Path) -> Recorded:
             np.array(service["length_edges"], dtype=np.int64),
             idling=Idling(**service["idling"]),
             **{name: service[name] for name in LIMITS},
+            tier_capacity=np.array(service.get("tier_capacity", ()), dtype=np.int64),
+            cluster=cluster_of(service.get("cluster")),
         ),
         about["device"],
     )
@@ -157,4 +164,5 @@ def _workload(trace: Trace, more: Mapping[str, Any]) -> Workload:
         closed=None if think_ns is None else ClosedLoop(np.array(think_ns, dtype=np.int64)),
         tiers=trace.tiers,
         length_unit=trace.length_unit,
+        until_ns=more.get("until_ns", NEVER),
     )
