@@ -14,7 +14,7 @@ import pytest
 from random_runs import MS, differences, random_run
 
 from experiments.validation.predict import replayed
-from experiments.validation.rig import Rig
+from experiments.validation.rig import Pace, Rig
 from experiments.validation.summary import summary_of
 from policies.contract import Tier, View, fire
 from policies.greedy import Greedy
@@ -166,6 +166,8 @@ def test_a_backlog_is_there_from_the_beginning_and_left_at_the_end(rig):
     first = trace.batch_start_ns.min()
     assert first == workload.arrival_ns[1999]
     assert trace.batch_start_ns.max() < end_ns
+    took = trace.batch_finish_ns - trace.batch_start_ns
+    assert np.all(took >= TABLE[0, trace.batch_size - 1, 0])
     # Two servers with always four to serve: 4 in 7 ms each, less where somebody urgent comes.
     served = int((trace.status[offline] == SERVED).sum())
     assert served > 0.5 * 2 * 4 * end_ns / (7 * MS)
@@ -183,3 +185,12 @@ def test_what_waits_from_the_beginning_is_no_lateness_of_the_generator(rig):
 
 def test_a_workload_without_backlog_has_no_crowd():
     assert crowd_of(arriving([1.0, 2.0])) == 0
+
+
+def test_sentinel_calls_go_to_one_server_after_the_other_with_their_own_idle_times(rig):
+    pace = Pace(np.array([1]), idle_share=0.0, idle_ns=1.0, rng=np.random.default_rng(1))
+    trips = rig.sentinel(9, pace)
+    assert [trip.server for trip in trips] == [0] * 5 + [1] * 5
+    # A call of the other server takes 4 ms: it would show here.
+    assert max(trip.idle_ns for trip in trips) < 3 * MS
+    assert min(trip.took_ns for trip in trips) >= 4 * MS
