@@ -106,20 +106,20 @@ def tier_table(found: Result) -> Table | None:
     if all(len(o.measures.tiers) < 2 for o in found.outcomes):
         return None
     always = bool(found.scenario.get("backlogs"))
+    counts = ("served",) if always else ("served", "rejected", "expired")
     more = ("rate, /s", "of bound\n%") if always else ()
-    heads = ("policy", "tier", "served", "rejected", "expired", "p99, ms", "SLO %", *more)
-    drawn = table(*heads, left=2)
+    drawn = table("policy", "tier", *counts, "p99, ms", "SLO %", *more, left=2)
     for outcome in found.outcomes:
         for tier in outcome.measures.tiers:
             attained = tier.slo_attainment
-            rates = (with_interval(tier.throughput_per_s), of_bound(tier)) if always else ()
+            rates = (with_interval(tier.throughput_per_s), of_bound(outcome, tier))
             drawn.add_row(
                 outcome.policy,
                 tier.name,
-                *(f"{count:,}" for count in (tier.served, tier.rejected, tier.expired)),
+                *(f"{getattr(tier, name):,}" for name in counts),
                 _tail(outcome, tier),
                 hundred(None if attained is None else attained.value),
-                *rates,
+                *(rates if always else ()),
             )
     return drawn
 
@@ -131,10 +131,10 @@ def _tail(outcome: Outcome, tier: Group) -> str:
     return with_interval(tier.latency_ms["p99"]) if outcome.stable else "unstable"
 
 
-def of_bound(tier: Group) -> str:
-    """A backlog's share of what is possible, in per cent."""
+def of_bound(outcome: Outcome, tier: Group) -> str:
+    """A backlog's share of what is possible, in per cent, where the others are served."""
     found = tier.share_of_bound
-    return "" if found is None else with_interval(found.scaled(100.0))
+    return "" if found is None or not outcome.stable else with_interval(found.scaled(100.0))
 
 
 def lost_table(found: Result) -> Table | None:

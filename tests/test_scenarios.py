@@ -10,12 +10,16 @@ import pytest
 
 from experiments.config import SHIPPED, load_scenario, scenario_names
 from policies.contract import NEVER
+from sim.backlog import without
 from sim.kernel import run
 from sim.trace import SERVED
 
 NAMES = scenario_names()
 PROFILED = [name for name in NAMES if load_scenario(name).profile is not None]
 TEXTBOOK = [name for name in NAMES if name not in PROFILED]
+MIXED = [name for name in PROFILED if len(load_scenario(name).tiers) > 1]
+"""Several kinds of traffic: each has a test file of its own for what it claims."""
+ONE_KIND = [name for name in PROFILED if name not in MIXED]
 
 
 @cache
@@ -49,7 +53,7 @@ def test_a_shipped_scenario_loads_and_draws(name):
     scenario = load_scenario(name, ["workload.requests=1000"])
     workload, service = scenario.draw()
     assert scenario.name == name
-    assert len(workload) == 1000
+    assert len(without(workload)) == 1000
     assert workload.length.max() <= max(service.length_edges[-1], 1)
     assert workload.closed is not None or np.all(np.diff(workload.arrival_ns) >= 0)
     for policy in scenario.policies.values():
@@ -80,7 +84,7 @@ def test_a_scenario_on_a_cpu_says_what_batching_is_worth(name):
     assert {"greedy", "size_or_timeout", "length_bucketed", "snap"} <= set(scenario.policies)
 
 
-@pytest.mark.parametrize("name", [name for name in PROFILED if not name.endswith("-cpu")])
+@pytest.mark.parametrize("name", [name for name in ONE_KIND if not name.endswith("-cpu")])
 def test_a_scenario_on_a_gpu_has_an_objective_and_honest_baselines(name):
     scenario = load_scenario(name)
     assert scenario.workload.requests == 200_000
@@ -93,7 +97,7 @@ def test_a_scenario_on_a_gpu_has_an_objective_and_honest_baselines(name):
 @pytest.mark.parametrize("name", [name for name in PROFILED if name != "azure-code"])
 def test_the_mean_rate_that_is_drawn_is_the_one_that_is_said(name):
     scenario = load_scenario(name)
-    workload, _ = scenario.draw()
+    workload = without(scenario.draw()[0])
     drawn = len(workload) / (workload.arrival_ns[-1] / 1e9)
     # Poisson: 4.5 standard errors.  The modulated one changes its rate 440 times in the run.
     tolerance = 0.05 if name == "azure-conv" else 0.01
