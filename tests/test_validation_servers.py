@@ -17,11 +17,13 @@ from experiments.config import load_scenario
 from experiments.validation import Window, judged, recorded
 from experiments.validation.guard import condition_of
 from experiments.validation.predict import apart, replayed
-from experiments.validation.preparing import calibration_of
+from experiments.validation.preparing import calibration_of, cap_of
 from experiments.validation.rig import Trip
 from experiments.validation.shown import crew
 from experiments.validation.summary import REPLAYED
 from policies.contract import Tier, View, fire
+from policies.greedy import Greedy
+from policies.length_bucketed import LengthBucketed
 from policies.routers import LeastLoaded, LengthAffinity, PowerOfTwo
 from sim import kernel, model
 from sim.backlog import end_of_run, joined
@@ -273,3 +275,8 @@ def test_what_does_not_run_live_is_refused_in_one_sentence(tmp_path, setting, se
     )
     assert done.exit_code == 2
     assert done.stderr.strip().endswith(f"error: {sentence}"), done.stderr
+
+
+def test_a_policy_that_gives_no_sizes_is_calibrated_up_to_the_largest():
+    assert cap_of([LengthBucketed(np.array([64]))], 12) == 12
+    assert cap_of([Greedy(3), LengthBucketed(np.array([64]), np.array([2, 5]))], 12) == 5

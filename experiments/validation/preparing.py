@@ -161,8 +161,8 @@ def cap_of(policies: Iterable[Policy], largest: int) -> int:
     """The largest batch that any of the policies can fire."""
     caps = []
     for policy in policies:
-        given = [getattr(policy, key) for key in ("batch_size", "max_batch_size")
+        given = [np.atleast_1d(getattr(policy, key)) for key in ("batch_size", "max_batch_size")
                  if hasattr(policy, key)]  # fmt: skip
-        most = max((int(np.max(value)) for value in given), default=0)
+        most = max((int(value.max()) for value in given if value.size), default=0)
         caps.append(min(most, largest) if most else largest)
     return max(caps)
