@@ -45,7 +45,7 @@ from .service import Service
 from .stability import Stability
 from .stage_measures import measure_stages
 from .tally import attained, tally
-from .trace import EXPIRED, REJECTED, SERVED, STATUS_NAMES, UNFINISHED, Trace
+from .trace import SERVED, STATUS_NAMES, Trace
 
 MS = 1e-6
 """Milliseconds in a nanosecond."""
@@ -189,10 +189,7 @@ def _group(
     return Group(
         name,
         requests=int(status.sum()),
-        served=int(status[SERVED]),
-        rejected=int(status[REJECTED]),
-        expired=int(status[EXPIRED]),
-        unfinished=int(status[UNFINISHED]),
+        **dict(zip(STATUS_NAMES, status.tolist(), strict=True)),
         latency_ms=_spread(runs, tiers, "finish_ns", refusal, shares, tail),
         wait_ms=_spread(runs, tiers, "start_ns", refusal, shares, tail),
         throughput_per_s=ratio(served, lasts_ns / 1e9, counts),
