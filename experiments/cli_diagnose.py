@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .cli_speech import console, spoken
+from .cli_speech import console, progress_bar, spoken
 
 if TYPE_CHECKING:
     from .diagnosis.diagnosis import Diagnosis
+    from .parallel import Progress
     from .scenario import Scenario
 
 COMMAND = "diagnose"
@@ -80,6 +81,7 @@ def diagnose(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="The folder that holds all runs.")
     ] = Path("runs"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of a failure.")
     ] = False,
@@ -89,7 +91,8 @@ def diagnose(
         wanted = Wanted(
             policy, scenario, slo, percentile, tier, tuple(columns or ()), unit, largest_batch
         )
-        found = find(source, wanted, out)
+        with progress_bar(quiet=quiet or json) as progress:
+            found = find(source, wanted, out, progress)
         if json:
             from .plain import dumps
 
@@ -100,7 +103,7 @@ def diagnose(
             print_diagnosis(console(), found)
 
 
-def find(source: str, wanted: Wanted, root: Path) -> Diagnosis:
+def find(source: str, wanted: Wanted, root: Path, progress: Progress) -> Diagnosis:
     """Diagnose a log, a trace, a run or a scenario, whichever the source is.
 
     Raises:
@@ -112,6 +115,7 @@ def find(source: str, wanted: Wanted, root: Path) -> Diagnosis:
     path = Path(source)
     judged: dict[str, Any] = {
         "slo_ms": wanted.slo_ms, "percentile": wanted.percentile, "tier": wanted.tier,
+        "progress": progress,
     }  # fmt: skip
     if path.is_file() and not path.name.endswith(".toml"):
         columns = dict(map(named_column, wanted.columns))

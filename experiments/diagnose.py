@@ -17,6 +17,7 @@ from .diagnosis.opened import Asked, opened
 from .diagnosis.seen import seen_of
 
 if TYPE_CHECKING:
+    from .parallel import Progress
     from .scenario import Scenario
 
 
@@ -29,6 +30,7 @@ def diagnose(
     percentile: float | None = None,
     tier: str | None = None,
     subject: str = "trace",
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Diagnose a simulated or live run.
 
@@ -41,12 +43,13 @@ def diagnose(
         percentile: by default that of the judged tier, 99.
         tier: the tier to judge; by default the most urgent one with a target.
         subject: what the trace is called.
+        progress: told what is being done.
 
     Raises:
         DiagnosisError: there are too few requests, or no such tier.
     """
     asked = Asked(service, policy, _ns(slo_ms), percentile, tier)
-    return diagnosed(subject, opened(seen_of(trace), asked))
+    return diagnosed(subject, opened(seen_of(trace), asked), progress)
 
 
 def diagnose_scenario(
@@ -57,6 +60,7 @@ def diagnose_scenario(
     percentile: float | None = None,
     tier: str | None = None,
     subject: str = "",
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Run a scenario's policy and diagnose it.
 
@@ -67,6 +71,7 @@ def diagnose_scenario(
         percentile: as :func:`diagnose`.
         tier: as :func:`diagnose`.
         subject: what the run is called.
+        progress: told what is being done.
 
     Raises:
         DiagnosisError: there are too few requests, or no such tier.
@@ -85,7 +90,7 @@ def diagnose_scenario(
         timeout_ns=workload.timeout_ns[:arrived], closed=workload.closed,
     )  # fmt: skip
     name = subject or f"{scenario.name}, policy {entrant.name}"
-    return diagnosed(name, opened(seen_of(trace), asked))
+    return diagnosed(name, opened(seen_of(trace), asked), progress)
 
 
 def diagnose_log(
@@ -99,6 +104,7 @@ def diagnose_log(
     percentile: float | None = None,
     tier: str | None = None,
     largest_batch: int | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Diagnose a service by its own log.
 
@@ -112,6 +118,7 @@ def diagnose_log(
         percentile: as :func:`diagnose`.
         tier: as :func:`diagnose`.
         largest_batch: the largest batch that fits; by default that is not known.
+        progress: told what is being done.
 
     Raises:
         DiagnosisError: the log is wrong, or too short.
@@ -120,7 +127,7 @@ def diagnose_log(
 
     seen = read_log(path, columns, unit)
     asked = Asked(service, policy, _ns(slo_ms), percentile, tier, largest_batch)
-    return diagnosed(str(path), opened(seen, asked))
+    return diagnosed(str(path), opened(seen, asked), progress)
 
 
 def _ns(slo_ms: float | None) -> int | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from experiments.parallel import Progress, nothing
 from sim.intervals import Difference
 
 from . import causes_arrivals, causes_batches, causes_device, causes_stages
@@ -89,10 +90,11 @@ LEAST = 0.1
 """Share of the percentile that has to go away for a cause to be told at all."""
 
 
-def findings(look: Look) -> list[Finding]:
+def findings(look: Look, tell: Progress = nothing) -> list[Finding]:
     """The causes for which there is evidence, the one that matters most first."""
     found = []
-    for cause in CAUSES:
+    for place, cause in enumerate(CAUSES):
+        tell(f"cause: {cause.name}", place, len(CAUSES))
         sign = cause.find(look)
         if sign is None:
             continue

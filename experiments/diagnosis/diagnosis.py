@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from experiments.parallel import Progress, nothing
 from sim.intervals import Difference
 
 from .causes import Finding, findings
@@ -85,13 +86,13 @@ def _interval(gain: dict[str, Any]) -> dict[str, Any]:
     return {name: gain[name] for name in ("value", "low", "high", "verdict")}
 
 
-def diagnosed(subject: str, case: Opened) -> Diagnosis:
+def diagnosed(subject: str, case: Opened, progress: Progress | None = None) -> Diagnosis:
     """Find causes and remedies of a run."""
-    look = case.look
+    look, tell = case.look, progress or nothing
     value_ns = look.judged.value_ns(look.seen, served=True)
     lost = look.judged.lost_share(look.seen)
     late = look.target_ns and (value_ns > look.target_ns or lost > 1.0 - look.judged.share)
-    found = tuple(findings(look)) if len(look.slow) else ()
+    found = tuple(findings(look, tell)) if len(look.slow) else ()
     if look.target_ns:
         fault = found[0].name if late and found else None
         healthy = not late
@@ -116,7 +117,7 @@ def diagnosed(subject: str, case: Opened) -> Diagnosis:
         findings=found,
         fault=fault,
         healthy=bool(healthy),
-        remedies=tuple(gains(look)),
+        remedies=tuple(gains(look, tell)),
         notes=(*case.notes, *_doubts(look)),
     )
 

@@ -1,40 +1,23 @@
-"""What could be changed, and what each change is worth: found by simulating it.
+"""What each change is worth: a table of remedies, found by simulating them.
 
-A remedy is one function and one row.  The function gives the worlds that it could lead to; the best
-of them is kept.  All of them serve the same requests.
+A remedy is one function of :mod:`experiments.diagnosis.changes` and one row; of the worlds that it
+gives the best is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from policies import POLICIES
-from policies.contract import Policy
-from policies.length_bucketed import LengthBucketed
-from policies.routers import LeastLoaded
+from experiments.parallel import Progress, nothing
 from sim.intervals import Difference
 
-from .causes_arrivals import LEAST_DISPERSION, smoothed
-from .causes_batches import eager
-from .causes_device import cold_start, noisy_neighbour, shared_gpu, slow_device, slow_server
+from . import changes
+from .changes import Change
 from .gain import difference, per_second
 from .look import Look
-from .retuning import wait_of, with_cap, with_wait
-from .servers import on_one_queue, with_router, with_servers
-from .sign import ms
-from .stretches import burst_of
-from .world import Workers, World, play
-
-
-class Change(NamedTuple):
-    """One thing to do, and the world after it."""
-
-    words: str
-    world: World
+from .world import play
 
 
 class Remedy(NamedTuple):
@@ -69,213 +52,32 @@ class Gain:
     """Whether it is not in the hands of whoever runs the service."""
 
 
-def larger_batch(look: Look) -> Iterator[Change]:
-    """A higher limit, as far as the service's table goes (a log's table is extrapolated)."""
-    most = look.reachable().largest_batch
-    for size in dict.fromkeys((2 * look.cap, 4 * look.cap, most)):
-        if look.cap < size <= most:
-            world = replace(look.world, service=look.reachable())
-            policy = with_cap(look.world.policy, size)
-            yield Change(f"batch size limit {look.cap} -> {size}", replace(world, policy=policy))
-
-
-def smaller_batch(look: Look) -> Iterator[Change]:
-    """A lower limit."""
-    for size in dict.fromkeys((look.cap // 2, look.cap // 4)):
-        if size >= 1:
-            policy = with_cap(look.world.policy, size)
-            yield Change(
-                f"batch size limit {look.cap} -> {size}", replace(look.world, policy=policy)
-            )
-
-
-def shorter_wait(look: Look) -> Iterator[Change]:
-    """Half the wait, or none."""
-    wait = wait_of(look.world.policy)
-    if look.held_ns[look.slow].sum() == 0 and wait == 0:
-        return
-    yield Change("no wait: fire when a server is idle", _ruled(look.world, eager(look)))
-    if 0 < wait < 2**62:
-        policy = with_wait(look.world.policy, wait // 2, look.cap)
-        yield Change(f"wait {ms(wait)} -> {ms(wait // 2)}", _ruled(look.world, policy))
-
-
-def longer_wait(look: Look) -> Iterator[Change]:
-    """Wait for company while a server is idle."""
-    usual = float(np.median(look.seen.took_ns))
-    wait = wait_of(look.world.policy)
-    for more in (int(wait + 0.25 * usual), int(wait + usual)):
-        if wait < 2 * usual:
-            policy = with_wait(look.world.policy, more, look.cap)
-            yield Change(f"wait {ms(wait)} -> {ms(more)}", _ruled(look.world, policy))
-
-
-BUCKETS = ((0.5,), (0.9,), (0.97,), (0.5, 0.9), (0.25, 0.5, 0.75))
-"""Shares of the requests at which lengths are parted."""
-
-
-def buckets(look: Look) -> Iterator[Change]:
-    """Short and long requests in queues of their own."""
-    if isinstance(look.world.policy, LengthBucketed):
-        return
-    length, wait = look.seen.length, min(wait_of(look.world.policy), 2**60)
-    for shares in BUCKETS:
-        edges = np.unique(np.quantile(length, shares, method="lower").astype(np.int64))
-        edges = edges[edges < length.max()]
-        if len(edges):
-            rule = LengthBucketed(edges, np.array([look.cap]), np.array([wait]))
-            at = ", ".join(f"{edge:,}" for edge in edges.tolist())
-            yield Change(
-                f"length buckets, parted at {at} {look.seen.length_unit}", _ruled(look.world, rule)
-            )
-
-
-PRIORITIES = ("priority", "priority_fill", "headroom")
-"""Rules that put urgent tiers first."""
-
-
-def priority(look: Look) -> Iterator[Change]:
-    """The urgent tier first."""
-    if len(look.seen.tiers) < 2:
-        return
-    for kind in PRIORITIES:
-        rule = POLICIES.get(kind)
-        if rule is None or isinstance(look.world.policy, rule):
-            continue
-        policy = rule()
-        if hasattr(policy, "max_batch_size") and np.size(policy.max_batch_size):
-            policy = with_cap(policy, look.cap)
-        yield Change(f"urgent requests first (policy {kind})", _ruled(look.world, policy))
-
-
-def another_server(look: Look) -> Iterator[Change]:
-    """One more of the same kind."""
-    servers = look.world.service.servers
-    yield Change(f"servers {servers} -> {servers + 1}", with_servers(look.world, servers + 1))
-
-
-def one_queue(look: Look) -> Iterator[Change]:
-    """Servers take from one queue, or a router looks where the queue is short."""
-    group = look.world.service.cluster
-    if group is None or not group.own_queues:
-        return
-    yield Change(f"one queue for all {group.queues} replicas", on_one_queue(look.world))
-    if look.world.route is not None or not isinstance(group.router, LeastLoaded):
-        yield Change("a router that picks the least loaded", with_router(look.world, LeastLoaded()))
-
-
-def own_gpus(look: Look) -> Iterator[Change]:
-    """No server shares its GPU."""
-    sign = shared_gpu(look)
-    if sign is not None:
-        yield Change("a GPU for each server", sign.world)
-
-
-def faster_pre(look: Look) -> Iterator[Change]:
-    """More workers, or faster ones."""
-    for change in _better(look.world.pre, "pre-processing"):
-        yield Change(change[0], replace(look.world, pre=change[1]))
-
-
-def faster_post(look: Look) -> Iterator[Change]:
-    """More workers, or faster ones."""
-    for change in _better(look.world.post, "post-processing"):
-        yield Change(change[0], replace(look.world, post=change[1]))
-
-
-def _better(workers: Workers | None, stage: str) -> Iterator[tuple[str, Workers]]:
-    if workers is None:
-        return
-    half = np.maximum(workers.time_ns // 2, 1)
-    yield (
-        f"{stage} workers {workers.count} -> {2 * workers.count}",
-        replace(workers, count=2 * workers.count),
-    )
-    yield f"{stage} twice as fast", replace(workers, time_ns=half)
-
-
-def shed(look: Look) -> Iterator[Change]:
-    """Give up on requests that have waited for too long, so that the others are served in time."""
-    if look.world.closed is not None or look.world.timeout_ns is not None:
-        return
-    usual = float(np.median(look.seen.took_ns))
-    limit = look.target_ns or 4.0 * usual
-    patience = max(int(limit - usual), int(0.25 * limit), 1)
-    timeout = np.full(len(look.world.arrival_ns), patience)
-    yield Change(
-        f"drop requests that waited {ms(patience)}", replace(look.world, timeout_ns=timeout)
-    )
-
-
-def smooth(look: Look) -> Iterator[Change]:
-    """The clients spread their requests."""
-    mine = look.judged.mask(look.seen)
-    if (
-        look.world.closed is None
-        and burst_of(look.seen.arrival_ns[mine]).dispersion > LEAST_DISPERSION
-    ):
-        yield Change("clients spread their bursts", smoothed(look.world, mine))
-
-
-def quiet(look: Look) -> Iterator[Change]:
-    """Servers run at their usual pace all the time."""
-    for find in (noisy_neighbour, slow_device):
-        sign = find(look)
-        if sign is not None:
-            words = "the GPU alone" if find is noisy_neighbour else "batches as the profile says"
-            yield Change(f"{words}: nothing slows it down", sign.world)
-
-
-def warm(look: Look) -> Iterator[Change]:
-    """Servers are warm before requests come."""
-    sign = cold_start(look)
-    if sign is not None:
-        yield Change("warm the servers up before requests come", sign.world)
-
-
-def repair(look: Look) -> Iterator[Change]:
-    """The slow server runs as the others."""
-    sign = slow_server(look)
-    if sign is not None:
-        yield Change("the slow server as fast as the others", sign.world)
-
-
-def more_memory(look: Look) -> Iterator[Change]:
-    """Larger batches than fit today."""
-    if not look.known_largest or look.cap < look.known_largest:
-        return
-    for size in (2 * look.cap, 4 * look.cap):
-        if size <= look.beyond.largest_batch:
-            policy = with_cap(look.world.policy, size)
-            world = replace(look.world, service=look.beyond, policy=policy)
-            yield Change(f"memory for batches of {size} (times extrapolated)", world)
-
-
 REMEDIES = (
-    Remedy("larger_batch", larger_batch),
-    Remedy("smaller_batch", smaller_batch),
-    Remedy("shorter_wait", shorter_wait),
-    Remedy("longer_wait", longer_wait),
-    Remedy("buckets", buckets),
-    Remedy("priority", priority),
-    Remedy("another_server", another_server),
-    Remedy("one_queue", one_queue),
-    Remedy("own_gpus", own_gpus),
-    Remedy("faster_pre", faster_pre),
-    Remedy("faster_post", faster_post),
-    Remedy("shed", shed),
-    Remedy("smooth", smooth, elsewhere=True),
-    Remedy("quiet", quiet, elsewhere=True),
-    Remedy("warm", warm),
-    Remedy("repair", repair, elsewhere=True),
-    Remedy("more_memory", more_memory),
+    Remedy("larger_batch", changes.larger_batch),
+    Remedy("smaller_batch", changes.smaller_batch),
+    Remedy("shorter_wait", changes.shorter_wait),
+    Remedy("longer_wait", changes.longer_wait),
+    Remedy("buckets", changes.buckets),
+    Remedy("priority", changes.priority),
+    Remedy("another_server", changes.another_server),
+    Remedy("one_queue", changes.one_queue),
+    Remedy("own_gpus", changes.own_gpus),
+    Remedy("faster_pre", changes.faster_pre),
+    Remedy("faster_post", changes.faster_post),
+    Remedy("shed", changes.shed),
+    Remedy("smooth", changes.smooth, elsewhere=True),
+    Remedy("quiet", changes.quiet, elsewhere=True),
+    Remedy("warm", changes.warm),
+    Remedy("repair", changes.repair, elsewhere=True),
+    Remedy("more_memory", changes.more_memory),
 )
 
 
-def gains(look: Look) -> list[Gain]:
+def gains(look: Look, tell: Progress = nothing) -> list[Gain]:
     """What each remedy is worth, the best first; those that cannot be tried are left out."""
     found = []
-    for remedy in REMEDIES:
+    for place, remedy in enumerate(REMEDIES):
+        tell(f"remedy: {remedy.name}", place, len(REMEDIES))
         tried = [_gain(look, remedy, change) for change in remedy.tries(look)]
         if tried:
             found.append(min(tried, key=lambda one: one.value_ms))
@@ -297,7 +99,3 @@ def _gain(look: Look, remedy: Remedy, change: Change) -> Gain:
         served_ms=judged.value_ns(played, served=True) / 1e6,
         elsewhere=remedy.elsewhere,
     )
-
-
-def _ruled(world: World, policy: Policy) -> World:
-    return replace(world, policy=policy)

@@ -52,9 +52,11 @@ def with_wait(policy: Policy, wait_ns: int, cap: int) -> Policy:
 
 
 def _like(policy: Policy, field: str, value: int) -> Any:
-    """A number, or as many of them as the rule has."""
+    """A number, or as many of them as the rule has; one where an array says nothing yet."""
     own = getattr(policy, field)
-    return np.full_like(own, value) if isinstance(own, np.ndarray) else value
+    if not isinstance(own, np.ndarray):
+        return value
+    return np.full(max(1, len(own)), value, dtype=np.int64)
 
 
 def _changed(policy: Policy, changes: dict[str, Any]) -> Policy:
