@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sim.backlog import places_of
 from sim.specs import WorkloadSpec
 from sim.stages import Stage, Stages
 from sim.streams import stream
@@ -70,7 +69,7 @@ def needs_lengths(spec: Spec, models: Iterable[Affine | Listed]) -> str:
 
 
 def check_stages(spec: Spec, workload: WorkloadSpec) -> None:
-    """Stages are for open workloads, whose requests all arrive in time.
+    """Stages are for open workloads; that a backlog is none, the schema says.
 
     Raises:
         KeyedError: with the key of the stage.
@@ -83,12 +82,6 @@ def check_stages(spec: Spec, workload: WorkloadSpec) -> None:
                 f'{key} needs open arrivals, such as {{ process = "poisson", load = 0.6 }}: in a '
                 "closed loop clients would wait for the end of the last stage, which is not "
                 "simulated",
-            )
-        if places_of(tuple(tier.tier for tier in workload.tiers)):
-            raise KeyedError(
-                key,
-                f"{key} needs tiers that arrive: a backlog that is always there would all stand "
-                "in this stage's queue from the beginning, before everybody else",
             )
 
 

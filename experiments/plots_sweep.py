@@ -41,9 +41,11 @@ def latency_against(
         axes = axes_or_new(ax, 7.6, 4.3)
         look = look or looks(sweep.policies)
         ends: list[tuple[str, float, float, float]] = []
+        known = False
         for name in sweep.policies:
             points = sweep.line(chosen, name, measure)
             steady = [p for p in points if p.value is not None]
+            known = known or bool(steady)
             x = [p.x for p in steady]
             y = np.array([p.value for p in steady], dtype=float)
             half = np.array([p.half_width or 0.0 for p in steady])
@@ -55,7 +57,7 @@ def latency_against(
             beyond = [p.x for p in points if steady and p.x > x[-1] and not p.stable]
             if beyond:
                 ends.append((name, x[-1], float(y[-1]), beyond[0]))
-        axes.set_yscale("log")
+        axes.set_yscale("log" if known else "linear")  # a log axis needs something on it
         top = axes.get_ylim()[1]
         for name, x_last, y_last, x_next in ends:
             axes.plot(
@@ -63,7 +65,8 @@ def latency_against(
                 linestyle=(0, (1, 1.6)), scalex=False, scaley=False,
             )  # fmt: skip
         axes.set_ylim(top=top)
-        plain_ticks(axes, "y")
+        if known:
+            plain_ticks(axes, "y")
         if slo:
             mark_slo(axes, sweep.outcomes, upright=False)
         axes.set_xlabel(axis_name(chosen))

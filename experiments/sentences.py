@@ -132,5 +132,5 @@ def sentence(error: ValidationError, content: Mapping[str, Any]) -> tuple[str, s
             full = prefix + details["key"]
             return full, f"{full} = {shown(details['value'])} must be {details['right']}"
         case "broken_rule":
-            return key, f"{key}: {details['rule']}"
+            return key, f"{key}: {details['rule']}" if key else str(details["rule"])
     raise AssertionError(f"the schema raised {worst['type']} at {key} of {list(content)}")
