@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.stages import STAGE_COLUMNS
 from sim.trace import STATUS_NAMES, Trace
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def requests_frame(trace: Trace) -> pd.DataFrame:
     frame = pd.DataFrame({name: getattr(trace, name) for name in columns})
     names = pd.Index(STATUS_NAMES)
     frame["status"] = pd.Categorical.from_codes(trace.status.astype(np.int64), names)
+    if trace.stages is not None:
+        frame = frame.assign(**{name: getattr(trace.stages, name) for name in STAGE_COLUMNS})
     return frame.rename_axis("request")
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -164,8 +165,9 @@ class TestCommands:
         _, code = said("simulate", path, "--records")
         assert code == 0
         (file,) = (tmp_path / "runs").rglob("greedy-requests.*")
-        if file.suffix == ".csv":
-            assert "queued_ns" in file.read_text(encoding="utf-8").partition("\n")[0]
+        frame = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
+        assert (frame["pre_start_ns"] < frame["queued_ns"]).all()
+        assert (frame["post_start_ns"] < frame["finish_ns"]).all()
 
     def test_an_overloaded_stage_is_named(self, path):
         text, _ = said("compare", path, "--set", "service.preprocessing.workers=1")
