@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,7 +207,7 @@ def _group(
 
 def _of_spare(
     runs: Sequence[_Run], tiers: list[int], served: FloatArray, lasts_ns: IntArray
-) -> dict[str, Estimate]:
+) -> dict[str, Any]:
     """What a backlog got of the capacity that the others leave; nothing for other groups."""
     if len(tiers) > 1 or not runs[0].trace.tiers[tiers[0]].backlog:
         return {}
