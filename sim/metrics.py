@@ -178,6 +178,7 @@ def _group(
         own = run.own(tiers)
         kept = run.trace.status if own is None else run.trace.status[own]
         status += np.bincount(kept, minlength=len(STATUS_NAMES))
+    fates: dict[str, Any] = dict(zip(STATUS_NAMES, status.tolist(), strict=True))
     lasts_ns = np.concatenate([np.diff(run.sections.edges_ns) for run in runs])
     servers_ns = lasts_ns * runs[0].trace.servers
     served, padded = total("served"), total("padded")
@@ -190,7 +191,7 @@ def _group(
     return Group(
         name,
         requests=int(status.sum()),
-        **dict(zip(STATUS_NAMES, status.tolist(), strict=True)),
+        **fates,
         latency_ms=_spread(runs, tiers, "finish_ns", refusal, shares, tail),
         wait_ms=_spread(runs, tiers, "start_ns", refusal, shares, tail),
         throughput_per_s=ratio(served, lasts_ns / 1e9, counts),
