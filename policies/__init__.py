@@ -6,9 +6,11 @@ docstring describes it.
 
 from __future__ import annotations
 
+from .ageing import Ageing
 from .aimd import Aimd
 from .balanced_cap import BalancedCap
 from .deadline_aware import DeadlineAware
+from .edf import Edf
 from .greedy import Greedy
 from .headroom import Headroom
 from .length_bucketed import LengthBucketed
@@ -19,10 +21,12 @@ from .priority import Priority
 from .priority_fill import PriorityFill
 from .queue_depth_wait import QueueDepthWait
 from .rate_aware import RateAware
+from .shortest_first import ShortestFirst
 from .size_or_timeout import SizeOrTimeout
 from .snap import Snap
 from .static import Static
 from .token_budget import TokenBudget
+from .weighted_fair import WeightedFair
 
 POLICIES: dict[str, type] = {
     "static": Static,
@@ -42,13 +46,19 @@ POLICIES: dict[str, type] = {
     "priority": Priority,
     "priority_fill": PriorityFill,
     "headroom": Headroom,
+    "weighted_fair": WeightedFair,
+    "ageing": Ageing,
+    "edf": Edf,
+    "shortest_first": ShortestFirst,
 }
 
 __all__ = [
     "POLICIES",
+    "Ageing",
     "Aimd",
     "BalancedCap",
     "DeadlineAware",
+    "Edf",
     "Greedy",
     "Headroom",
     "LengthBucketed",
@@ -59,8 +69,10 @@ __all__ = [
     "PriorityFill",
     "QueueDepthWait",
     "RateAware",
+    "ShortestFirst",
     "SizeOrTimeout",
     "Snap",
     "Static",
     "TokenBudget",
+    "WeightedFair",
 ]

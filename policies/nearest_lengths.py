@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .contract import FIRE, IntArray, Tier, View, later, oldest_lane, wait_until
+from .contract import FIRE, IntArray, Tier, View, later, oldest_lane, shared, wait_until
 from .parameters import largest_or, within
 from .space import Size, Space, Time, Whole
+
+
+@shared
+def equal_lane(length: int, lanes: int, longest: int) -> int:
+    """Which of ``lanes`` of equal width up to ``longest`` a length belongs to."""
+    return min((max(int(length), 1) - 1) * lanes // longest, lanes - 1)
 
 
 class NearestLengths(NamedTuple):
@@ -58,8 +64,7 @@ class NearestLengths(NamedTuple):
 
     def lane_of(self, length: int, tier: int) -> int:
         """Lane ``i`` holds the lengths in ``(i, i + 1] * longest / length_lanes``."""
-        lane = (max(int(length), 1) - 1) * self.length_lanes // self.longest
-        return min(lane, self.length_lanes - 1)
+        return equal_lane(length, self.length_lanes, self.longest)
 
     def decide(self, view: View) -> int:
         """Fire when the window holds a full batch or the oldest has waited long enough."""

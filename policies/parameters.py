@@ -14,10 +14,17 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import NEVER, IntArray, Tier
+from .contract import NEVER, FloatArray, IntArray, Tier
 
 NO_VALUES: IntArray = np.zeros(0, dtype=np.int64)
 """Default of an array parameter: nothing was said."""
+
+NO_NUMBERS: FloatArray = np.zeros(0, dtype=np.float64)
+"""The same for numbers that need not be whole."""
+
+LOOSE = 10
+"""A tier without an objective is held to so many times the loosest of the others: long enough that
+the others go first, and not forever."""
 
 
 def require(holds: bool, rule: str, **values: object) -> None:
@@ -65,6 +72,19 @@ def one_per_lane(
     return given
 
 
+def positive_per_tier(name: str, values: FloatArray, default: FloatArray) -> FloatArray:
+    """A number above 0 for each tier, float64 (tiers,); none given means the default."""
+    given: FloatArray = np.atleast_1d(np.array(values, dtype=np.float64))
+    if given.size == 0:
+        given = default
+    tiers = len(default)
+    rule = f"{name} has a value for each of the {tiers} tiers"
+    require(given.shape == default.shape, rule, **{name: given.tolist()})
+    good = bool((np.isfinite(given) & (given > 0.0)).all())
+    require(good, f"{name} > 0", **{name: given.tolist()})
+    return given
+
+
 def whole_boundaries(boundaries: int | Iterable[int] | IntArray) -> IntArray:
     """Boundaries between length buckets, int64 (buckets - 1,); none given: one bucket."""
     given = whole_array("boundaries", boundaries)
@@ -105,3 +125,19 @@ def slo_per_tier_ns(slo_ns: int, tiers: tuple[Tier, ...]) -> IntArray:
         return np.full(len(tiers), tightest, dtype=np.int64)
     loosest = max(tier.slo_ns for tier in tiers if tier.slo_ns < NEVER)
     return np.array([min(tier.slo_ns, loosest) for tier in tiers], dtype=np.int64)
+
+
+def deadlines_of_tiers(slo_ns: IntArray, default_ns: int, tiers: tuple[Tier, ...]) -> IntArray:
+    """Objective of each tier, int64 (tiers,), where those given go before their own.
+
+    A tier without one is held to ``default_ns``, or where that is 0 to 10 times the loosest.
+    """
+    within("default_slo_ns", default_ns, 0)
+    given = whole_array("slo_ns", slo_ns)
+    own = np.array([tier.slo_ns for tier in tiers], dtype=np.int64)
+    found = one_per_lane("slo_ns", given, len(tiers), 1, NEVER, NEVER) if given.size else own
+    known = found[found < NEVER]
+    rule = "a tier has an SLO, or slo_ms or default_slo_ms is given"
+    require(known.size > 0 or default_ns > 0, rule, default_slo_ns=default_ns)
+    rest = default_ns or min(LOOSE * int(known.max()), NEVER)
+    return np.where(found < NEVER, found, rest)

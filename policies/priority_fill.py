@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .contract import NEVER, IntArray, Tier, View, later, shared, wait_until
+from .contract import NEVER, IntArray, Tier, View, shared, wait_until
 from .parameters import NO_VALUES, largest_or, whole_boundaries, within
 from .space import Buckets, Size, Space, Time
-from .tier_lanes import (
-    fire_down,
-    most_urgent_in_bucket,
-    oldest_in_bucket_ns,
-    tier_lane,
-    waiting_in_bucket,
-)
+from .tier_lanes import bucket_ready_ns, fire_down, most_urgent_in_bucket, tier_lane
 
 
 class PriorityFill(NamedTuple):
@@ -74,10 +68,9 @@ class PriorityFill(NamedTuple):
             lane = most_urgent_in_bucket(view, bucket, buckets)
             if lane < 0:
                 continue
-            due_ns = later(oldest_in_bucket_ns(view, bucket, buckets), self.max_wait_ns)
-            waiting = waiting_in_bucket(view, bucket, buckets)
-            if waiting < self.max_batch_size and view.now_ns < due_ns:
-                first_ns = min(first_ns, due_ns)
+            ready_ns = bucket_ready_ns(view, bucket, buckets, self.max_batch_size, self.max_wait_ns)
+            if ready_ns > view.now_ns:
+                first_ns = min(first_ns, ready_ns)
             elif chosen < 0 or goes_first(view, lane, chosen, buckets):
                 chosen = lane
         if chosen < 0:

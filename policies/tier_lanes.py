@@ -70,21 +70,19 @@ def first_due_ns(view: View, buckets: int, wait_ns: IntArray) -> int:
 
 
 @shared
-def waiting_in_bucket(view: View, bucket: int, buckets: int) -> int:
-    """How many wait in a bucket, of all tiers."""
+def bucket_ready_ns(view: View, bucket: int, buckets: int, most: int, wait_ns: int) -> int:
+    """When a batch of a bucket, of all tiers, may go: at once if it is full, or by its timer.
+
+    An instant up to now: at once.
+    """
     waiting = 0
-    for lane in range(bucket, view.waiting.shape[0], buckets):
-        waiting += view.waiting[lane]
-    return waiting
-
-
-@shared
-def oldest_in_bucket_ns(view: View, bucket: int, buckets: int) -> int:
-    """Arrival of the oldest request of a bucket, of all tiers; NEVER: nobody waits."""
     oldest_ns = NEVER
     for lane in range(bucket, view.waiting.shape[0], buckets):
+        waiting += view.waiting[lane]
         oldest_ns = min(oldest_ns, view.oldest_ns[lane])
-    return oldest_ns
+    if waiting >= most:
+        return view.now_ns
+    return later(oldest_ns, wait_ns)
 
 
 @shared

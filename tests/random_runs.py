@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policies import POLICIES
+from policies.autoscalers import AUTOSCALERS
 from policies.contract import NEVER, Policy, Tier
 from policies.routers import ROUTERS
 from policies.routing import bind_router
@@ -36,10 +37,12 @@ def random_run(
     *,
     ends: bool = False,
     router: str = "",
+    scaler: str = "",
 ) -> Run:
     """One scenario; ``kind`` fixes the policy, and where it ``ends`` some do with a queue.
 
-    With a ``router`` the servers are those of a cluster.
+    With a ``router`` the servers are those of a cluster; with a ``scaler``, or "none", its
+    replicas come and go.
     """
     rng = np.random.default_rng(seed)
     kind = kind or str(rng.choice(list(POLICIES)))
@@ -63,7 +66,10 @@ def random_run(
         workload = replace(workload, until_ns=int(rng.integers(1, 60)) * MS)
     if router:
         service = random_cluster(rng, service, workload, router)
-    return Run(_policy(kind, rng, grid, service), workload, service)
+    if scaler:
+        service = random_changes(rng, grid, service, workload, scaler)
+    policy = _policy(kind, rng, grid, service, len(workload.tiers))
+    return Run(policy, workload, service)
 
 
 def _service(rng: np.random.Generator, grid: int) -> Service:
@@ -112,6 +118,45 @@ def random_cluster(
         noise=replace(service.noise, draws=np.ascontiguousarray(draws)),
         tier_capacity=limits,
     )
+
+
+def random_changes(
+    rng: np.random.Generator, grid: int, service: Service, workload: Workload, scaler: str
+) -> Service:
+    """Replicas that fail and come back, and an autoscaler in open workloads."""
+    cluster = service.cluster
+    replicas, step = cluster.replicas, max(grid, MS // 4)
+    outages = np.full((replicas, 3, 2), NEVER)
+    for one in outages[: int(rng.integers(0, replicas + 1))]:
+        gaps = step * rng.integers(1, 60, size=2 * int(rng.integers(1, 4)))
+        one.reshape(-1)[: len(gaps)] = gaps.cumsum()
+    given = {"outages_ns": outages, "loses": bool(rng.random() < 0.5)}
+    if scaler != "none" and workload.closed is None:
+        least = int(rng.integers(1, replicas + 1))
+        common = {
+            "min_replicas": least,
+            "max_replicas": int(rng.integers(least, replicas + 1)),
+            "interval_ns": step * int(rng.integers(1, 9)),
+        }
+        few = float(rng.uniform(0.5, 8))
+        own = {
+            "ray_serve": {
+                "target_ongoing_requests": few,
+                "upscale_delay_ns": step * int(rng.integers(0, 20)),
+                "downscale_delay_ns": step * int(rng.integers(0, 20)),
+                "look_back_ns": step * int(rng.integers(0, 40)),
+            },
+            "knative": {
+                "target_concurrency": few,
+                "panic_window_ns": common["interval_ns"] * 2,
+                "stable_window_ns": common["interval_ns"] * int(rng.integers(2, 12)),
+                "scale_down_delay_ns": step * int(rng.integers(0, 20)),
+            },
+        }[scaler]
+        given["scaler"] = AUTOSCALERS[scaler](**common, **own).bind(replicas)
+        given["initial"] = least
+        given["cold_start_ns"] = step * int(rng.integers(0, 15))
+    return replace(service, cluster=replace(cluster, **given))
 
 
 def _noise(rng: np.random.Generator, models: int, largest: int, servers: int) -> Noise:
@@ -167,7 +212,7 @@ def _workload(
     )
 
 
-def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service) -> Policy:
+def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service, tiers: int) -> Policy:
     largest = service.largest_batch
     size = int(rng.integers(1, largest + 1))
     wait_ns = int(rng.integers(0, 9)) * max(grid, MS // 4)
@@ -219,6 +264,20 @@ def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service) ->
             "reserved": float(rng.integers(0, 5)) / 4,
             "max_fill_ns": int(rng.integers(0, 12)) * max(grid, MS // 4),
             "interactive": np.arange(int(rng.integers(0, 2))),
+        },
+        "weighted_fair": {**tiered, **waits, "weights": 1.0 + rng.integers(0, 4, tiers)},
+        "ageing": {**tiered, **waits, "rates": rng.uniform(0.05, 1.0, tiers)},
+        "edf": {
+            **tiered,
+            "max_batch_size": size,
+            "max_wait_ns": wait_ns,
+            "default_slo_ns": int(rng.integers(1, 90)) * MS,
+        },
+        "shortest_first": {
+            "max_age_ns": int(rng.integers(0, 12)) * max(grid, MS // 4),
+            "max_batch_size": size,
+            "max_wait_ns": wait_ns,
+            "length_lanes": int(rng.integers(1, 20)),
         },
     }
     made: Policy = POLICIES[kind](**parameters.get(kind, {}))

@@ -51,6 +51,10 @@ RULES = {
     "priority": (np.array([16]), np.array([2 * MS]), np.array([100, 200, 300])),
     "priority_fill": (16, 3 * MS),
     "headroom": (15 * MS,),
+    "weighted_fair": (),
+    "ageing": (),
+    "edf": (16, 0, np.array([50 * MS])),
+    "shortest_first": (40 * MS,),
 }
 
 

@@ -5,9 +5,11 @@ import pytest
 
 from policies import (
     POLICIES,
+    Ageing,
     Aimd,
     BalancedCap,
     DeadlineAware,
+    Edf,
     Greedy,
     Headroom,
     LengthBucketed,
@@ -18,10 +20,12 @@ from policies import (
     PriorityFill,
     QueueDepthWait,
     RateAware,
+    ShortestFirst,
     SizeOrTimeout,
     Snap,
     Static,
     TokenBudget,
+    WeightedFair,
 )
 from policies.contract import NEVER, bind
 from policies.testing import EDGES, TABLE, TIERS, check_policy
@@ -65,6 +69,16 @@ EXAMPLES = [
     Headroom(20 * MS),
     Headroom(4 * MS, 0.6, np.array([8, 16, 64]), 25 * MS, boundaries=BUCKETS),
     Headroom(0, 0.9, interactive=np.array([0, 1])),
+    WeightedFair(),
+    WeightedFair(np.array([4.0, 2.0, 1.0]), np.array([16]), np.array([0, 3, 20]) * MS, BUCKETS),
+    WeightedFair(np.array([0.7, 0.2, 0.1])),
+    Ageing(),
+    Ageing(np.array([1.0, 0.3, 0.05]), np.array([16]), np.array([0, 3, 20]) * MS, BUCKETS),
+    Edf(),
+    Edf(16, 3 * MS, np.array([20, 50, 400]) * MS, boundaries=BUCKETS),
+    Edf(8, default_slo_ns=2_000 * MS),
+    ShortestFirst(100 * MS),
+    ShortestFirst(0, 16, 5 * MS, 8),
 ]
 
 

@@ -38,6 +38,10 @@ EVERY_KIND = {
     "priority": {"max_batch_size": 8, "max_wait_ms": Decimal("2.5"), "boundaries": [100]},
     "priority_fill": {"max_batch_size": 8, "max_wait_ms": Decimal("2.5")},
     "headroom": {"max_block_ms": 20, "reserved": Decimal("0.75"), "interactive": [0]},
+    "weighted_fair": {"weights": [Decimal("0.7")], "max_batch_size": [8]},
+    "ageing": {"rates": [Decimal("0.25")], "max_wait_ms": [1]},
+    "edf": {"slo_ms": [50], "default_slo_ms": 900, "boundaries": [100]},
+    "shortest_first": {"max_age_ms": 30, "length_lanes": 16},
 }
 
 

@@ -17,8 +17,8 @@ DIVISIBLE = 27_720
 
 SEEDS = range(24)
 
-TIERED = {"priority", "priority_fill", "headroom"}
-"""Rules that serve a tier before another whatever its objective."""
+TIERED = {"priority", "priority_fill", "headroom", "weighted_fair", "ageing", "edf"}
+"""Rules with a lane for each tier, whatever its objective."""
 
 
 @pytest.mark.parametrize("kind", POLICIES)

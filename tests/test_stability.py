@@ -226,6 +226,10 @@ RULES = {
     "priority": (np.array([32]), np.array([5 * MS])),
     "priority_fill": (32, 5 * MS),
     "headroom": (50 * MS,),
+    "weighted_fair": (),
+    "ageing": (),
+    "edf": (32, 5 * MS, np.array([50 * MS])),
+    "shortest_first": (80 * MS,),
 }
 QUICK = {"greedy", "length_bucketed", "balanced_cap"}
 
