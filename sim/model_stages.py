@@ -52,14 +52,11 @@ class StagedModel(Model):
 
     # the life of a request
 
-    def _start_sources(self) -> None:
+    def _open_arrivals(self) -> Events:
         self.pre_workers = _workers(self.env, self.stages.pre)
         self.post_workers = _workers(self.env, self.stages.post)
         self.pre_ns = _took(self.stages.pre, self.requests)
         self.post_ns = _took(self.stages.post, self.requests)
-        self.env.process(self._arrivals())
-
-    def _arrivals(self) -> Events:
         for request, arrival_ns in enumerate(self.requests.arrival_ns.tolist()):
             if arrival_ns > self.now_ns:
                 yield self.env.timeout(arrival_ns - self.now_ns)
