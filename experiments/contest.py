@@ -169,7 +169,7 @@ def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
     servers, first = scenario.servers, draws[0][0]
     what = "a model" if scenario.profile is None else scenario.profile.name
     others = others_of(first.tier, first.tiers)
-    bounds = {one.tier: one.to_dict() for one in bounds_of(scenario)}
+    bounds = {one.tier: one.to_dict() for one in bounds_of(scenario, draws[0][1])}
     backlogs = {} if others is None else {"backlogs": bounds}
     return {
         "name": scenario.name,

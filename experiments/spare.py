@@ -55,12 +55,17 @@ class Bound:
         }
 
 
-def bounds_of(scenario: Scenario) -> tuple[Bound, ...]:
-    """One for each backlog of a scenario, in the order of the tiers; drift and noise at 1."""
+def bounds_of(scenario: Scenario, service: Service | None = None) -> tuple[Bound, ...]:
+    """One for each backlog of a scenario, in the order of the tiers; drift and noise at 1.
+
+    Args:
+        scenario: who arrives.
+        service: as drawn, where it has more profiles than the scenario's own.
+    """
     places = places_of(scenario.tiers)
     if not places:
         return ()
-    service = Service(scenario.service_ns, scenario.length_edges, scenario.servers)
+    service = service or Service(scenario.service_ns, scenario.length_edges, scenario.servers)
     works = [_mean_work_ns(scenario, service, place) for place in range(len(scenario.tiers))]
     rates = [
         rate * _admitted(scenario, place)

@@ -28,8 +28,11 @@ def spared(found: Tuning) -> Iterator[str]:
         group = measures.group(name)
         if group.share_of_bound is not None:
             rate = f"{with_interval(group.throughput_per_s)}/s, "
+            most = f"{bound['bound_per_s']:.4g}/s that no rule can exceed: {bound['formula']}"
+            if best.setting.servers != bound["servers"] and group.bound_per_s is not None:
+                most = f"{with_interval(group.bound_per_s)}/s that no rule can exceed"
             yield (
                 f"{name} gets {'' if ('throughput', name) in aims else rate}"
                 f"{with_interval(group.share_of_bound.scaled(100.0))} % of the "
-                f"{bound['bound_per_s']:.4g}/s that no rule can exceed: {bound['formula']}."
+                f"{most}."
             )
