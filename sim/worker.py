@@ -69,13 +69,16 @@ class ModelOpening:
     mode: str = "eager"
     threads: int = 1
     seed: int = 0
+    each_its_own: bool = False
+    """Whether each server has a GPU of its own, those from ``device:0`` on."""
 
     def open(self, server: int) -> Serving:
         """Load it."""
         from profiles.models import open_runner
 
+        device = f"{self.device}:{server}" if self.each_its_own else self.device
         return open_runner(
-            self.model, device=self.device, precision=self.precision, mode=self.mode,
+            self.model, device=device, precision=self.precision, mode=self.mode,
             threads=self.threads, seed=self.seed,
         )  # fmt: skip
 
@@ -123,7 +126,10 @@ class Emulated:
 
     def __init__(self, service: Service, server: int) -> None:
         self.service, self.server, self.batches = service, server, 0
-        self.table_ns = service.tables_ns[service.grouping.profiles[server], 0]
+        profile = service.grouping.profiles[server]
+        self.table_ns, self.class_of_size = (
+            service.tables_ns[profile, 0], service.size_classes[profile],
+        )  # fmt: skip
         self.idle_since_ns = now_ns()
 
     def about(self) -> Mapping[str, Any]:
@@ -135,7 +141,7 @@ class Emulated:
         began_ns = now_ns()
         service, noise, size = self.service, self.service.noise, len(lengths)
         factor = noise_factor(
-            noise.draws, noise.quantiles, noise.class_of_size, 0, self.server, self.batches, size
+            noise.draws, noise.quantiles, self.class_of_size, 0, self.server, self.batches, size
         )
         self.batches += 1
         usual = expected_ns(self.table_ns, service.length_edges, size, max(lengths))

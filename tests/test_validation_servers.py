@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from windows_by_hand import CV, GOOD, POLICIES, calibrated, device, true_ns, workload_at
 
 from experiments.cli import app
-from experiments.config import load_scenario
+from experiments.config import ScenarioError, load_scenario
 from experiments.validation import Window, judged, recorded
+from experiments.validation.campaign import opening_of
 from experiments.validation.guard import condition_of
 from experiments.validation.predict import apart, replayed
 from experiments.validation.preparing import calibration_of, cap_of
@@ -280,3 +281,19 @@ def test_what_does_not_run_live_is_refused_in_one_sentence(tmp_path, setting, se
 def test_a_policy_that_gives_no_sizes_is_calibrated_up_to_the_largest():
     assert cap_of([LengthBucketed(np.array([64]))], 12) == 12
     assert cap_of([Greedy(3), LengthBucketed(np.array([64]), np.array([2, 5]))], 12) == 5
+
+
+def test_each_of_several_servers_has_a_gpu_of_its_own(scenario, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "profiles.models.open_runner", lambda _m, device, **_: opened.append(device)
+    )
+    opening = opening_of(scenario, "cuda", "bert-tiny", "fp16", "eager", 1)
+    for server in (0, 1):
+        opening.open(server)
+    assert opened == ["cuda:0", "cuda:1"]
+    opening_of(scenario, "cpu", "bert-tiny", "fp32", "eager", 1).open(1)
+    assert opened[-1] == "cpu"
+    sentence = "--device cuda:1 is one GPU, but scenario crew has 2 servers; --device cuda gives"
+    with pytest.raises(ScenarioError, match=sentence):
+        opening_of(scenario, "cuda:1", "bert-tiny", "fp16", "eager", 1)

@@ -113,7 +113,14 @@ def opening_of(scenario: Scenario, device: str, model: str | None, precision: st
                 "shows them), or use --device emulated"
             )
         model = measured
-    return ModelOpening(model, device, precision, mode, threads)
+    several = scenario.servers > 1
+    if several and device.startswith("cuda:"):
+        raise ScenarioError(
+            f"--device {device} is one GPU, but scenario {scenario.name} has {scenario.servers} "
+            "servers; --device cuda gives each a GPU of its own"
+        )
+    own_gpu = several and device == "cuda"
+    return ModelOpening(model, device, precision, mode, threads, each_its_own=own_gpu)
 
 
 def checked_loads(loads: Sequence[float]) -> tuple[float, ...]:
