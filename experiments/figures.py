@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import plots
+from .plots_stages import latency_parts
 from .plots_sweep import load_figure
 from .results import Comparison, Result, Sweep
 from .runs import write_atomic
@@ -35,6 +36,8 @@ def figures_of(result: Result | Sweep | Tuning) -> dict[str, Figure]:
     drawn["batch-sizes"] = owner(plots.batch_sizes(result.outcomes)[0])
     drawn["padding"] = owner(plots.padding(result.outcomes))
     drawn["queue-depth"] = owner(plots.queue_depth(result.outcomes)[0])
+    if (parts := latency_parts(result.outcomes)) is not None:
+        drawn["latency-parts"] = parts
     if isinstance(result, Comparison) and result.load_curve is not None:
         drawn["load"] = load_figure(result.load_curve)
     return drawn

@@ -75,7 +75,7 @@ def _parts(staged: Sequence[tuple[Outcome, StageMeasures]]) -> list[Table]:
     )  # fmt: skip
     for outcome, measures in staged:
         for of, parts in (("all", measures.mean_ms), ("slowest 1 %", measures.slowest_ms)):
-            values = _values(parts)
+            values = values_of(parts)
             if values is not None:
                 cells = (f"{values[PARTS[place]]:.3g}" for place in shown)
                 drawn.add_row(outcome.policy, of, *cells, f"{sum(values.values()):.4g}")
@@ -88,7 +88,7 @@ def _is_there(part: str, staged: Sequence[tuple[Outcome, StageMeasures]]) -> boo
     return place is None or place in stages
 
 
-def _values(parts: Mapping[str, Estimate]) -> dict[str, float] | None:
+def values_of(parts: Mapping[str, Estimate]) -> dict[str, float] | None:
     """Each part in ms; None where they are refused."""
     values = {name: one.value for name, one in parts.items()}
     known = {name: value for name, value in values.items() if value is not None}
@@ -114,8 +114,8 @@ def of_stages(outcomes: Sequence[Outcome], best: Outcome | None) -> list[str]:
 
 def _most(best: Outcome, measures: StageMeasures) -> list[str]:
     """The station where most of the latency is spent, unless it is the GPU."""
-    slowest = _values(measures.slowest_ms)
-    values = slowest or _values(measures.mean_ms)
+    slowest = values_of(measures.slowest_ms)
+    values = slowest or values_of(measures.mean_ms)
     if values is None:
         return []
     whole = sum(values.values())

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from policies.contract import NEVER, Policy
 
+from .errors import require
 from .service import Service
 from .service_times import Batch
 from .station import Station
@@ -61,9 +62,10 @@ def run(policy: Policy, workload: Workload, service: Service, world: World) -> T
         world: the requests, the servers and the clock.
 
     Raises:
-        ValueError: a parameter of the policy is out of range.
+        ValueError: a parameter of the policy is out of range, or there are CPU stages.
         PolicyError: the policy broke the contract.
     """
+    require(service.stages is None, "no CPU stages in a live run", stages=service.stages)
     station = Station(policy, workload, service)
     while True:
         until_ns = min(station.ask_ns, station.expiry_ns)
