@@ -15,6 +15,7 @@ from experiments.cli import app
 from experiments.compare import compare, simulate, sweep
 from experiments.config import ScenarioError, load_scenario
 from experiments.contest import Entrant, judge
+from experiments.figures import figures_of
 from experiments.optimum import obstacle_of
 from experiments.validation.campaign import opening_of
 from sim import kernel
@@ -168,6 +169,19 @@ class TestCommands:
         frame = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
         assert (frame["pre_start_ns"] < frame["queued_ns"]).all()
         assert (frame["post_start_ns"] < frame["finish_ns"]).all()
+
+    def test_a_figure_stacks_the_parts_of_latency(self, path):
+        found = compare(path, load_curve=False)
+        drawn = figures_of(found)["latency-parts"]
+        (axes,) = drawn.axes  # the run is too short for the slowest
+        shown = [label.get_text() for label in axes.get_yticklabels()]
+        assert shown == [one.policy for one in found.outcomes]
+        widths = [sum(bars[k].get_width() for bars in axes.containers) for k in range(len(shown))]
+        means = [one.value("latency_ms.mean") for one in found.outcomes]
+        assert widths == pytest.approx(means)
+        assert len(axes.containers) == 6
+        stopped = compare(load_scenario(path, ["service.preprocessing.workers=1"]))
+        assert "latency-parts" not in figures_of(stopped)
 
     def test_an_overloaded_stage_is_named(self, path):
         text, _ = said("compare", path, "--set", "service.preprocessing.workers=1")
