@@ -253,3 +253,39 @@ def priority_waits(
     residual = float(rate @ np.asarray(second_moments)) / 2.0
     waits: FloatArray = residual / ((1.0 - np.append(0.0, load[:-1])) * (1.0 - load))
     return waits
+
+
+def ageing_waits(
+    rates: Sequence[float],
+    means: Sequence[float],
+    second_moments: Sequence[float],
+    urgency: Sequence[float],
+) -> FloatArray:
+    """Mean wait of each class where priority is the wait so far times the class's urgency.
+
+    With classes in order of urgency ``b``, the lowest first, and ``W_0`` as in
+    :func:`priority_waits`:
+    ``W_p = (W_0 / (1 - rho) - sum_(i<p) rho_i W_i (1 - b_i / b_p)) /
+    (1 - sum_(i>p) rho_i (1 - b_p / b_i))``
+    (Kleinrock, Naval Research Logistics Quarterly 11, 1964).
+
+    Args:
+        rates: (classes,) of the Poisson arrivals.
+        means: (classes,) of the service times.
+        second_moments: (classes,) of the service times.
+        urgency: (classes,), above 0.
+
+    Returns:
+        float64 (classes,).
+    """
+    rate, grows = np.asarray(rates, dtype=np.float64), np.asarray(urgency, dtype=np.float64)
+    load = rate * np.asarray(means)
+    require_stable(float(load.sum()))
+    everybody = float(rate @ np.asarray(second_moments)) / 2.0 / (1.0 - float(load.sum()))
+    waits: FloatArray = np.zeros(len(rate))
+    for own in np.argsort(grows):
+        slower, faster = grows < grows[own], grows > grows[own]
+        overtaken = load[slower] * waits[slower] * (1.0 - grows[slower] / grows[own])
+        overtakes = load[faster] * (1.0 - grows[own] / grows[faster])
+        waits[own] = (everybody - overtaken.sum()) / (1.0 - overtakes.sum())
+    return waits

@@ -16,7 +16,6 @@ from oracle_runs import (
     MS,
     ORACLES,
     REQUESTS,
-    StrictPriority,
     deviations,
     run_scenario,
     run_system,
@@ -25,16 +24,14 @@ from oracle_runs import (
 
 from experiments.config import load_scenario
 from policies import Greedy, Snap, Static
-from policies.contract import Tier
 from sim import kernel
-from sim.arrivals import Poisson
-from sim.lengths import Constant, Lognormal
-from sim.service import Noise, Service
-from sim.specs import TierSpec, WorkloadSpec
+from sim.lengths import Lognormal
+from sim.service import Service
 from sim.streams import stream
+from sim.theory import ageing_waits
 from sim.theory_batch import linear_service, mean_latency_of_batch, solve_batches
 from sim.theory_loss import ClosedMM1
-from sim.workload import Workload, draw_workload
+from sim.workload import Workload
 
 RATE = "workload.arrivals.rate_per_s"
 TIMEOUT = "policies.size_or_timeout"
@@ -107,8 +104,8 @@ TABLES = {
 }
 """Oracles of greedy and snap on a table of service times; the load is in the name."""
 
-PRIORITIES = {"mm1_prio2": (1.0, 1.0), "mg1_prio3": (1.0, 0.0, 0.7071067811865476)}
-"""Oracles of strict priority, with the coefficient of variation of each class's service."""
+PRIORITIES = ("mm1_prio2", "mg1_prio3")
+"""Oracles of strict priority, each a shipped scenario."""
 
 ELSEWHERE = {
     "padding_saturated": "its figures are rates without a queue: tested below",
@@ -163,36 +160,39 @@ def test_greedy_and_snap_have_their_exact_mean_on_any_curve(name):
         assert mean == pytest.approx(exact, rel=oracle["tolerance"]["value"]), figure
 
 
-def priority_queue(oracle, variation):
-    """Poisson arrivals and a gamma service of its own for each class."""
-    rates = oracle["params"]["lam"]
-    means = oracle["params"].get("mean", [1.0] * len(rates))
-    tiers = tuple(
-        TierSpec(Tier(f"class {place + 1}"), arrivals=Poisson(1000.0 * rate))
-        for place, rate in enumerate(rates)
-    )
-    workload = draw_workload(WorkloadSpec(Constant(1), requests=REQUESTS, tiers=tiers))
-    rng = stream(3, "service")
-    draws = [rng.gamma(1 / cv**2, cv**2, REQUESTS) if cv else np.ones(REQUESTS) for cv in variation]
-    service = Service(
-        service_ns=np.array([[[round(mean * MS)]] for mean in means]),
-        length_edges=np.array([1]),
-        noise=Noise(np.array(draws, dtype=np.float32)[:, None, :]),
-    )
-    return workload, service
+def mean_waits(run, tiers):
+    """Of each tier and of all, as the oracles name them."""
+    tier = run.trace.tier[run.served]
+    waits = {f"mean_wait_{k + 1}": run.wait[tier == k].mean() for k in range(tiers)}
+    return {**waits, "mean_wait_all": run.wait.mean()}
 
 
 @pytest.mark.parametrize("name", PRIORITIES)
 def test_strict_priority_has_the_waits_of_cobham(name):
     oracle = ORACLES[name]
-    workload, service = priority_queue(oracle, PRIORITIES[name])
-    run = run_system(StrictPriority(len(PRIORITIES[name])), workload, service)
-    tier = run.trace.tier[run.served]
-    waits = {f"mean_wait_{k + 1}": run.wait[tier == k].mean() for k in range(len(workload.tiers))}
-    waits["mean_wait_all"] = run.wait.mean()
+    run = run_scenario(name, policy="priority")
+    assert len(run.trace) == REQUESTS
+    waits = mean_waits(run, len(oracle["params"]["lam"]))
     for key, exact in oracle["expected"].items():
         allowed = tolerance(oracle, key, int(run.kept.sum()))
         assert waits[key] == pytest.approx(exact, rel=allowed), key
+
+
+def test_first_come_first_served_has_none_of_these_waits():
+    waits = mean_waits(run_scenario("mm1_prio2", policy="fifo"), 2)
+    assert waits["mean_wait_1"] == pytest.approx(4.0, rel=0.05)
+    assert waits["mean_wait_2"] == pytest.approx(4.0, rel=0.05)
+
+
+def test_ageing_has_the_waits_of_kleinrock():
+    rates = [1.0, 0.4, 0.1]
+    run = run_scenario("mg1_prio3", f"policies.priority={{ kind = 'ageing', rates = {rates} }}")
+    exact = ageing_waits([0.4, 0.2, 0.1], [0.5, 1.0, 2.0], [0.5, 1.0, 6.0], rates)
+    strict = ORACLES["mg1_prio3"]["expected"]
+    found = mean_waits(run, 3)
+    for place, wait in enumerate(exact, 1):
+        assert found[f"mean_wait_{place}"] == pytest.approx(wait, rel=0.03)
+        assert abs(strict[f"mean_wait_{place}"] / wait - 1.0) > 0.05, "the rates matter"
 
 
 @pytest.mark.parametrize("size", [1, 4, 8, 16, 32])

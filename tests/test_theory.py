@@ -7,7 +7,7 @@ import pytest
 from oracle_runs import holds
 
 from sim.errors import WorkloadError
-from sim.theory import MG1, MDc, MMc, priority_waits
+from sim.theory import MG1, MDc, MMc, ageing_waits, priority_waits
 from sim.theory_arrivals import GIM1, MMPPM1
 from sim.theory_chain import erlang_b
 from sim.theory_loss import MD1K, MM1D, MM1K, ClosedMM1, MMcM
@@ -116,6 +116,27 @@ def test_priority_has_the_waits_of_cobham():
     assert holds("mm1_prio2", mean_wait_1=two[0], mean_wait_2=two[1], mean_wait_all=mean)
     three = priority_waits([0.4, 0.2, 0.1], [0.5, 1.0, 2.0], [0.5, 1.0, 6.0])
     assert holds("mg1_prio3", mean_wait_1=three[0], mean_wait_2=three[1], mean_wait_3=three[2])
+
+
+THREE = ([0.4, 0.2, 0.1], [0.5, 1.0, 2.0], [0.5, 1.0, 6.0])
+
+
+def test_equal_urgency_is_first_come_first_served():
+    waits = ageing_waits(*THREE, [0.7, 0.7, 0.7])
+    assert waits == pytest.approx([1.25, 1.25, 1.25], rel=1e-12)
+
+
+def test_urgencies_far_apart_are_strict_priority_in_any_order():
+    strict = priority_waits(*THREE)
+    assert ageing_waits(*THREE, [1e12, 1e6, 1.0]) == pytest.approx(strict, rel=1e-5)
+    backward = [values[::-1] for values in THREE]
+    assert ageing_waits(*backward, [1.0, 1e6, 1e12])[::-1] == pytest.approx(strict, rel=1e-5)
+
+
+def test_ageing_only_moves_waits_between_classes():
+    load = np.multiply(THREE[0], THREE[1])
+    together = load @ ageing_waits(*THREE, [1.0, 0.5, 0.25])
+    assert together == pytest.approx(load @ priority_waits(*THREE), rel=1e-12)
 
 
 def test_priority_only_moves_waits_between_classes():
@@ -252,6 +273,7 @@ def test_a_closed_loop_is_the_birth_death_process_of_its_clients():
         (lambda: MM1K(1.0, 1.0, 0), "`capacity > 0` must hold"),
         (lambda: MM1D(1.0, 1.0, math.inf), "`patience > 0` must hold, but got patience = inf"),
         (lambda: priority_waits([0.5, 0.5], [1, 1], [2, 2]), "but got load = 1.0"),
+        (lambda: ageing_waits([0.5, 0.5], [1, 1], [2, 2], [1, 2]), "but got load = 1.0"),
         (lambda: erlang_b(0.0, 2), "`offered > 0` must hold"),
         (lambda: MDc(0.5, 1.0).wait_quantile(1.0), "`0 < share < 1` must hold"),
     ],
