@@ -36,7 +36,7 @@ def latency_parts(outcomes: Sequence[Outcome]) -> Figure | None:
     for title, name in panels.items():
         for outcome in outcomes:
             measures = outcome.measures.stages
-            values = None if measures is None else values_of(getattr(measures, name))
+            values = None if measures is None else values_of(getattr(measures.spent, name))
             if values is not None:
                 found.setdefault(title, {})[outcome.policy] = values
     if not found:

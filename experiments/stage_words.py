@@ -74,7 +74,7 @@ def _parts(staged: Sequence[tuple[Outcome, StageMeasures]]) -> list[Table]:
         title="where latency is spent, ms", left=2,
     )  # fmt: skip
     for outcome, measures in staged:
-        for of, parts in (("all", measures.mean_ms), ("slowest 1 %", measures.slowest_ms)):
+        for of, parts in zip(("all", "slowest 1 %"), measures.spent, strict=True):
             values = values_of(parts)
             if values is not None:
                 cells = (f"{values[PARTS[place]]:.3g}" for place in shown)
@@ -114,8 +114,8 @@ def of_stages(outcomes: Sequence[Outcome], best: Outcome | None) -> list[str]:
 
 def _most(best: Outcome, measures: StageMeasures) -> list[str]:
     """The station where most of the latency is spent, unless it is the GPU."""
-    slowest = values_of(measures.slowest_ms)
-    values = slowest or values_of(measures.mean_ms)
+    slowest = values_of(measures.spent.slowest_ms)
+    values = slowest or values_of(measures.spent.mean_ms)
     if values is None:
         return []
     whole = sum(values.values())

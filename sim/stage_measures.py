@@ -65,11 +65,9 @@ class StageLoad:
         }
 
 
-@dataclass(frozen=True)
-class StageMeasures:
-    """The stages of a run, and its latency in parts."""
+class Spent(NamedTuple):
+    """Where latency is spent."""
 
-    stages: tuple[StageLoad, ...]
     mean_ms: dict[str, Estimate]
     """Each of ``PARTS``, of all requests that were served."""
     slowest_ms: dict[str, Estimate]
@@ -78,11 +76,25 @@ class StageMeasures:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         parts = (("mean", self.mean_ms), ("slowest_1_percent", self.slowest_ms))
+        return {of: {part: one.to_json() for part, one in found.items()} for of, found in parts}
+
+
+@dataclass(frozen=True)
+class StageMeasures:
+    """The stages of a run, and its latency in parts."""
+
+    stages: tuple[StageLoad, ...]
+    spent: Spent
+    """Of all tiers together."""
+    tiers: dict[str, Spent]
+    """Of each tier by its name, where there are several."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        tiers = {name: spent.to_json() for name, spent in self.tiers.items()}
         return {
             **{stage.name: stage.to_json() for stage in self.stages},
-            "latency_parts_ms": {
-                of: {part: one.to_json() for part, one in found.items()} for of, found in parts
-            },
+            "latency_parts_ms": {**self.spent.to_json(), **({"tiers": tiers} if tiers else {})},
         }
 
 
@@ -111,8 +123,13 @@ def measure_stages(
         if workers:
             passed = [passage(trace, name) for trace in traces]
             stages.append(_load(name, workers, passed, sections, refusal, tail))
-    mean_ms, slowest_ms = _spent(traces, sections, refusal, tail)
-    return StageMeasures(tuple(stages), mean_ms, slowest_ms)
+    names = [tier.name for tier in traces[0].tiers]
+    of_tiers = {
+        name: _spent(traces, sections, refusal, tail, place)
+        for place, name in enumerate(names)
+        if len(names) > 1
+    }
+    return StageMeasures(tuple(stages), _spent(traces, sections, refusal, tail), of_tiers)
 
 
 def passage(trace: Trace, name: str) -> Passage:
@@ -175,26 +192,30 @@ def _mean(values: IntArray, counts: IntArray) -> Estimate:
 
 
 def _spent(
-    traces: Sequence[Trace], sections: Sequence[Sections], refusal: str, tail: int
-) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """The parts of the latency of all, and of the slowest."""
+    traces: Sequence[Trace],
+    sections: Sequence[Sections],
+    refusal: str,
+    tail: int,
+    tier: int | None = None,
+) -> Spent:
+    """The parts of the latency of all, and of the slowest; of one tier, or of all together."""
     parts: dict[str, list[IntArray]] = {name: [] for name in PARTS}
     counted = []
     for trace, cuts in zip(traces, sections, strict=True):
         first = int(cuts.ids[0])
+        served = trace.status[first:] == SERVED
+        own = np.ones(len(served), dtype=np.bool_) if tier is None else trace.tier[first:] == tier
         for name, values in parts_ns(trace, first).items():
-            parts[name].append(values)
-        served = np.append(0, np.cumsum(trace.status[first:] == SERVED))
-        counted.append(np.diff(served[cuts.ids - first]))
+            parts[name].append(values[own[served]])
+        counted.append(np.diff(np.append(0, np.cumsum(served & own))[cuts.ids - first]))
     counts = np.concatenate(counted)
     if refusal:
         nothing = refused(int(counts.sum()), reason=refusal)
-        return dict.fromkeys(PARTS, nothing), dict.fromkeys(PARTS, nothing)
+        return Spent(dict.fromkeys(PARTS, nothing), dict.fromkeys(PARTS, nothing))
     whole = {name: np.concatenate(values) for name, values in parts.items()}
     latency = np.sum(list(whole.values()), axis=0)
-    return {name: _mean(values, counts) for name, values in whole.items()}, _slowest(
-        whole, latency, counts, tail
-    )
+    means = {name: _mean(values, counts) for name, values in whole.items()}
+    return Spent(means, _slowest(whole, latency, counts, tail))
 
 
 def _slowest(

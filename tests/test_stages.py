@@ -7,8 +7,8 @@ import pytest
 from random_runs import MS
 from test_stages_drivers import staged_run
 
+from policies.contract import Tier
 from policies.greedy import Greedy
-from policies.size_or_timeout import SizeOrTimeout
 from sim import kernel
 from sim.metrics import measure
 from sim.series import (
@@ -19,8 +19,6 @@ from sim.series import (
     queue_depth,
 )
 from sim.service import Noise, Service
-from sim.stability import assess, saturation_per_s
-from sim.stage_limits import stage_limit
 from sim.stage_times import PARTS, at_gpu, expired_early, parts_ns, waits_ns
 from sim.stages import Stage, Stages
 from sim.theory import MG1, MDc, MMc
@@ -95,7 +93,7 @@ def test_exponential_stages_in_tandem_are_independent_queues():
     total = sum(queue.mean_latency for queue in queues)
     assert inside(found.overall.latency_ms["mean"], total)
     assert inside(found.overall.mean_number_in_system, 0.7 * total)
-    waits = [found.stages.mean_ms[name] for name in ("pre_wait", "queue_wait", "post_wait")]
+    waits = [found.stages.spent.mean_ms[name] for name in ("pre_wait", "queue_wait", "post_wait")]
     assert all(inside(one, queue.mean_wait) for one, queue in zip(waits, queues, strict=True))
     assert not inside(waits[2], 1.15 * queues[2].mean_wait)
 
@@ -126,12 +124,27 @@ class TestWhereLatencyIsSpent:
         service = gpu(3.0, 8, stages=stages)
         trace = run(poisson(1.2), service)
         found = measure(trace, service)
-        total = sum(one.value for one in found.stages.mean_ms.values())
+        total = sum(one.value for one in found.stages.spent.mean_ms.values())
         assert total == pytest.approx(found.overall.latency_ms["mean"].value, rel=1e-12)
         spent = (trace.finish_ns - trace.arrival_ns)[REQUESTS // 10 :] / MS
         slow = spent[spent >= np.sort(spent)[int(np.ceil(0.99 * len(spent))) - 1]]
-        total = sum(one.value for one in found.stages.slowest_ms.values())
+        total = sum(one.value for one in found.stages.spent.slowest_ms.values())
         assert total == pytest.approx(slow.mean(), rel=1e-12)
+
+    def test_the_parts_of_the_tiers_are_of_their_own_requests(self):
+        rng = np.random.default_rng(6)
+        tiers = (Tier("short"), Tier("long"))
+        tier = rng.integers(0, 2, 50_000).astype(np.int8)
+        length = np.where(tier == 0, 1, 9).astype(np.int32)
+        workload = replace(poisson(0.3, 50_000), tier=tier, length=length, tiers=tiers)
+        service = gpu(1.0, 8, stages=Stages(Stage(2, 0.0, 0.5 * MS), None))
+        found = measure(run(workload, service), service)
+        spent = found.stages.tiers
+        works = [spent[name].mean_ms["pre_service"].value for name in ("short", "long")]
+        assert works == pytest.approx([0.5, 4.5])
+        for group in found.tiers:
+            total = sum(one.value for one in spent[group.name].mean_ms.values())
+            assert total == pytest.approx(group.latency_ms["mean"].value, rel=1e-12)
 
     def test_without_stages_there_is_only_the_queue_and_the_gpu(self):
         trace = run(poisson(0.5, 2000), gpu(1.0))
@@ -147,7 +160,7 @@ class TestWhereLatencyIsSpent:
 
     def test_a_run_too_short_for_p99_has_no_slowest(self):
         service = gpu(1.0, stages=Stages(Stage(1, 1.0 * MS), None))
-        found = measure(run(poisson(0.5, 20_000), service), service).stages
+        found = measure(run(poisson(0.5, 20_000), service), service).stages.spent
         assert found.mean_ms["pre_wait"].value is not None
         assert found.slowest_ms["pre_wait"].value is None
         assert found.slowest_ms["pre_wait"].needs == 100_000
@@ -190,66 +203,6 @@ class TestWhereLatencyIsSpent:
         assert peak >= depth.max()
         (inside_,) = mean_number_in_system(trace, np.array([0, at_ns[-1]])).value
         assert inside_ == pytest.approx(number_in_system(trace, at_ns).value.mean(), rel=0.01)
-
-
-class TestLimits:
-    def test_a_slow_stage_is_the_limit_of_every_policy(self):
-        service = gpu(2.0, 8, stages=Stages(Stage(3, 4.0 * MS), Stage(2, 1.0 * MS)))
-        workload = poisson(0.9, 20_000)
-        for policy in (Greedy(), SizeOrTimeout(max_batch_size=4, max_wait_ns=MS)):
-            found = assess(policy, workload, service, kernel.run, rate_per_s=900.0)
-            assert (found.stable, found.stage) == (False, "pre-processing (3 workers)")
-            assert found.saturation_per_s == pytest.approx(750.0)
-            assert found.message == (
-                "unstable: 900.0 requests/s arrive, pre-processing (3 workers) can serve 750.0/s "
-                "(load 1.20)"
-            )
-            assert saturation_per_s(policy, workload, service, kernel.run) == pytest.approx(750.0)
-
-    def test_a_fast_stage_leaves_the_gpu_as_the_limit(self):
-        stages = Stages(Stage(9, 4.0 * MS), Stage(9, 1.0 * MS))
-        alone, with_stages = gpu(2.0), gpu(2.0, stages=stages)
-        found = [
-            assess(Greedy(), poisson(0.4, 9000), one, kernel.run, rate_per_s=400.0)
-            for one in (alone, with_stages)
-        ]
-        assert found[0].saturation_per_s == found[1].saturation_per_s
-        assert (found[1].stable, found[1].stage) == (True, "")
-
-    def test_a_bounded_queue_does_not_help_a_slow_stage_before_it(self):
-        service = gpu(1.0, stages=Stages(Stage(1, 2.0 * MS), None), capacity=5)
-        found = assess(Greedy(), poisson(0.6, 9000), service, kernel.run, rate_per_s=600.0)
-        assert not found.stable
-        assert found.message.startswith("unstable: 600.0 requests/s arrive, pre-processing (1 wor")
-        relaxed = assess(Greedy(), poisson(0.4, 9000), service, kernel.run, rate_per_s=400.0)
-        assert relaxed.stable
-
-    def test_post_processing_sees_only_what_the_gpu_lets_through(self):
-        behind = Stages(None, Stage(1, 1.5 * MS))
-        slower_gpu = gpu(2.0, stages=behind, capacity=5)
-        found = assess(Greedy(), poisson(0.9, 9000), slower_gpu, kernel.run, rate_per_s=900.0)
-        assert found.stable
-        faster_gpu = gpu(1.0, stages=behind, capacity=5)
-        found = assess(Greedy(), poisson(0.9, 9000), faster_gpu, kernel.run, rate_per_s=900.0)
-        assert (found.stable, found.stage) == (False, "post-processing (1 worker)")
-
-    def test_too_long_requests_cost_pre_processing_and_no_post_processing(self):
-        length = np.where(np.arange(1000) % 4 == 0, 100, 1).astype(np.int32)
-        workload = replace(poisson(0.1, 1000), length=length)
-        stages = Stages(Stage(1, 0.0, 1.0 * MS), None)
-        before = gpu(0.001, stages=stages, longest_admitted=50)
-        assert stage_limit(workload, before).per_s == pytest.approx(0.75 * 1000 / 25.75)
-        after = gpu(0.001, stages=Stages(None, stages.pre), longest_admitted=50)
-        assert stage_limit(workload, after).per_s == pytest.approx(1000.0)
-
-    def test_measures_of_an_unstable_run_tell_who_is_busy_but_no_waits(self):
-        service = gpu(1.0, 8, stages=Stages(Stage(1, 2.0 * MS), None))
-        workload = poisson(0.6, 30_000)
-        stability = assess(Greedy(), workload, service, kernel.run, rate_per_s=600.0)
-        (stage,) = measure(run(workload, service), service, stability=stability).stages.stages
-        assert stage.utilisation.value == pytest.approx(1.0, abs=0.01)
-        assert stage.wait_ms["mean"].value is None
-        assert stage.service_ms["mean"].value == pytest.approx(2.0)
 
 
 class TestTraces:
