@@ -1,9 +1,10 @@
-"""What CPU stages let through, whatever the policy does, and what is said where it is too little."""
+"""What CPU stages let through, whatever the policy does, and what is said if it is too little."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_runs import MS
 from test_stages import gpu, poisson, run
 
 from policies.greedy import Greedy
