@@ -88,6 +88,7 @@ def diagnose_scenario(
     asked = Asked(
         service, entrant.policy, _ns(slo_ms), percentile, tier,
         timeout_ns=workload.timeout_ns[:arrived], closed=workload.closed,
+        until_ns=workload.until_ns,
     )  # fmt: skip
     name = subject or f"{scenario.name}, policy {entrant.name}"
     return diagnosed(name, opened(seen_of(trace), asked), progress)

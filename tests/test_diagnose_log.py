@@ -1,4 +1,4 @@
-"""A user's log as a diagnosis reads it: batches, servers, workers and rule are found, and errors told."""
+"""A user's log as a diagnosis reads it: batches, servers, workers, rule, and what is wrong with it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _queue_at(look: Look, share: float) -> int:
     """How many were in the system at an instant, as a share of the time in which requests came."""
     s = look.seen
     at_ns = s.arrival_ns[0] + int(share * s.span_ns)
-    return int(np.count_nonzero((s.arrival_ns <= at_ns) & (s.done_ns > at_ns)))
+    return int(np.count_nonzero((s.arrival_ns <= at_ns) & (s.done_ns > at_ns) & s.coming))
 
 
 LEAST_DISPERSION = 2.0
@@ -100,8 +100,11 @@ def routing(look: Look) -> Sign | None:
     group, batch = look.world.service.grouping, look.seen.batch
     if not group.own_queues:
         return None
+    slow_ones = look.slow[batch[look.slow] >= 0]
+    if not len(slow_ones):
+        return None
     every = np.bincount(look.queue_of_batch[batch[look.own]], minlength=group.queues)
-    slow = np.bincount(look.queue_of_batch[batch[look.slow]], minlength=group.queues)
+    slow = np.bincount(look.queue_of_batch[batch[slow_ones]], minlength=group.queues)
     worst = int(np.argmax(slow / np.maximum(every, 1)))
     share, fair = slow[worst] / slow.sum(), every[worst] / every.sum()
     if look.idle_elsewhere < ELSEWHERE and share < CROWDED / group.queues:
@@ -130,7 +133,7 @@ def tier_blocking(look: Look) -> Sign | None:
     blocked = float(look.met(look.slow, other).mean())
     if blocked < BLOCKED:
         return None
-    every = float(look.met(look.own, other).mean())
+    every = float(look.met(look.own, other).mean()) if len(look.own) else blocked
     kept = np.flatnonzero(s.tier <= tier)
     others = 1.0 - len(kept) / len(s)
     longest = float(np.median(s.took_ns[other])) / 1e6

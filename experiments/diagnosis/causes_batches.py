@@ -73,8 +73,7 @@ HELD = 0.1
 
 def timer(look: Look) -> Sign | None:
     """Requests are held back while their server is idle."""
-    slow = look.slow
-    held = float(look.held_ns[slow].sum() / max(1, look.seen.latency_ns[slow].sum()))
+    slow, held = look.slow, look.held_share
     if held < HELD:
         return None
     wait = wait_of(look.world.policy)

@@ -131,7 +131,8 @@ def slow_server(look: Look) -> Sign | None:
     if ratio < ALONE or np.quantile(mine[worst], 0.2) < others:
         return None
     batches = s.batch_server == worst
-    on_it = float((s.batch_server[s.batch[look.slow]] == worst).mean())
+    ran = s.batch[look.slow]
+    on_it = float((s.batch_server[ran[ran >= 0]] == worst).mean()) if (ran >= 0).any() else 0.0
     words = (
         f"server {worst} takes {ratio:.2g} times as long as the others for the same batches; "
         f"{hundred(on_it)} of the slow requests ran on it, {hundred(float(batches.mean()))} of all "

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policies.contract import Policy
+from policies.contract import NEVER, Policy
+from policies.greedy import Greedy
 from policies.headroom import Headroom
 from policies.length_bucketed import LengthBucketed
 from policies.priority import Priority
@@ -19,7 +20,7 @@ from policies.priority_fill import PriorityFill
 from policies.routers import LeastLoaded
 
 from .causes_arrivals import LEAST_DISPERSION, smoothed
-from .causes_batches import eager
+from .causes_batches import HELD, eager
 from .causes_device import cold_start, noisy_neighbour, shared_gpu, slow_device, slow_server
 from .look import Look
 from .retuning import wait_of, with_cap, with_wait
@@ -59,7 +60,7 @@ def smaller_batch(look: Look) -> Iterator[Change]:
 def shorter_wait(look: Look) -> Iterator[Change]:
     """Half the wait, or none."""
     wait = wait_of(look.world.policy)
-    if look.held_ns[look.slow].sum() == 0 and wait == 0:
+    if wait == 0 and look.held_share < HELD:
         return
     yield Change("no wait: fire when a server is idle", _ruled(look.world, eager(look)))
     if 0 < wait < 2**62:
@@ -69,12 +70,14 @@ def shorter_wait(look: Look) -> Iterator[Change]:
 
 def longer_wait(look: Look) -> Iterator[Change]:
     """Wait for company while a server is idle."""
-    usual = float(np.median(look.seen.took_ns))
-    wait = wait_of(look.world.policy)
+    usual, policy = float(np.median(look.seen.took_ns)), look.world.policy
+    wait = wait_of(policy)
+    if not (hasattr(policy, "max_wait_ns") or isinstance(policy, Greedy)):
+        return
     for more in (int(wait + 0.25 * usual), int(wait + usual)):
         if wait < 2 * usual:
-            policy = with_wait(look.world.policy, more, look.cap)
-            yield Change(f"wait {ms(wait)} -> {ms(more)}", _ruled(look.world, policy))
+            rule = with_wait(policy, more, look.cap)
+            yield Change(f"wait {ms(wait)} -> {ms(more)}", _ruled(look.world, rule))
 
 
 BUCKETS = ((0.5,), (0.9,), (0.97,), (0.5, 0.9), (0.25, 0.5, 0.75))
@@ -97,22 +100,20 @@ def buckets(look: Look) -> Iterator[Change]:
             )
 
 
-BLOCKS = (0.1, 0.3)
+BLOCKS = (0.1, 0.3, 0.5)
 """Shares of the target for which offline batches may block the urgent tier."""
 
 
 def priority(look: Look) -> Iterator[Change]:
     """The urgent tier first: strictly, with batches filled up, or offline batches kept short."""
-    if len(look.seen.tiers) < 2 or isinstance(
-        look.world.policy, Priority | PriorityFill | Headroom
-    ):
+    if len(look.seen.tiers) < 2:
         return
     wait, caps = min(wait_of(look.world.policy), 2**60), np.array([look.cap])
     limit = look.target_ns or 4.0 * float(np.median(look.seen.took_ns))
-    rules: dict[str, Policy] = {
-        "": Priority(caps, np.array([wait])),
-        ", batches filled up": PriorityFill(look.cap, wait),
-    }
+    rules: dict[str, Policy] = {}
+    if not isinstance(look.world.policy, Priority | PriorityFill | Headroom):
+        rules[""] = Priority(caps, np.array([wait]))
+        rules[", batches filled up"] = PriorityFill(look.cap, wait)
     for share in BLOCKS:
         block = max(1, int(share * limit))
         rules[f", offline batches of at most {ms(block)}"] = Headroom(block, max_batch_size=caps)
@@ -144,26 +145,42 @@ def own_gpus(look: Look) -> Iterator[Change]:
 
 
 def faster_pre(look: Look) -> Iterator[Change]:
-    """More workers, or faster ones."""
-    for change in _better(look.world.pre, "pre-processing"):
-        yield Change(change[0], replace(look.world, pre=change[1]))
+    """Pre-processing in half the time."""
+    if look.world.pre is not None:
+        yield Change(
+            "pre-processing twice as fast", replace(look.world, pre=_halved(look.world.pre))
+        )
 
 
 def faster_post(look: Look) -> Iterator[Change]:
-    """More workers, or faster ones."""
-    for change in _better(look.world.post, "post-processing"):
-        yield Change(change[0], replace(look.world, post=change[1]))
+    """Post-processing in half the time."""
+    if look.world.post is not None:
+        yield Change(
+            "post-processing twice as fast", replace(look.world, post=_halved(look.world.post))
+        )
 
 
-def _better(workers: Workers | None, stage: str) -> Iterator[tuple[str, Workers]]:
-    if workers is None:
-        return
-    half = np.maximum(workers.time_ns // 2, 1)
-    yield (
-        f"{stage} workers {workers.count} -> {2 * workers.count}",
-        replace(workers, count=2 * workers.count),
-    )
-    yield f"{stage} twice as fast", replace(workers, time_ns=half)
+def more_pre(look: Look) -> Iterator[Change]:
+    """One more worker."""
+    if look.world.pre is not None:
+        words, workers = _one_more(look.world.pre)
+        yield Change(f"pre-processing {words}", replace(look.world, pre=workers))
+
+
+def more_post(look: Look) -> Iterator[Change]:
+    """One more worker."""
+    if look.world.post is not None:
+        words, workers = _one_more(look.world.post)
+        yield Change(f"post-processing {words}", replace(look.world, post=workers))
+
+
+def _halved(workers: Workers) -> Workers:
+    return replace(workers, time_ns=np.maximum(workers.time_ns // 2, 1))
+
+
+def _one_more(workers: Workers) -> tuple[str, Workers]:
+    more = workers.count + 1
+    return f"workers {workers.count} -> {more}", replace(workers, count=more)
 
 
 def shed(look: Look) -> Iterator[Change]:
@@ -173,7 +190,8 @@ def shed(look: Look) -> Iterator[Change]:
     usual = float(np.median(look.seen.took_ns))
     limit = look.target_ns or 4.0 * usual
     patience = max(int(limit - usual), int(0.25 * limit), 1)
-    timeout = np.full(len(look.world.arrival_ns), patience)
+    mine = look.judged.tier < 0 or look.world.tier == look.judged.tier
+    timeout = np.where(mine, patience, np.full(len(look.world.arrival_ns), NEVER))
     yield Change(
         f"drop requests that waited {ms(patience)}", replace(look.world, timeout_ns=timeout)
     )

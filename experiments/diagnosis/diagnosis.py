@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from experiments.parallel import Progress, nothing
+from policies.contract import IntArray
 from sim.intervals import Difference
 
 from .causes import Finding, findings
+from .gain import per_second
 from .look import PARTS, Look
 from .opened import Opened
 from .remedies import Gain, gains
@@ -52,6 +54,10 @@ class Diagnosis:
     """The percentile of the served requests, as seen."""
     replayed_ms: float
     """The same of the replay, lost ones counted."""
+    per_s: float
+    """Requests served per second in the replay."""
+    lost_ms: float
+    """What a lost request counts as."""
     target_ms: float | None
     stages: tuple[Stage, ...]
     busy: dict[str, float]
@@ -110,6 +116,8 @@ def diagnosed(subject: str, case: Opened, progress: Progress | None = None) -> D
         lost=lost,
         value_ms=value_ns / 1e6,
         replayed_ms=look.base_ns / 1e6,
+        per_s=per_second(look.replayed),
+        lost_ms=look.judged.lost_ns / 1e6,
         target_ms=look.target_ns / 1e6 or None,
         stages=_stages(look, look.seen),
         busy=present,
@@ -128,9 +136,14 @@ def _stages(look: Look, seen: Seen) -> tuple[Stage, ...]:
     for k, name in enumerate(PARTS):
         if (k < 2 and not seen.pre_workers) or (k > 3 and not seen.post_workers):
             continue
-        all_ms, slow_ms = (look.parts_ns[k, ids].mean() / 1e6 for ids in (look.own, look.slow))
-        rows.append(Stage(name, float(all_ms), float(slow_ms), float(mean[k]), float(slow[k])))
+        all_ms, slow_ms = _mean_ms(look, k, look.own), _mean_ms(look, k, look.slow)
+        rows.append(Stage(name, all_ms, slow_ms, float(mean[k]), float(slow[k])))
     return tuple(rows)
+
+
+def _mean_ms(look: Look, part: int, ids: IntArray) -> float:
+    """Mean time of some requests in a part; 0 where there are none."""
+    return float(look.parts_ns[part, ids].mean()) / 1e6 if len(ids) else 0.0
 
 
 def _doubts(look: Look) -> list[str]:

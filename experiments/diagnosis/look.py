@@ -74,9 +74,9 @@ class Look:
 
     @cached_property
     def slow(self) -> IntArray:
-        """Ids of the served requests at or beyond the judged percentile."""
-        latency = self.seen.latency_ns[self.own]
-        return self.own[latency >= self.judged.value_ns(self.seen, served=True)]
+        """Ids of the judged requests at or beyond the percentile, those that were lost included."""
+        mine = np.flatnonzero(self.judged.mask(self.seen))
+        return mine[self.judged.latencies_ns(self.seen) >= self.judged.value_ns(self.seen)]
 
     @cached_property
     def parts_ns(self) -> IntArray:
@@ -113,18 +113,25 @@ class Look:
         held[ran] = np.maximum(s.batch_start_ns[batch] - idle, 0)
         return held
 
+    @cached_property
+    def held_share(self) -> float:
+        """Share of the slow requests' latency in which their server is idle beside them."""
+        latency = max(1, int(self.seen.latency_ns[self.slow].sum()))
+        return float(self.held_ns[self.slow].sum() / latency)
+
     def met(self, ids: IntArray, kind: Mask) -> Mask:
         """Which requests were in a batch of a kind, or waited while their servers ran one."""
         s, found = self.seen, np.zeros(len(ids), dtype=bool)
         queue = self.queue_of_batch
-        mine = queue[s.batch[ids]]
+        ran = s.batch[ids] >= 0
+        mine = np.where(ran, queue[s.batch[ids]], 0)
         for one in np.unique(mine):
             there, those = kind & (queue == one), mine == one
             started, queued = s.start_ns[ids[those]], s.queued_ns[ids[those]]
             begun = np.searchsorted(np.sort(s.batch_start_ns[there]), started, side="left")
             ended = np.searchsorted(np.sort(s.batch_finish_ns[there]), queued, side="right")
             found[those] = begun > ended
-        return np.asarray(found | kind[s.batch[ids]])
+        return np.asarray(found | (ran & kind[s.batch[ids]]))
 
     @cached_property
     def queue_of_batch(self) -> IntArray:
@@ -166,14 +173,15 @@ class Look:
 
     @cached_property
     def rate_per_s(self) -> float:
-        """Requests that arrive per second."""
-        return (len(self.seen) - 1) * 1e9 / self.seen.span_ns
+        """Requests that arrive per second, without those of a backlog."""
+        return (int(self.seen.coming.sum()) - 1) * 1e9 / self.seen.span_ns
 
     def best_per_s(self, service: Service, largest: int = 0) -> float:
         """Requests per second of all servers at the best batch size, without padding or noise."""
         largest = largest or service.largest_batch
         sizes = np.unique(np.rint(np.geomspace(1, largest, 24)).astype(np.int64))
-        some = np.linspace(0, len(self.seen) - 1, min(len(self.seen), 300)).astype(np.int64)
+        coming = np.flatnonzero(self.seen.coming)
+        some = coming[np.linspace(0, len(coming) - 1, min(len(coming), 300)).astype(np.int64)]
         length, tier = self.seen.length[some], self.seen.tier[some]
         works = []
         for size in sizes:

@@ -47,6 +47,8 @@ class Asked:
     largest_batch: int | None = None
     """The largest batch that fits, where no service is known."""
     timeout_ns: IntArray | None = None
+    until_ns: int = NEVER
+    """From this instant on no batch started."""
     closed: ClosedLoop | None = None
 
 
@@ -65,9 +67,11 @@ def opened(seen: Seen, asked: Asked) -> Opened:
         DiagnosisError: there is too little to see.
     """
     notes = []
-    if len(seen) > MOST:
-        notes.append(f"the first {MOST:,} of {len(seen):,} requests")
-        cut = seen.cut(MOST)
+    cut = seen.cut(MOST)
+    if len(cut) < len(seen):
+        notes.append(
+            f"only the first {MOST:,} of {int(seen.coming.sum()):,} requests are looked at"
+        )
         asked = replace(
             asked, timeout_ns=None if asked.timeout_ns is None else asked.timeout_ns[: len(cut)],
         )  # fmt: skip
@@ -116,6 +120,7 @@ def _look(
         timeout_ns=asked.timeout_ns
         if asked.timeout_ns is not None and len(asked.timeout_ns)
         else None,
+        until_ns=asked.until_ns,
         closed=asked.closed,
         length_unit=seen.length_unit,
         ready_ns=_ready_ns(seen),

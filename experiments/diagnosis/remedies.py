@@ -63,6 +63,8 @@ REMEDIES = (
     Remedy("one_queue", changes.one_queue),
     Remedy("own_gpus", changes.own_gpus),
     Remedy("faster_pre", changes.faster_pre),
+    Remedy("more_pre", changes.more_pre),
+    Remedy("more_post", changes.more_post),
     Remedy("faster_post", changes.faster_post),
     Remedy("shed", changes.shed),
     Remedy("smooth", changes.smooth, elsewhere=True),
@@ -80,8 +82,16 @@ def gains(look: Look, tell: Progress = nothing) -> list[Gain]:
         tell(f"remedy: {remedy.name}", place, len(REMEDIES))
         tried = [_gain(look, remedy, change) for change in remedy.tries(look)]
         if tried:
-            found.append(min(tried, key=lambda one: one.value_ms))
+            found.append(best_of(look, tried))
     return sorted(found, key=lambda one: one.value_ms)
+
+
+def best_of(look: Look, tried: list[Gain]) -> Gain:
+    """Of those within the target the one that serves most, else the one with the least latency."""
+    within = [one for one in tried if one.value_ms * 1e6 <= look.target_ns]
+    if within:
+        return min(within, key=lambda one: (-round(one.per_s, 1), one.value_ms))
+    return min(tried, key=lambda one: one.value_ms)
 
 
 def _gain(look: Look, remedy: Remedy, change: Change) -> Gain:

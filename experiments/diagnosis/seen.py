@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from policies.contract import IntArray, Tier
 from sim.trace import EXPIRED, REJECTED, SERVED, Trace
 
+AT_START = 0.01
+"""A tier whose last request arrives within this share of the run is a backlog."""
+
 Mask = NDArray[np.bool_]
 """Which requests, or which batches."""
 
@@ -113,10 +116,22 @@ class Seen:
         """From the first to the last arrival, at least 1."""
         return max(1, int(self.arrival_ns[-1] - self.arrival_ns[0]))
 
+    @cached_property
+    def coming(self) -> Mask:
+        """Requests that come one after the other: not those of a backlog, there from the start."""
+        found = np.ones(len(self), dtype=bool)
+        for tier in range(len(self.tiers)) if len(self.tiers) > 1 else ():
+            mine = self.tier == tier
+            last = int(self.arrival_ns[mine].max(initial=0)) - int(self.arrival_ns[0])
+            found[mine] = last > AT_START * self.span_ns
+        return found
+
     def cut(self, most: int) -> Seen:
-        """The first so many requests, and the batches that only they are in."""
-        if len(self) <= most:
+        """The first so many requests and any backlog, and the batches that only they are in."""
+        coming = np.flatnonzero(self.coming)
+        if len(coming) <= most:
             return self
+        most = int(coming[most])
         inside = np.zeros(len(self.batch_size), dtype=np.int64)
         ran = self.batch[:most] >= 0
         np.add.at(inside, self.batch[:most][ran], 1)

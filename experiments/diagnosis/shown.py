@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from sim.intervals import Difference
+
     from .remedies import Gain
 
 
@@ -58,12 +60,12 @@ def _causes(found: Diagnosis) -> list[RenderableType]:
         return []
     drawn = table(
         "cause", f"{found.percentile} without\nit, ms", "change\nms", "gone\n%",
-        title=f"why {found.percentile} is {milliseconds(found.replayed_ms)}",
+        title=_why(found),
     )  # fmt: skip
     for place, one in enumerate(found.findings):
         style = "bold" if place == 0 and found.fault else ""
         drawn.add_row(
-            f"{place + 1} {one.because}", f"{one.without_ms:.4g}", signed(one.gain),
+            f"{place + 1} {one.because}", _value(found, one.without_ms), _change(found, one.gain),
             hundred(one.share), style=style,
         )  # fmt: skip
     texts: list[RenderableType] = [
@@ -73,19 +75,30 @@ def _causes(found: Diagnosis) -> list[RenderableType]:
     return [drawn, Text("evidence", style="italic"), *texts]
 
 
+def _why(found: Diagnosis) -> str:
+    if found.replayed_ms >= found.lost_ms:
+        return f"why more than {100 - float(found.percentile[1:]):g} % are not served"
+    return f"what {found.percentile} of {milliseconds(found.replayed_ms)} is made of"
+
+
 def _remedies(found: Diagnosis) -> list[RenderableType]:
     """The helpful ones ranked; the others in a line."""
     rows = [one for one in found.remedies if worth(one) == "helps"]
     parts: list[RenderableType] = []
     if rows:
         drawn = table(
-            "change", f"{found.percentile}\nms", "change\nms", "gone\n%", "served\nper s",
+            "", f"{found.percentile}\nms", "change\nms", "gone\n%", "served\nper s",
             "lost\n%", title="what to change: each simulated with the same requests",
         )  # fmt: skip
+        drawn.columns[0].no_wrap = False
+        now = [_value(found, found.replayed_ms), "", "", _rate(found.per_s), hundred(found.lost)]
+        drawn.add_row("as it is", *now, style="dim")
         for place, one in enumerate(rows):
-            drawn.add_row(
-                f"{place + 1} {one.what}", *_cells(one), style="bold" if not place else ""
-            )
+            cells = [
+                _value(found, one.value_ms), _change(found, one.gain), hundred(one.share),
+                _rate(one.per_s), hundred(one.lost),
+            ]  # fmt: skip
+            drawn.add_row(f"{place + 1} {one.what}", *cells, style="" if place else "bold")
         parts.append(drawn)
     for kind, words in (("nothing", "does nothing"), ("harms", "makes it worse")):
         names = [_aside(found, one) for one in found.remedies if worth(one) == kind]
@@ -102,6 +115,15 @@ def _aside(found: Diagnosis, one: Gain) -> str:
     return f"{one.what} ({-100 * one.share:+.0f} %)"
 
 
-def _cells(one: Gain) -> list[str]:
-    value = f"{one.value_ms:.4g}"
-    return [value, signed(one.gain), hundred(one.share), f"{one.per_s:,.4g}", hundred(one.lost)]
+def _value(found: Diagnosis, value_ms: float) -> str:
+    """A percentile in ms; one that falls among the lost requests has none."""
+    return "lost" if value_ms >= found.lost_ms else f"{value_ms:.4g}"
+
+
+def _change(found: Diagnosis, gain: Difference) -> str:
+    """A difference, where what it is taken from is a latency."""
+    return "" if found.replayed_ms >= found.lost_ms else signed(gain)
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.4g}" if per_s < 10_000 else f"{per_s:,.0f}"

@@ -20,12 +20,7 @@ def milliseconds(value: float) -> str:
 
 def verdict(found: Diagnosis) -> str:
     """One sentence that answers, and one that says what to do."""
-    who = "" if found.tier == "all requests" else f" of {found.tier}"
-    now = f"{found.percentile}{who} is {milliseconds(found.value_ms)}"
-    if found.target_ms is not None:
-        now += f" (target {milliseconds(found.target_ms)})"
-    if found.lost > 0.001:
-        now += f" and {hundred(found.lost)} of the requests are not served"
+    now = _now(found)
     if found.healthy:
         return _healthy(found, now)
     if found.fault is None:
@@ -35,8 +30,24 @@ def verdict(found: Diagnosis) -> str:
             f"requests' latency is {most.name}. {_advice(found)}"
         )
     main = found.findings[0]
-    without = f"without that it would be {milliseconds(main.without_ms)} (-{hundred(main.share)})"
+    without = (
+        f"without that {found.percentile} would be {milliseconds(main.without_ms)} "
+        f"(-{hundred(main.share)})"
+    )
     return f"{now} because {main.because}; {without}. {_advice(found)}"
+
+
+def _now(found: Diagnosis) -> str:
+    """What was seen: the percentile, its target, and who was lost."""
+    who = "requests" if found.tier == "all requests" else f"{found.tier} requests"
+    lost = f"{hundred(found.lost)} of the {who} are not served"
+    if found.lost >= 0.995:
+        return f"the {who} are never served"
+    of = "" if found.tier == "all requests" else f" of {found.tier}"
+    now = f"{found.percentile}{of} is {milliseconds(found.value_ms)}"
+    if found.target_ms is not None:
+        now += f" (target {milliseconds(found.target_ms)})"
+    return f"{now} and {lost}" if found.lost > 0.001 else now
 
 
 def _healthy(found: Diagnosis, now: str) -> str:

@@ -52,6 +52,8 @@ class World:
     """int64 (N,): patience from arrival to start."""
     ready_ns: int = 0
     """Before this instant no server takes anything."""
+    until_ns: int = NEVER
+    """From this instant on no batch starts."""
     closed: ClosedLoop | None = None
     route: IntArray | None = None
     """int64 (N,): the replica that each request joined, where that is to be repeated."""
@@ -98,6 +100,7 @@ def play(world: World) -> Seen:
         closed=world.closed,
         tiers=world.tiers,
         length_unit=world.length_unit,
+        until_ns=world.until_ns,
     )
     if world.closed is not None:
         workload = replace(workload, arrival_ns=np.zeros(0, dtype=np.int64))
