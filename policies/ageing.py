@@ -17,9 +17,11 @@ class Ageing(NamedTuple):
 
     The delay dependent priorities of Kleinrock (Naval Research Logistics Quarterly 11, 1964), also
     called accumulating priorities.  With equal rates requests are served first come, first served;
-    the further apart the rates are, the nearer it is to strict priority.  One by one with Poisson
-    arrivals, mean waits are ``sim.theory.ageing_waits``.  As a request's urgency grows without end,
-    it is served before every request that arrives late enough.
+    the further apart the rates are, the nearer it is to strict priority.  A request that has waited
+    for a time ``w`` is only passed over for a tier with ``k`` times its rate while requests of that
+    tier have waited ``w / k`` or more: so it is served, however many of them arrive, unless their
+    own wait grows as fast.  One by one with Poisson arrivals, mean waits are
+    ``sim.theory.ageing_waits``.
 
     A tier is ready as in ``priority``: ``max_batch_size`` of it wait, or its oldest request has
     waited ``max_wait_ns``; a batch holds one tier, and with ``boundaries`` one length bucket of it.
