@@ -1,8 +1,8 @@
 """The SimPy model of a station between CPU stages: requests are processes that hold a worker.
 
-It shares no code of queues with :mod:`sim.tandem`, which the kernel uses: a stage is SimPy's own
-FIFO resource, and all stages live in the time of the one environment.  A request gets its number
-at the station when it comes to the GPU's queue, so the station's columns are written as it does.
+It queues without :mod:`sim.tandem`, which the kernel uses: a stage is SimPy's own FIFO resource,
+and all stages live in the time of the one environment.  A request gets its number at the station
+when it comes to the GPU's queue, so the station's columns are written as it does.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from policies.contract import NEVER, IntArray, Policy
 from .model import Events, Model
 from .service import Service
 from .service_times import ServiceTimes
-from .stages import Stage, StageTimes, open_stages
+from .stages import Stage, Stages, StageTimes, open_stages
 from .station import Station
-from .tandem import joined
+from .tandem import joined, limits_ns, through
 from .trace import SERVED, Trace
 from .workload import Workload
 
@@ -41,7 +41,8 @@ class StagedModel(Model):
         total = len(workload)
         self.pre_start_ns, self.queued_ns = np.full(total, -1), np.full(total, -1)
         self.post_start_ns, self.finish_ns = np.full(total, -1), np.full(total, -1)
-        super().__init__(Station(policy, _blank(workload), replace(service, stages=None)), times)
+        blank = _blank(workload, self.stages)
+        super().__init__(Station(policy, blank, replace(service, stages=None)), times)
 
     def trace(self) -> Trace:
         """What happened to everybody."""
@@ -132,10 +133,16 @@ def run_staged(policy: Policy, workload: Workload, service: Service, times: Serv
     return model.trace()
 
 
-def _blank(workload: Workload) -> Workload:
-    """As many requests, of which nothing is known yet."""
-    columns = ("length", "arrival_ns", "tier", "timeout_ns")
-    return replace(workload, **{name: np.zeros_like(getattr(workload, name)) for name in columns})
+def _blank(workload: Workload, stages: Stages) -> Workload:
+    """As many requests as will come to the queue in time, of which nothing else is known yet.
+
+    How many that are is all that is taken from the recursion: autoscalers end with the arrivals.
+    """
+    _, queued_ns = through(stages.pre, workload.arrival_ns, np.arange(len(workload)), workload)
+    coming = np.count_nonzero(queued_ns < limits_ns(workload))
+    columns = ("length", "tier", "timeout_ns")
+    blank = {name: np.zeros_like(getattr(workload, name)[:coming]) for name in columns}
+    return replace(workload, **blank, arrival_ns=np.zeros_like(workload.arrival_ns))
 
 
 def _workers(env: simpy.Environment, stage: Stage | None) -> simpy.Resource | None:
