@@ -84,7 +84,8 @@ def _takes_over(simple: Judged, best: Judged, goal: Goal) -> bool:
 def regrets(judged: Sequence[Judged], goal: Goal) -> dict[str, list[float]]:
     """How much worse each setting is than the best feasible one at each load, as a share.
 
-    Only settings that keep up at a load count there; the others have infinite regret.
+    Only settings that keep up at a load count there; the others have infinite regret.  One that
+    breaks a constraint may be better than the best feasible one: it regrets nothing.
     """
     found: dict[str, list[float]] = {one.name: [] for one in judged}
     if goal.finds_load or not judged:
@@ -96,12 +97,13 @@ def regrets(judged: Sequence[Judged], goal: Goal) -> dict[str, list[float]]:
             for one in judged
             if one.outcomes[place].stable and one.objectives[place][0].value is not None
         }
-        known = [value for value in values.values() if value is not None]
+        kept = {one.name for one in judged if one.feasible} & set(values) or set(values)
+        known = [value for name, value in values.items() if name in kept and value is not None]
         best = min((sign * value for value in known), default=0.0) * sign
         for one in judged:
             value = values.get(one.name)
             if value is None or best == 0.0:
                 found[one.name].append(float("inf") if value is None else 0.0)
             else:
-                found[one.name].append(sign * (value - best) / best)
+                found[one.name].append(max(0.0, sign * (value - best) / best))
     return found

@@ -38,10 +38,10 @@ LONGEST_SIDE = 0.34
 
 
 def surface_policies(found: Tuning) -> list[str]:
-    """Policies with a size and a wait, the winner's first, then those with most trials."""
+    """Policies with a size and one wait, the winner's first, then those with most trials."""
     counts: dict[str, int] = {}
     for one in found.tried:
-        if SIZE in one.setting.table and WAIT in one.setting.table:
+        if SIZE in one.setting.table and isinstance(one.setting.table.get(WAIT), int | float):
             counts[one.setting.name] = counts.get(one.setting.name, 0) + 1
     best = None if found.winner is None else found.winner.setting.name
     return sorted(counts, key=lambda name: (name != best, -counts[name]))

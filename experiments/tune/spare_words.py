@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def spared(found: Tuning) -> Iterator[str]:
     """Each limited tier's tail under the winner, and each backlog's share of what is possible."""
     best, backlogs = found.winner, found.scenario.get("backlogs", {})
-    if best is None or not backlogs or len(best.loads) > 1:
+    if best is None or not backlogs or len(best.loads) > 1 or found.goal.finds_load:
         return
     aims = {(one.name, one.tier) for one in found.goal.objectives}
     measures = best.outcomes[0].measures
