@@ -9,6 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sim.trace import STATUS_NAMES
+
 from .outcome import judged_by, leaders
 from .wording import hundred, settings_text, signed, with_interval
 
@@ -139,19 +141,22 @@ def of_bound(outcome: Outcome, tier: Group) -> str:
 
 def lost_table(found: Result) -> Table | None:
     """Requests that were not served, where there are any; what a backlog has left is no loss."""
-    counts = ("rejected", "expired", "unfinished")
+    counts = ["rejected", "expired", "unfinished", "lost"]
     lost = [lost_of(outcome) for outcome in found.outcomes]
     if not any(each[name] for each in lost for name in counts):
         return None
-    drawn = table("policy", "requests", "served", *counts)
+    if not any(each["lost"] for each in lost):
+        counts.remove("lost")  # only replicas that fail lose requests
+    shown = ["requests", "served", *counts]
+    drawn = table("policy", *shown)
     for outcome, each in zip(found.outcomes, lost, strict=True):
-        drawn.add_row(outcome.policy, *(f"{count:,}" for count in each.values()))
+        drawn.add_row(outcome.policy, *(f"{each[name]:,}" for name in shown))
     return drawn
 
 
 def lost_of(outcome: Outcome) -> dict[str, int]:
     """Requests, and what became of them, of the tiers that are no backlog."""
-    names = ("requests", "served", "rejected", "expired", "unfinished")
+    names = ("requests", *STATUS_NAMES)
     tiers = [tier for tier in outcome.measures.tiers if tier.share_of_bound is None]
     return {name: sum(getattr(tier, name) for tier in tiers) for name in names}
 

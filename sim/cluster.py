@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import FloatArray, IntArray
+from policies.contract import NEVER, FloatArray, IntArray
 from policies.routing import RouteView, bind_router
+
+from .changes import FixedSize
 
 
 class OnlyQueue(NamedTuple):
@@ -56,6 +58,18 @@ class Cluster:
     """int64 (profiles, models, largest batch, edges); empty: that of the service alone."""
     class_of_size: IntArray = _none(0, 0)
     """int64 (profiles, largest batch + 1): rows of the noise's quantile table."""
+
+    outages_ns: IntArray = _none(0, 0, 2)
+    """int64 (R, outages, 2): when each replica fails and is repaired, in order; NEVER behind the
+    last.  Empty: nobody fails."""
+    loses: bool = False
+    """Whether what a failed replica had is lost; otherwise it joins again."""
+    scaler: Any = FixedSize()
+    """Bound."""
+    cold_start_ns: int = 0
+    """From the start of a replica to its first batch."""
+    initial: int = NEVER
+    """The first so many replicas are ready at the start, the others are off."""
 
     def __post_init__(self) -> None:
         assert (np.diff(self.replica_of, prepend=0) >= 0).all(), "replicas stand in order"
@@ -116,6 +130,21 @@ class Cluster:
             router=bind_router(self.router, replicas) if own else OnlyQueue(),
             gpu_of=self.gpu_of[:servers],
             profile_of=self.profile_of[:replicas],
+            outages_ns=self.outages_ns[:replicas],
+        )
+
+    @property
+    def changes(self) -> bool:
+        """Whether replicas come or go."""
+        return bool(self.outages_ns.size) or not isinstance(self.scaler, FixedSize)
+
+    def steady(self) -> Cluster:
+        """The same with all replicas always there."""
+        return replace(
+            self,
+            outages_ns=np.zeros((0, 0, 2), dtype=np.int64),
+            scaler=FixedSize(),
+            initial=NEVER,
         )
 
     def bounds(self) -> NDArray[np.int64]:

@@ -15,11 +15,14 @@ from numba.extending import overload
 
 from policies.contract import View
 from policies.routing import RouteView
+from policies.scaling import ScaleView
 
-from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA
+from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, SOUND
 from .cache import cache_folder, code_digest, compile_kept, kernel_digest
+from .changes import Unchanging
 from .cluster import OnlyQueue
 from .steps import advance, ask_next, complete_next, look, look_around, obey, open_round
+from .steps_cluster import change, join_again, look_at_all, next_orphan, rescale, ticks, write_down
 from .steps_queue import admit, begin, expire, next_arrival
 from .system import AVAILABLE, KIND, System
 
@@ -42,6 +45,11 @@ def lane_of(policy: Any, length: int, tier: int) -> int:
 def route(router: Any, view: RouteView, u: float) -> int:
     """Ask a router; compiled, this is the class's own ``route``."""
     return int(router.route(view, u))
+
+
+def target(scaler: Any, view: ScaleView) -> int:
+    """Ask an autoscaler; compiled, this is the class's own ``target``."""
+    return int(scaler.target(view))
 
 
 def of_kind(policies: Any, kind: int) -> Any:
@@ -73,6 +81,11 @@ def _route(router: Any, *_: Any) -> Any:
     return router.instance_class.route
 
 
+@overload(target, strict=False, jit_options=UNCOUNTED)
+def _target(scaler: Any, *_: Any) -> Any:
+    return scaler.instance_class.target
+
+
 @overload(of_kind, strict=False, jit_options=UNCOUNTED)
 def _of_kind(policies: Any, kind: Any) -> Any:
     if isinstance(policies, UniTuple):
@@ -99,7 +112,58 @@ def only_lane(policy: Any, length: int, tier: int) -> int:
     return 0
 
 
-def simulate(policies: Any, router: Any, system: System) -> None:
+def queue_for(router: Any, system: System) -> int:
+    """The queue that the request at hand joins, or finds full."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(queue_for, strict=False, jit_options=UNCOUNTED)
+def _queue_for(router: Any, system: Any) -> Any:
+    return the_one_queue if router.instance_class is OnlyQueue else routed_queue
+
+
+def the_one_queue(router: Any, system: System) -> int:
+    """Where there is nothing to choose; nothing of routing is compiled then."""
+    return 0
+
+
+def routed_queue(router: Any, system: System) -> int:
+    """What the router says."""
+    queues, count = system.queues, system.count
+    u = system.route_u[count.request % system.route_u.shape[0]]
+    queue = route(router, look_around(system), u)
+    if queue < 0 or queue >= queues.shape[1] or queues[AVAILABLE, queue] == 0:
+        count.fault = NO_SUCH_REPLICA
+        queue = 0
+    count.routed += 1
+    return queue
+
+
+def come_and_go(router: Any, scaler: Any, system: System) -> None:
+    """Work through the changes of an instant."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(come_and_go, strict=False, jit_options=UNCOUNTED)
+def _come_and_go(router: Any, scaler: Any, system: Any) -> Any:
+    return all_stay if scaler.instance_class is Unchanging else some_come_and_go
+
+
+def all_stay(router: Any, scaler: Any, system: System) -> None:
+    """Where replicas never change; nothing of changes is compiled then."""
+
+
+def some_come_and_go(router: Any, scaler: Any, system: System) -> None:
+    """Those that are ready, those that fail with what becomes of their requests, the autoscaler."""
+    if change(system):
+        while next_orphan(system):
+            join_again(system, queue_for(router, system))
+        if ticks(system):
+            rescale(system, target(scaler, look_at_all(system)))
+        write_down(system)
+
+
+def simulate(policies: Any, router: Any, scaler: Any, system: System) -> None:
     """Run until no event remains or a rule breaks its contract; fills the columns."""
     count, queues = system.count, system.queues
     lanes = system.lanes.shape[1] // queues.shape[1]
@@ -114,35 +178,35 @@ def simulate(policies: Any, router: Any, system: System) -> None:
         expire(system)
         while complete_next(system):
             observe(of_kind(policies, queues[KIND, count.queue]), look(system))
+        come_and_go(router, scaler, system)
         while next_arrival(system):
-            queue = 0
-            if queues.shape[1] > 1:
-                u = system.route_u[count.request % system.route_u.shape[0]]
-                queue = route(router, look_around(system), u)
-                if queue < 0 or queue >= queues.shape[1] or queues[AVAILABLE, queue] == 0:
-                    count.fault = NO_SUCH_REPLICA
-                    return
-            admit(system, queue)
+            admit(system, queue_for(router, system))
+        if count.fault != SOUND:
+            return
         open_round(system)
         while ask_next(system):
             policy = of_kind(policies, queues[KIND, count.queue])
             obey(system, decide(policy, look(system)))
 
 
-Kernel = Callable[[Any, Any, System], None]
+Kernel = Callable[[Any, Any, Any, System], None]
 
 
-def compiled(policy_class: type, router_class: type = OnlyQueue) -> Kernel:
+def compiled(
+    policy_class: type, router_class: type = OnlyQueue, scaler_class: type = Unchanging
+) -> Kernel:
     """The kernel of a policy class; it compiles, or is read from disk, at its first call."""
-    return _compiled(policy_class, router_class)
+    return _compiled(policy_class, router_class, scaler_class)
 
 
 @cache
-def _compiled(policy_class: type, router_class: type) -> Kernel:
+def _compiled(policy_class: type, router_class: type, scaler_class: type) -> Kernel:
     methods = [getattr(policy_class, name, None) for name in ("decide", "observe", "lane_of")]
     methods.append(getattr(router_class, "route", None))
     parts = [kernel_digest(), policy_class.__module__, policy_class.__qualname__]
-    parts += [router_class.__module__, router_class.__qualname__]
+    methods.append(getattr(scaler_class, "target", None))
+    for other in (router_class, scaler_class):
+        parts += [other.__module__, other.__qualname__]
     parts += [code_digest(own) for own in methods if own is not None]
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{policy_class.__name__}-{name}"

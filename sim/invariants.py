@@ -5,8 +5,10 @@
    each in one batch.
 3. ``arrival <= start < finish`` for every served request.
 4. A request that was not served never started: it has no start, no batch and no server.  A rejected
-   one has no lane; an expired one gave up after it arrived; the others have no finish.
-5. The size of a batch is the number of its members, at least 1 and never above the limit.
+   one has no lane; an expired one gave up after it arrived, a lost one went with its replica; the
+   others have no finish.
+5. The size of a batch is the number of its members, at least 1 and never above the limit; a batch
+   whose replica failed has no members, and says how many they were.
 6. The longest length of a batch is that of its longest member.
 7. Members start and finish with their batch, on its server.
 8. A batch has the lane of its members, or -1 where they come from several.
@@ -31,6 +33,7 @@ from policies.contract import NEVER
 from .trace import (
     BATCH_COLUMNS,
     EXPIRED,
+    LOST,
     REJECTED,
     REQUEST_COLUMNS,
     SERVED,
@@ -67,6 +70,13 @@ def demand(
     raise AssertionError(f"invariant {number}, {row} {where}: {rule} must hold, but got ({got})")
 
 
+def failed_batches(trace: Trace) -> BoolArray:
+    """Batches that ended with their replica, bool (M,); nobody was served by them."""
+    if trace.changes is None:
+        return np.zeros(len(trace.batch_size), dtype=np.bool_)
+    return trace.changes.failed
+
+
 def check(trace: Trace, largest_batch: int = NEVER) -> None:
     """Assert invariants 1 to 11; see :meth:`sim.trace.Trace.check`."""
     _check_columns(trace)
@@ -100,9 +110,9 @@ def _check_columns(trace: Trace) -> None:
 def _check_status(trace: Trace) -> None:
     """Invariants 2 to 4."""
     status, batch, lane = trace.status, trace.batch, trace.lane
-    one = (status >= SERVED) & (status <= UNFINISHED)
-    demand(2, one, "status is served, rejected, expired or unfinished", {"status": status})
-    served, expired = status == SERVED, status == EXPIRED
+    one = (status >= SERVED) & (status <= LOST)
+    demand(2, one, "status is served, rejected, expired, unfinished or lost", {"status": status})
+    served, expired, lost = status == SERVED, status == EXPIRED, status == LOST
     inside = (batch >= 0) & (batch < len(trace.batch_size))
     demand(2, ~served | inside, "a served request is in a batch", {"batch": batch})
 
@@ -116,7 +126,9 @@ def _check_status(trace: Trace) -> None:
     shown = {"status": status, "start_ns": start, "batch": batch, "server": trace.server}
     demand(4, served | nowhere, rule, shown)
     demand(4, ~expired | (finish > arrival), "arrival < expiry", times)
-    demand(4, served | expired | (finish == -1), "finish is -1 for who never left", times)
+    demand(4, ~lost | (finish >= arrival), "arrival <= loss", times)
+    left = served | expired | lost
+    demand(4, left | (finish == -1), "finish is -1 for who never left", times)
     outside = status == REJECTED
     demand(
         4,
@@ -130,11 +142,11 @@ def _check_status(trace: Trace) -> None:
 def _check_members(trace: Trace, largest_batch: int) -> None:
     """Invariants 5 and 6."""
     served = np.flatnonzero(trace.status == SERVED)
-    batch, size = trace.batch[served], trace.batch_size
+    batch, size, failed = trace.batch[served], trace.batch_size, failed_batches(trace)
     members = np.bincount(batch, minlength=len(size))
     demand(
         5,
-        members == size,
+        np.where(failed, members == 0, members == size),
         "size is the number of members",
         {"size": size, "members": members},
         "batch",
@@ -145,7 +157,7 @@ def _check_members(trace: Trace, largest_batch: int) -> None:
     np.maximum.at(longest, batch, trace.length[served])
     shown = {"longest": trace.batch_longest, "longest_member": longest}
     rule = "longest is the length of the longest member"
-    demand(6, longest == trace.batch_longest, rule, shown, "batch")
+    demand(6, failed | (longest == trace.batch_longest), rule, shown, "batch")
 
 
 def _check_copies(trace: Trace) -> None:
@@ -164,7 +176,7 @@ def _check_copies(trace: Trace) -> None:
     expected = np.where(lowest == highest, lowest, np.int16(-1))
     rule = "lane is that of the members, -1 where they differ"
     shown = {"lane": trace.batch_lane, "lowest": lowest, "highest": highest}
-    demand(8, trace.batch_lane == expected, rule, shown, "batch")
+    demand(8, failed_batches(trace) | (trace.batch_lane == expected), rule, shown, "batch")
 
 
 def _check_servers(trace: Trace) -> None:
@@ -183,7 +195,12 @@ def _check_servers(trace: Trace) -> None:
 
 
 def _check_lanes(trace: Trace) -> None:
-    """Invariant 10, lane by lane: who starts has overtaken no earlier request of the lane."""
+    """Invariant 10, lane by lane: who starts has overtaken no earlier request of the lane.
+
+    Who was in a batch that failed starts late, behind those who came later.
+    """
+    if failed_batches(trace).any():
+        return
     order = np.argsort(trace.lane, kind="stable")
     lanes = int(trace.lane.max(initial=-1)) + 1
     bounds = np.searchsorted(trace.lane[order], np.arange(lanes + 1))
@@ -210,9 +227,10 @@ def _check_little(trace: Trace) -> None:
     the table of batches and the expiries.  Who never leaves stays until the last event.
     """
     inside = trace.status != REJECTED
-    given_up = np.sort(trace.finish_ns[trace.status == EXPIRED])
+    given_up = np.sort(trace.finish_ns[(trace.status == EXPIRED) | (trace.status == LOST)])
     arrival = trace.arrival_ns[inside]
     instants = np.concatenate((arrival, trace.batch_finish_ns, given_up))
+    leaving = np.where(failed_batches(trace), 0, trace.batch_size)
     if len(arrival) == 0:
         return
     end = instants.max()
@@ -220,7 +238,7 @@ def _check_little(trace: Trace) -> None:
     times_in_system = np.subtract(leave, arrival, out=leave).view(np.uint64).sum()
 
     steps = np.concatenate(
-        (np.ones(len(arrival), np.int32), -trace.batch_size, np.full(len(given_up), -1, np.int32))
+        (np.ones(len(arrival), np.int32), -leaving, np.full(len(given_up), -1, np.int32))
     )
     order = np.argsort(instants, kind="stable")
     instants, number = instants[order], np.cumsum(steps[order], dtype=np.int64)

@@ -24,6 +24,7 @@ from policies.contract import (
 )
 
 from .answer import NO_SUCH_REPLICA, SOUND, blame
+from .changes import OFF, READY, Changes, Unchanging
 from .cluster import Cluster
 from .compiled import compiled
 from .service import Service
@@ -48,20 +49,23 @@ from .system import (
     QUEUE,
     SERVERS,
     SIZE,
+    STATE,
     TAKE,
+    UNTIL_NS,
+    UP,
     WAITING,
     Clients,
     Clock,
     Limits,
     Outcome,
+    Scaling,
     System,
 )
 from .tandem import in_tandem
-from .trace import UNFINISHED, Trace
+from .trace import BATCH_COLUMNS, UNFINISHED, Trace
 from .workload import Workload
 
-
-BATCH_NAMES = BATCH.names or ()
+BATCH_NAMES = tuple(BATCH_COLUMNS)
 
 
 def run(policy: Policy, workload: Workload, service: Service) -> Trace:
@@ -99,12 +103,14 @@ def _run(kinds: list[Policy], kind_of: IntArray, workload: Workload, service: Se
     """Run bound policies; queue q has ``kinds[kind_of[q]]``."""
     if service.stages is not None:
         return in_tandem(partial(_run, kinds, kind_of), workload, service)
+    service.check_open(workload.closed is not None)
     router, policy = service.grouping.router, kinds[0]
-    classes: Any = (type(policy), type(router))
+    scaler = service.grouping.scaler if service.grouping.changes else Unchanging()
+    classes: Any = (type(policy), type(router), type(scaler))
     system = prepare(policy, kind_of, workload, service)
     many = kinds[0] if len(kinds) == 1 else tuple(kinds)
     try:
-        compiled(*classes)(many, router, system)
+        compiled(*classes)(many, router, scaler, system)
     except NumbaError as error:
         raise PolicyError(not_compiled(policy, error)) from error
     fault = int(system.count.fault)
@@ -128,6 +134,7 @@ def not_compiled(policy: Policy, error: Exception) -> str:
 def prepare(policy: Policy, kind_of: IntArray, workload: Workload, service: Service) -> System:
     """An empty system at instant 0."""
     total, group = len(workload), service.grouping
+    fails = group.outages_ns.size > 0
     closed = workload.closed is not None
     impatient = workload.timeout_ns.shape[0] > 0
     return System(
@@ -137,9 +144,10 @@ def prepare(policy: Policy, kind_of: IntArray, workload: Workload, service: Serv
         deadline_ns=_deadlines(workload),
         next=np.full(total, NOBODY, dtype=np.int32),
         fates=_rows(total, FATE, batch=-1, status=UNFINISHED),
-        links=_rows(total if closed or impatient else 0, LINKS, client=-1),
+        links=_rows(total if closed or impatient or fails else 0, LINKS, client=-1),
         patience=np.empty(total if impatient else 0, dtype=np.int64),
-        batches=np.empty(total, dtype=BATCH),  # touched only where rows are written
+        # touched only where rows are written; every failure may end a batch on each server
+        batches=np.empty(total + group.outages_ns.size // 2 * group.servers, dtype=BATCH),
         lanes=_table(5, lane_count(policy) * group.queues, {WAITING: 0, OLDEST_NS: NEVER, TAKE: 0}),
         servers=_servers(group),
         queues=_queues(group, kind_of),
@@ -148,6 +156,18 @@ def prepare(policy: Policy, kind_of: IntArray, workload: Workload, service: Serv
             dtype=np.int64,
         ),
         route_u=group.route_u,
+        replicas=_replicas(group),
+        outages_ns=group.outages_ns,
+        orphans=np.zeros(total if fails else 0, dtype=np.int64),
+        lost_ns=np.zeros(total if fails and group.loses else 0, dtype=np.int64),
+        scaling=Scaling(
+            group.scaler.interval_ns,
+            group.scaler.min_replicas,
+            group.scaler.max_replicas,
+            group.cold_start_ns,
+        ),
+        scale_memory=np.zeros(group.scaler.memory_slots),
+        log=_log(group, workload),
         clock=Clock(
             service.tables_ns,
             service.length_edges,
@@ -165,21 +185,53 @@ def prepare(policy: Policy, kind_of: IntArray, workload: Workload, service: Serv
             service.longest_admitted,
             service.tier_capacity,
             workload.until_ns,
+            closed or fails,
         ),
         clients=_clients(workload),
         tiers=np.zeros(service.service_ns.shape[0], dtype=np.int64),
         memory=np.zeros((group.queues, memory_slots(policy))),
-        count=_rows(1, COUNTERS, ask_ns=NEVER, next_finish_ns=NEVER, server=-1).view(np.recarray)[
-            0
-        ],
+        count=_counters(group),
     )
+
+
+def _counters(group: Cluster) -> Any:
+    """All 0, but for what does not come."""
+    never = dict.fromkeys(("ask_ns", "next_finish_ns", "change_ns", "tick_ns"), NEVER)
+    made = _rows(1, COUNTERS, **never, server=-1, logged=1)
+    if group.changes:
+        made["change_ns"], made["tick_ns"] = 0, group.scaler.interval_ns
+    return made.view(np.recarray)[0]
+
+
+def _replicas(group: Cluster) -> IntArray:
+    """The first of them ready, the others off; none where they never change."""
+    count = group.replicas if group.changes else 0
+    made = np.zeros((5, count), dtype=np.int64)
+    if count:
+        bounds = np.searchsorted(group.replica_of, np.arange(count + 1))
+        made[FIRST_SERVER], made[LAST_SERVER] = bounds[:-1], bounds[1:]
+        made[STATE] = np.where(np.arange(count) < group.initial, READY, OFF)
+        made[UNTIL_NS] = NEVER
+    return made
+
+
+def _log(group: Cluster, workload: Workload) -> IntArray:
+    """Room for every instant at which the number of replicas may change."""
+    if not group.changes:
+        return np.zeros((1, 3), dtype=np.int64)
+    last_ns = int(workload.arrival_ns.max(initial=0))
+    ticks = last_ns // group.scaler.interval_ns + 1
+    made = np.zeros((2 * ticks + group.outages_ns.size + 2, 3), dtype=np.int64)
+    made[0, 1] = min(group.replicas, group.initial)
+    return made
 
 
 def _servers(group: Cluster) -> IntArray:
     """All idle since 0."""
     initial = {IDLE_SINCE_NS: 0, FINISH_NS: NEVER, SIZE: 0, BATCHES: 0}
-    made = _table(10, group.servers, initial)
+    made = _table(11, group.servers, initial)
     made[QUEUE], made[PROFILE], made[GPU] = group.queue_of, group.profiles, group.gpus
+    made[UP] = group.replica_of < group.initial
     return made
 
 
@@ -188,8 +240,12 @@ def _queues(group: Cluster, kind_of: IntArray) -> IntArray:
     bounds = group.bounds()
     made = np.zeros((14, group.queues), dtype=np.int64)
     made[FIRST_SERVER], made[LAST_SERVER], made[KIND] = bounds[:-1], bounds[1:], kind_of
-    made[IDLE] = made[SERVERS] = np.diff(bounds)
-    made[ASK_NS], made[AVAILABLE] = NEVER, 1
+    made[SERVERS] = np.diff(bounds)
+    made[IDLE] = np.bincount(
+        group.queue_of[group.replica_of < group.initial], minlength=len(bounds) - 1
+    )
+    made[ASK_NS] = NEVER
+    made[AVAILABLE] = np.arange(group.queues) < group.initial if group.queues > 1 else 1
     return made
 
 
@@ -244,7 +300,11 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
         server=np.empty(arrived, dtype=np.int16),
         status=np.empty(arrived, dtype=np.int8),
     )
-    write_outcome(system.fates, system.batches, system.deadline_ns, outcome)
+    write_outcome(system.fates, system.batches, system.deadline_ns, system.lost_ns, outcome)
+    changes = None
+    if service.grouping.changes:
+        failed = system.batches["failed"][:started].astype(np.bool_)
+        changes = Changes(failed, system.log[: int(system.count.logged)].copy())
     batches: Any = {f"batch_{name}": system.batches[name][:started].copy() for name in BATCH_NAMES}
     return Trace(
         arrival_ns=system.arrival_ns[:arrived],
@@ -252,6 +312,7 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
         tier=system.tier[:arrived],
         **outcome._asdict(),
         **batches,
+        changes=changes,
         servers=service.servers,
         tiers=workload.tiers,
         length_unit=workload.length_unit,

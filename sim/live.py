@@ -68,7 +68,7 @@ def run(policy: Policy, workload: Workload, service: Service, world: World) -> T
     require(service.stages is None, "no CPU stages in a live run", stages=service.stages)
     station = Station(policy, workload, service)
     while True:
-        until_ns = min(station.ask_ns, station.expiry_ns)
+        until_ns = min(station.next_ns, station.expiry_ns)
         if until_ns == NEVER and world.ended and not station.busy:
             return station.trace()
         now_ns, done = world.wait(until_ns)

@@ -42,6 +42,8 @@ class Group:
     rejected: int
     expired: int
     unfinished: int
+    lost: int
+    """With replicas that failed."""
     latency_ms: dict[str, Estimate]
     """``mean`` and the percentiles, ``SHARES`` unless others were asked for."""
     wait_ms: dict[str, Estimate]
@@ -59,8 +61,6 @@ class Group:
     padding_waste: Estimate
     """Share of the padded lengths that is padding, up to the profile's shortest length included."""
     mean_number_in_system: Estimate
-    lost: int = 0
-    """Requests that were with a replica that failed."""
     bound_per_s: Estimate | None = None
     """Of a backlog: requests like those it finished that the capacity which the others leave could
     serve per second, :mod:`sim.spare_capacity`."""

@@ -104,6 +104,8 @@ class Model:
     # what happens to requests and servers: processes that note and ask for a tick
 
     def _start_sources(self) -> None:
+        if self.station.replicas is not None:
+            self._ask_for_tick()  # replicas may change before anybody arrives
         closed = self.station.workload.closed
         if closed is None:
             self.env.process(self._open_arrivals())
@@ -135,6 +137,8 @@ class Model:
 
     def _batch(self, batch: Batch) -> Events:
         yield self.env.timeout(self.times(batch))
+        if self.station.running[batch.server] is not batch:
+            return  # its replica failed meanwhile
         self.noted_done.append((self.now_ns, batch.server))
         self._ask_for_tick()
 
@@ -159,7 +163,7 @@ class Model:
         self._admit()
         for batch in self.station.dispatch(self.now_ns):
             self.env.process(self._batch(batch))
-        self.alarm_ns = self.station.ask_ns
+        self.alarm_ns = self.station.next_ns
         if self.alarm_ns != NEVER:
             self.env.process(self._alarm(self.alarm_ns))
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from policies.contract import FloatArray, IntArray, Tier
 
 from .backlog import others_of
-from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
+from .trace import EXPIRED, LOST, REJECTED, SERVED, UNFINISHED, Trace
 
 SECTIONS = 10
 """Ten sections: with fewer the quantile of Student's t is large, with more the tail quantiles of
@@ -140,7 +140,7 @@ def stop_waiting_ns(trace: Trace, end_ns: int) -> IntArray:
     if (trace.status != SERVED).any():
         rejected = trace.status == REJECTED
         stop[rejected] = trace.arrival_ns[rejected]
-        expired = trace.status == EXPIRED
+        expired = (trace.status == EXPIRED) | (trace.status == LOST)
         stop[expired] = trace.finish_ns[expired]
         unfinished = trace.status == UNFINISHED
         stop[unfinished] = np.maximum(trace.arrival_ns[unfinished], end_ns)

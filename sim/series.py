@@ -17,7 +17,7 @@ from policies.contract import FloatArray, IntArray
 
 from .sections import last_event_ns, leave_ns, overlap, stop_waiting_ns
 from .stage_times import at_gpu
-from .trace import EXPIRED, REJECTED, SERVED, Trace
+from .trace import EXPIRED, LOST, REJECTED, SERVED, Trace
 
 
 class Steps(NamedTuple):
@@ -189,7 +189,7 @@ def _entered(trace: Trace, at_ns: IntArray) -> IntArray:
 
 def _expired(trace: Trace, at_ns: IntArray) -> IntArray:
     """Requests that gave up up to each instant."""
-    given_up = np.sort(trace.finish_ns[trace.status == EXPIRED])
+    given_up = np.sort(trace.finish_ns[(trace.status == EXPIRED) | (trace.status == LOST)])
     return np.searchsorted(given_up, at_ns, side="right")
 
 

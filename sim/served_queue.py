@@ -24,7 +24,9 @@ class ServedQueue:
         self.station, self.policy = station, policy
         self.lanes, self.servers = lanes, servers
         self.idle = list(servers)
-        """Longest idle first, then by index."""
+        """Those that may start a batch, longest idle first, then by index."""
+        self.up = np.ones(len(servers), dtype=np.bool_)
+        """Whether each server may start batches, once it is idle."""
         self.ask_ns = NEVER
         """When the policy wants to be asked again; what happens to the queue asks it earlier."""
         self.touched = False
@@ -59,7 +61,8 @@ class ServedQueue:
         """A server is idle again: its batch is done, and the policy may look at it."""
         self.finished = (self.finished[0] + 1, len(batch.members), finish_ns - batch.start_ns)
         self.in_service -= len(batch.members)
-        self.idle.append(batch.server)
+        if self.up[batch.server - self.servers.start]:
+            self.idle.append(batch.server)
         self.touched = True
         observe = getattr(self.policy, "observe", None)
         if observe is not None:

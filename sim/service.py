@@ -25,7 +25,9 @@ from policies.contract import (
     shared,
 )
 
+from .changes import FixedSize
 from .cluster import Cluster, alone
+from .errors import WorkloadError
 from .stages import Stages
 
 SCORE_LIMIT = 4.0
@@ -125,6 +127,15 @@ class Service:
         """int64 (profiles, largest batch + 1): rows of the noise's quantile table."""
         own = self.grouping.class_of_size
         return own if own.size else np.tile(self.noise.class_of_size, (len(self.tables_ns), 1))
+
+    def check_open(self, closed: bool) -> None:
+        """Refuse an autoscaler in front of a closed loop, whose clients never stop arriving.
+
+        Raises:
+            WorkloadError: there is one.
+        """
+        if closed and not isinstance(self.grouping.scaler, FixedSize):
+            raise WorkloadError("an autoscaler needs open arrivals, not a closed loop of clients")
 
     def policies(self, policy: Policy, tiers: tuple[Tier, ...]) -> tuple[list[Policy], IntArray]:
         """A policy bound for each kind of queue: to its profile and its number of servers.

@@ -25,10 +25,12 @@ from policies.contract import NEVER, Policy, expected_ns, lane_count
 from policies.routing import RouteView
 
 from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, blame
+from .changes import Changes
+from .replicas import Replicas
 from .served_queue import ServedQueue
 from .service import Service, drawn_ns
 from .service_times import Batch
-from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
+from .trace import EXPIRED, LOST, REJECTED, SERVED, UNFINISHED, Trace
 from .waiting_room import WaitingRoom
 from .workload import Workload
 
@@ -42,6 +44,7 @@ class Station:
         Raises:
             ValueError: a parameter of the policy is out of range.
         """
+        service.check_open(workload.closed is not None)
         self.workload, self.service = workload, service
         total, servers = len(workload), service.servers
         kinds, kind_of = service.policies(policy, workload.tiers)
@@ -69,7 +72,13 @@ class Station:
         """Batches that run on each GPU."""
         self.running: list[Batch | None] = [None] * servers
         self.records: list[list[int]] = []
+        self.failed: list[int] = []
+        """Batches that ended because their replica failed."""
+        self.lost_ns: dict[int, int] = {}
+        self.ongoing = self.ongoing_ns = self.last_ns = 0
+        """Requests that wait or are in service, the integral of that, and up to when."""
         self._impatient: list[tuple[int, int]] = []  # heap of (deadline, request)
+        self.replicas = Replicas(self) if service.grouping.changes else None
 
     @property
     def busy(self) -> bool:
@@ -82,9 +91,14 @@ class Station:
         return min(queue.ask_ns for queue in self.queues)
 
     @property
+    def next_ns(self) -> int:
+        """When to work through an instant again, at the latest: a question, or a change."""
+        return self.ask_ns if self.replicas is None else min(self.ask_ns, self.replicas.change_ns)
+
+    @property
     def expiry_ns(self) -> int:
         """When the next waiting request gives up; NEVER where none does."""
-        while self._impatient and self.status[self._impatient[0][1]] != UNFINISHED:
+        while self._impatient and not self._gives_up(self._impatient[0][1]):
             heappop(self._impatient)
         return self._impatient[0][0] if self._impatient else NEVER
 
@@ -100,9 +114,13 @@ class Station:
         Returns:
             The requests that are answered by this.
         """
+        self.ongoing_ns += self.ongoing * (now_ns - self.last_ns)
+        self.last_ns = now_ns
         answered = self._expire(now_ns)
         for finish_ns, server in sorted(done):
             answered += self._release(server, finish_ns, now_ns)
+        if self.replicas is not None and self.replicas.change_ns <= now_ns:
+            answered += self.replicas.change(now_ns)
         return answered
 
     def admit(self, now_ns: int, arrival_ns: Sequence[int]) -> list[int]:
@@ -140,6 +158,10 @@ class Station:
 
     # settle
 
+    def _gives_up(self, request: int) -> bool:
+        """Whether a request may give up: it waits, and was never in a batch."""
+        return bool(self.status[request] == UNFINISHED and self.batch_of[request] < 0)
+
     def _expire(self, now_ns: int) -> list[int]:
         gone = []
         while self.expiry_ns <= now_ns:
@@ -148,6 +170,7 @@ class Station:
             self.room.leave(request)
             self._left(queue, [request])
             queue.touched = True
+            self.ongoing -= 1
             self.status[request] = EXPIRED
             gone.append(request)
         return sorted(gone)
@@ -163,13 +186,55 @@ class Station:
         batch = self.running[server]
         assert batch is not None, f"server {server} finished a batch that it never got"
         self.records[batch.place][1] = finish_ns
+        self._frees(server, finish_ns)
+        self.ongoing -= len(batch.members)
+        self.queues[self.queue_of[server]].release(batch, finish_ns, now_ns)
+        return batch.members
+
+    def _frees(self, server: int, finish_ns: int) -> None:
+        """A server runs nothing from now on."""
         self.running[server] = None
         self.size[server] = 0
         self.busy_since_ns[server] = self.expected_ns[server] = -1
         self.idle_since_ns[server] = finish_ns
         self.on_gpu[self.service.grouping.gpus[server]] -= 1
-        self.queues[self.queue_of[server]].release(batch, finish_ns, now_ns)
-        return batch.members
+
+    # replicas that fail
+
+    def abort(self, server: int, now_ns: int) -> list[int]:
+        """End the batch of a server whose replica fails; returns who was in it."""
+        batch = self.running[server]
+        if batch is None:
+            return []
+        self.records[batch.place][1] = now_ns
+        self.failed.append(batch.place)
+        self._frees(server, now_ns)
+        self.queues[self.queue_of[server]].in_service -= len(batch.members)
+        self.status[list(batch.members)] = UNFINISHED
+        return list(batch.members)
+
+    def empty(self, queue: ServedQueue) -> list[int]:
+        """Let everybody leave a queue; returns who waited there."""
+        waiting = [one for lane in self.room.queue[queue.lanes] for one in lane]
+        for request in waiting:
+            self.room.leave(request)
+        self._left(queue, waiting)
+        return waiting
+
+    def lose(self, request: int, now_ns: int) -> None:
+        """A request is lost with its replica."""
+        self.status[request] = LOST
+        self.lost_ns[request] = now_ns
+        self.ongoing -= 1
+
+    def join_again(self, request: int, now_ns: int) -> None:
+        """A request whose replica failed takes the place that its id gives it, in a queue anew."""
+        queue = self._route(request, now_ns)
+        lane = queue.lanes.start + self._lane_for(request, queue)
+        self.room.join_by_id(request, lane)
+        queue.present += 1
+        queue.of_tier[self.room.tier[request]] += 1
+        queue.touched = True
 
     # admit
 
@@ -182,7 +247,9 @@ class Station:
                 length=int(self.room.length[request]),
                 tier=int(self.room.tier[request]),
                 routed=self.routed,
-                available=np.ones(len(self.queues), dtype=np.int64),
+                available=np.ones(len(self.queues), dtype=np.int64)
+                if self.replicas is None
+                else self.replicas.available(),
                 waiting=np.array([queue.present for queue in self.queues]),
                 in_service=np.array([queue.in_service for queue in self.queues]),
                 servers=np.array([len(queue.servers) for queue in self.queues]),
@@ -210,6 +277,7 @@ class Station:
         room.join(request, queue.lanes.start + self._lane_for(request, queue))
         queue.present += 1
         queue.of_tier[tier] += 1
+        self.ongoing += 1
         arrival_ns = int(room.arrival_ns[request])
         timeouts = self.workload.timeout_ns
         if len(timeouts) and timeouts[request] < NEVER - arrival_ns:
@@ -276,7 +344,11 @@ class Station:
         batch = self.batch_of[arrived]
         columns: Any = np.array(self.records, dtype=np.int64).reshape(-1, 6).T
         start_ns, finish_ns, size, longest, lane, server = columns
-        served, expired = batch >= 0, self.status[arrived] == EXPIRED
+        status = self.status[arrived]
+        batch = np.where(status == SERVED, batch, -1)
+        served, expired = batch >= 0, status == EXPIRED
+        finish_of = np.where(expired, self.room.deadline_ns[arrived], -1)
+        finish_of[list(self.lost_ns)] = list(self.lost_ns.values())
         request_times = {
             name: np.where(served, values[np.maximum(batch, 0)], -1) if len(values) else batch
             for name, values in (("start", start_ns), ("finish", finish_ns), ("server", server))
@@ -287,7 +359,7 @@ class Station:
             tier=self.room.tier[arrived].astype(np.int8),
             lane=self.room.lane[arrived].astype(np.int16),
             start_ns=request_times["start"],
-            finish_ns=np.where(expired, self.room.deadline_ns[arrived], request_times["finish"]),
+            finish_ns=np.where(served, request_times["finish"], finish_of),
             batch=batch.astype(np.int32),
             server=request_times["server"].astype(np.int16),
             status=self.status[arrived].astype(np.int8),
@@ -300,4 +372,12 @@ class Station:
             servers=self.service.servers,
             tiers=self.workload.tiers,
             length_unit=self.workload.length_unit,
+            changes=self._changes(),
         )
+
+    def _changes(self) -> Changes | None:
+        if self.replicas is None:
+            return None
+        failed = np.zeros(len(self.records), dtype=np.bool_)
+        failed[self.failed] = True
+        return Changes(failed, np.array(self.replicas.log, dtype=np.int64))

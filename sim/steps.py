@@ -3,7 +3,8 @@
 How one instant is worked through (the tie rule, the same in every driver):
 
 1. requests whose patience has ended up to now leave, in order of (deadline, id);
-2. completions, in server order, each shown to ``observe``;
+2. completions, in server order, each shown to ``observe``; then replicas come and go, in the order
+   of :mod:`sim.changes`;
 3. arrivals, in id order, those included that this instant's completions cause (closed loops);
    where there are several queues, the router says which one each joins;
 4. queue by queue, where anything happened to it or its policy asked for this instant, the policy
@@ -28,7 +29,7 @@ from .cache import compiled_entry
 from .cache import compiled_piece as piece
 from .heaps import drop_first
 from .service import drawn_ns, idling_ns, noise_factor
-from .steps_queue import count_tier, set_head, think
+from .steps_queue import count_tier, gives_up, set_head, think
 from .system import (
     ARRIVED,
     ASK_NS,
@@ -57,12 +58,13 @@ from .system import (
     TAIL,
     TAKE,
     TOUCHED,
+    UP,
     WAITING,
     Outcome,
     Records,
     System,
 )
-from .trace import EXPIRED, SERVED, UNFINISHED
+from .trace import EXPIRED, LOST, SERVED
 
 
 @piece
@@ -108,7 +110,7 @@ def look_around(system: System) -> RouteView:
         count.now_ns,
         system.length[request],
         system.tier[request],
-        count.arrived - 1,
+        count.routed,
         queues[AVAILABLE],
         queues[PRESENT],
         queues[IN_SERVICE],
@@ -126,12 +128,14 @@ def advance(system: System) -> bool:
             instant = min(instant, system.arrival_ns[count.arrived])
         elif count.thinking > 0:
             instant = min(instant, clients.wake_ns[clients.heap[0]])
-    while count.deadlines > 0 and system.fates[patience[0]].status != UNFINISHED:
+    while count.deadlines > 0 and not gives_up(system, patience[0]):
         count.deadlines = drop_first(patience, count.deadlines, system.deadline_ns)
     if count.deadlines > 0:
         instant = min(instant, system.deadline_ns[patience[0]])
+    instant = min(instant, count.change_ns)
     if instant == NEVER or count.fault != SOUND:
         return False
+    count.ongoing_ns += count.ongoing * (instant - count.now_ns)
     count.now_ns = instant
     return True
 
@@ -145,7 +149,8 @@ def release(system: System, server: int) -> None:
     queues[FINISHED_SIZE, queue] = servers[SIZE, server]
     queues[FINISHED_SERVICE_NS, queue] = count.now_ns - servers[BUSY_SINCE_NS, server]
     queues[IN_SERVICE, queue] -= servers[SIZE, server]
-    queues[IDLE, queue] += 1
+    queues[IDLE, queue] += servers[UP, server]
+    count.ongoing -= servers[SIZE, server]
     queues[TOUCHED, queue] = 1
     system.clock.on_gpu[servers[GPU, server]] -= 1
     servers[SIZE, server] = 0
@@ -153,7 +158,7 @@ def release(system: System, server: int) -> None:
     servers[BUSY_SINCE_NS, server] = -1
     servers[EXPECTED_NS, server] = -1
     servers[IDLE_SINCE_NS, server] = count.now_ns
-    request = servers[FIRST, server]
+    request = servers[FIRST, server] if system.clients.wake_ns.shape[0] > 0 else NOBODY
     while request != NOBODY:
         think(system, system.links[request].client)
         request = system.links[request].mate
@@ -201,7 +206,7 @@ def collect(system: System, batch: int) -> None:
             longest = max(longest, system.length[request])
             tiers[system.tier[request] if tiers.shape[0] > 1 else 0] += 1
             count_tier(system, queue, request, -1)
-            if system.clients.wake_ns.shape[0] > 0:
+            if system.limits.remembers:
                 system.links[request].mate = first
                 first = request
             request = int(np.int64(system.next[request]))
@@ -238,6 +243,7 @@ def start(system: System) -> None:
             drawn = max(drawn, drawn_ns((expected + extra) * slowed, factor))
     finish_ns = count.now_ns + drawn
     record.server = server
+    record.failed = 0
     record.start_ns = count.now_ns
     record.finish_ns = finish_ns
     servers[BUSY_SINCE_NS, server] = count.now_ns
@@ -249,7 +255,7 @@ def start(system: System) -> None:
     count.started += 1
     queues[PRESENT, queue] -= size
     queues[IN_SERVICE, queue] += size
-    queues[IDLE, queue] -= 1
+    queues[IDLE, queue] -= 1  # it was up, or it would not have been asked
 
 
 @piece
@@ -296,7 +302,8 @@ def next_idle(system: System, queue: int) -> int:
     for server in range(queues[FIRST_SERVER, queue], queues[LAST_SERVER, queue]):
         idle_ns = servers[IDLE_SINCE_NS, server]
         asked_before = idle_ns < since_ns or (idle_ns == since_ns and server <= asked)
-        if servers[SIZE, server] == 0 and not asked_before and idle_ns < best_ns:
+        free = servers[SIZE, server] == 0 and servers[UP, server] == 1
+        if free and not asked_before and idle_ns < best_ns:
             best = server
             best_ns = idle_ns
     return best
@@ -322,13 +329,17 @@ def obey(system: System, answer: int) -> None:
 
 @compiled_entry
 def write_outcome(
-    fates: Records, batches: Records, deadline_ns: IntArray, outcome: Outcome
+    fates: Records,
+    batches: Records,
+    deadline_ns: IntArray,
+    lost_ns: IntArray,
+    outcome: Outcome,
 ) -> None:
     """Fill the columns of requests from their fates and batches."""
     for request in range(outcome.batch.shape[0]):
         fate = fates[request]
         outcome.lane[request] = fate.lane
-        outcome.batch[request] = fate.batch
+        outcome.batch[request] = fate.batch if fate.status == SERVED else -1
         outcome.status[request] = fate.status
         outcome.server[request] = -1
         outcome.start_ns[request] = -1
@@ -340,3 +351,5 @@ def write_outcome(
             outcome.finish_ns[request] = record.finish_ns
         elif fate.status == EXPIRED:
             outcome.finish_ns[request] = deadline_ns[request]
+        elif fate.status == LOST:
+            outcome.finish_ns[request] = lost_ns[request]

@@ -92,16 +92,30 @@ def expire(system: System) -> None:
     while count.deadlines > 0 and system.deadline_ns[patience[0]] <= count.now_ns:
         request = patience[0]
         count.deadlines = drop_first(patience, count.deadlines, system.deadline_ns)
-        if system.fates[request].status != UNFINISHED:
+        if not gives_up(system, request):
             continue
         queue = queue_of(system, request)
         leave(system, request)
         queues[PRESENT, queue] -= 1
         queues[TOUCHED, queue] = 1
+        count.ongoing -= 1
         count_tier(system, queue, request, -1)
         system.fates[request].status = EXPIRED
         if system.clients.wake_ns.shape[0] > 0:
             think(system, system.links[request].client)
+
+
+@piece
+def gives_up(system: System, request: int) -> bool:
+    """Whether a request may give up: it waits, and was never in a batch."""
+    fate = system.fates[request]
+    return bool(fate.status == UNFINISHED and fate.batch < 0)
+
+
+@piece
+def lane_base(system: System, queue: int) -> int:
+    """The first lane of a queue."""
+    return int(queue * (system.lanes.shape[1] // system.queues.shape[1]))
 
 
 @piece
@@ -145,9 +159,10 @@ def admit(system: System, queue: int) -> None:
         if system.clients.wake_ns.shape[0] > 0:
             think(system, system.links[request].client)
         return
-    system.fates[request].lane += queue * (system.lanes.shape[1] // queues.shape[1])
+    system.fates[request].lane += lane_base(system, queue)
     join(system, request)
     queues[PRESENT, queue] += 1
+    count.ongoing += 1
     count_tier(system, queue, request, 1)
     if system.patience.shape[0] > 0 and system.deadline_ns[request] != NEVER:
         count.deadlines = push(system.patience, count.deadlines, system.deadline_ns, request)

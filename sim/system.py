@@ -40,6 +40,7 @@ BATCH = np.dtype(
         ("longest", np.int32),
         ("lane", np.int16),  # -1 if it is mixed
         ("server", np.int16),
+        ("failed", np.int8),  # 1 where its replica failed before its end
     ],
     align=True,
 )
@@ -47,10 +48,10 @@ WAITING, OLDEST_NS, HEAD, TAIL, TAKE = range(5)
 """Rows of ``System.lanes``; the lanes of a queue stand together."""
 
 IDLE_SINCE_NS, BUSY_SINCE_NS, FINISH_NS, EXPECTED_NS, SIZE, BATCHES, FIRST = range(7)
-QUEUE, PROFILE, GPU = range(7, 10)
+QUEUE, PROFILE, GPU, UP = range(7, 11)
 """Rows of ``System.servers``: BATCHES counts those that it started, FIRST is a request of the
 running batch (closed loops only); while idle SIZE is 0, FINISH_NS is NEVER, the others -1.
-QUEUE, PROFILE and GPU stay as they are."""
+QUEUE, PROFILE and GPU stay as they are; UP is 1 where it may start batches."""
 
 (
     FIRST_SERVER,
@@ -72,6 +73,10 @@ QUEUE, PROFILE and GPU stay as they are."""
 idle servers, when the policy asked for another question, whether anything happened since the last
 one, its last completed batch, whether it takes requests, and how many servers it has."""
 
+STATE, UNTIL_NS, OUTAGE = range(2, 5)
+"""Rows of ``System.replicas``, after FIRST_SERVER and LAST_SERVER; see :mod:`sim.changes`.  OUTAGE
+counts those that are over or have begun."""
+
 COUNTERS = np.dtype(
     [
         (name, np.int64)
@@ -86,6 +91,13 @@ COUNTERS = np.dtype(
             "started",  # batches
             "deadlines",  # size of the heap of deadlines
             "thinking",  # size of the heap of clients
+            "routed",  # requests that a router was asked for
+            "ongoing",  # requests that wait or are in service
+            "ongoing_ns",  # integral of that
+            "change_ns",  # when replicas may come or go next
+            "tick_ns",  # when the autoscaler is asked next
+            "orphans",  # size of the heap of requests whose replica failed
+            "logged",  # changes that are written down
             "fault",
         )
     ]
@@ -107,13 +119,23 @@ class Clock(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Who is let in."""
+    """Who is let in, and whether batches have to know who is in them."""
 
     capacity: int
     counts_in_system: bool
     longest_admitted: int
     tier_capacity: IntArray  # (tiers,) or (0,)
     until_ns: int  # no batch starts from then on
+    remembers: bool
+
+
+class Scaling(NamedTuple):
+    """How many replicas there are."""
+
+    interval_ns: int
+    min_replicas: int
+    max_replicas: int
+    cold_start_ns: int
 
 
 class Clients(NamedTuple):
@@ -142,6 +164,13 @@ class System(NamedTuple):
     queues: IntArray  # (14, queues)
     of_tier: IntArray  # (queues, tiers) that wait, where tiers have capacities; else (queues, 0)
     route_u: FloatArray  # (any,)
+    replicas: IntArray  # (5, replicas) where they come or go, else (5, 0)
+    outages_ns: IntArray  # (replicas, outages, 2)
+    orphans: IntArray  # (N,) heap where replicas fail, else (0,)
+    lost_ns: IntArray  # (N,) where requests are lost, else (0,)
+    scaling: Scaling
+    scale_memory: FloatArray  # (memory_slots of the autoscaler,)
+    log: IntArray  # (changes, 3)
     clock: Clock
     limits: Limits
     clients: Clients

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from policies.contract import NEVER, IntArray, Tier
 
+from .changes import Changes
 from .service import Service
 from .stages import STAGE_COLUMNS, StageTimes
 from .workload import Workload
@@ -24,10 +25,11 @@ from .workload import Workload
 if TYPE_CHECKING:
     import pandas as pd
 
-SERVED, REJECTED, EXPIRED, UNFINISHED = 0, 1, 2, 3
-"""Values of ``Trace.status``.  UNFINISHED still waits when no event remains."""
+SERVED, REJECTED, EXPIRED, UNFINISHED, LOST = range(5)
+"""Values of ``Trace.status``.  UNFINISHED still waits when no event remains; LOST was with a
+replica that failed."""
 
-STATUS_NAMES = ("served", "rejected", "expired", "unfinished")
+STATUS_NAMES = ("served", "rejected", "expired", "unfinished", "lost")
 """The words for the values of ``Trace.status``."""
 
 REQUEST_COLUMNS: dict[str, type[np.signedinteger[Any]]] = {
@@ -96,6 +98,8 @@ class Trace:
     length_unit: str = "tokens"
     stages: StageTimes | None = None
     """When requests were in CPU stages before and after the GPU; None: there are none."""
+    changes: Changes | None = None
+    """Replicas that came and went; None: all were always there."""
 
     def __len__(self) -> int:
         return int(self.arrival_ns.shape[0])
@@ -109,7 +113,11 @@ class Trace:
             same_stages = self.stages is other.stages
         else:
             same_stages = self.stages.equals(other.stages)
-        return same_stages and all(
+        if self.changes is None or other.changes is None:
+            same_changes = self.changes is other.changes
+        else:
+            same_changes = self.changes.equals(other.changes)
+        return same_stages and same_changes and all(
             np.array_equal(getattr(self, name), getattr(other, name)) for name in _fields()
         )
 
@@ -190,6 +198,8 @@ class Trace:
         }
         if self.stages is not None:
             labels["stages"] = [self.stages.pre_workers, self.stages.post_workers]
+        if self.changes is not None:
+            labels["changes"] = self.changes.to_dict()
         (folder / "trace.json").write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -208,6 +218,9 @@ class Trace:
         if "stages" in labels:
             stages = StageTimes(*_read_table(table, STAGE_COLUMNS).values(), *labels["stages"])
         batches = _read_table(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
+        changes = None
+        if "changes" in labels:
+            changes = Changes.from_dict(labels["changes"], len(batches["start_ns"]))
         return cls(
             **requests,
             **{f"batch_{name}": column for name, column in batches.items()},
@@ -215,6 +228,7 @@ class Trace:
             tiers=tuple(Tier(**tier) for tier in labels["tiers"]),
             length_unit=labels["length_unit"],
             stages=stages,
+            changes=changes,
         )
 
     def _request_columns(self) -> dict[str, NDArray[Any]]:

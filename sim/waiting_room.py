@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 
 import numpy as np
@@ -35,6 +36,18 @@ class WaitingRoom:
         if self.queue[lane]:
             self.next[self.queue[lane][-1]] = request
         self.queue[lane].append(request)
+        self.present += 1
+        self._show(lane)
+
+    def join_by_id(self, request: int, lane: int) -> None:
+        """Put a request into a lane that is in the order of ids, and stays so."""
+        queue = self.queue[lane]
+        place = bisect(queue, request)
+        self.lane[request] = lane
+        self.next[request] = queue[place] if place < len(queue) else NOBODY
+        if place > 0:
+            self.next[queue[place - 1]] = request
+        queue.insert(place, request)
         self.present += 1
         self._show(lane)
 

@@ -263,7 +263,7 @@ def test_an_unstable_run_has_no_latency_and_says_why(greedy):
 def test_json_has_the_agreed_structure(tiny):
     stability = Stability(True, 600.0, 1000.0)
     found = json.loads(json.dumps(measure(tiny, TINY, load=0.5, stability=stability).to_json()))
-    counts = ["requests", "served", "rejected", "expired", "unfinished"]
+    counts = ["requests", "served", "rejected", "expired", "unfinished", "lost"]
     common = {*counts, "latency_ms", "wait_ms", *RATES, "load", "stable", "intervals"}
     assert set(found) == common | {"tiers", "stability", "warnings"}
     assert set(found["tiers"]) == {"fast", "slow"}

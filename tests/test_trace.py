@@ -96,7 +96,7 @@ CORRUPTIONS = [
     ("1, request 2: arrivals start at 0 or later and do not decrease", "arrival_ns", 2, 0),
     ("1, request 0: arrivals start at 0 or later", "arrival_ns", 0, -1),
     ("1, request 4: 0 <= tier < 1", "tier", 4, 1),
-    ("2, request 8: status is served, rejected, expired or unfinished", "status", 8, 4),
+    ("2, request 8: status is served, rejected, expired, unfinished or lost", "status", 8, 5),
     ("2, request 2: a served request is in a batch", "batch", 2, -1),
     ("2, request 2: a served request is in a batch", "batch", 2, 4),
     ("3, request 2: arrival <= start < finish", "start_ns", 2, 1),
