@@ -133,13 +133,17 @@ def idle_before_ns(trace: Trace) -> IntArray:
 
 def profile_ns(trace: Trace, service: Service) -> IntArray:
     """int64 (M,): what is expected of each batch without noise, the cost of idling included."""
-    edges, tables = service.length_edges, service.service_ns
-    several = len(tables) > 1
+    edges, tables = service.length_edges, service.tables_ns
+    several = tables.shape[1] > 1
     found = []
-    shapes = zip(trace.batch_size.tolist(), trace.batch_longest.tolist(), strict=True)
-    for (size, longest), ids in zip(shapes, members_of(trace), strict=True):
+    profiles = np.zeros(len(trace.batch_size), dtype=np.int64)
+    if len(service.grouping.profile_of):
+        profiles = service.grouping.profiles[trace.batch_server]
+    columns = (trace.batch_size, trace.batch_longest, profiles)
+    shapes = zip(*(column.tolist() for column in columns), strict=True)
+    for (size, longest, profile), ids in zip(shapes, members_of(trace), strict=True):
         models = set(trace.tier[list(ids)].tolist()) if several else {0}
-        usual = max(expected_ns(tables[model], edges, size, longest) for model in models)
+        usual = max(expected_ns(tables[profile, model], edges, size, longest) for model in models)
         found.append(drawn_ns(usual, 1.0))
     extra = service.idling.costs_ns(idle_before_ns(trace))
     return np.array(found, dtype=np.int64) + np.rint(extra).astype(np.int64)

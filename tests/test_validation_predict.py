@@ -23,15 +23,13 @@ from windows_by_hand import (
 )
 
 from experiments.validation import Calibration, judged
+from experiments.validation.luck import drawn_luck, drifts, resampled
 from experiments.validation.predict import (
-    drawn_luck,
     drift_of,
     drift_spread,
-    drifts,
     mean_factors,
     predicted,
     replayed,
-    resampled,
 )
 from profiles.latency import Samples, from_samples, table_ns
 from profiles.noise import noise_table

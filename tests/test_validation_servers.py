@@ -17,8 +17,9 @@ from experiments.config import ScenarioError, load_scenario
 from experiments.validation import Window, judged, recorded
 from experiments.validation.campaign import opening_of
 from experiments.validation.guard import condition_of
-from experiments.validation.predict import apart, replayed
-from experiments.validation.preparing import calibration_of, cap_of
+from experiments.validation.luck import apart
+from experiments.validation.predict import replayed
+from experiments.validation.preparing import calibration_of, cap_of, ratios_of
 from experiments.validation.rig import Trip
 from experiments.validation.shown import crew
 from experiments.validation.summary import REPLAYED
@@ -297,3 +298,74 @@ def test_each_of_several_servers_has_a_gpu_of_its_own(scenario, monkeypatch):
     sentence = "--device cuda:1 is one GPU, but scenario crew has 2 servers; --device cuda gives"
     with pytest.raises(ScenarioError, match=sentence):
         opening_of(scenario, "cuda:1", "bert-tiny", "fp16", "eager", 1)
+
+
+# replicas with several profiles
+
+
+SEVERAL = SCENARIO.replace(
+    'router = "least_loaded"',
+    'router = "least_loaded"\nothers = [{ profile = "slow", replicas = 1 }]',
+).replace(
+    "model = { base_ms = 8.0, per_request_ms = 1.0, per_length_ms = 0.01, max_batch_size = 4 }",
+    'profile = "fast"\nover_length = "truncate"',
+)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A scenario with a fast replica and one that takes twice as long."""
+    place = tmp_path_factory.mktemp("several")
+    for name, times in (("fast", 1.0), ("slow", 2.0)):
+        side = {
+            "format": 1, "length_unit": "tokens", "statistic": "p50", "model": "m", "device": name,
+            "precision": "fp16", "framework": "f", "timed": "t", "licence": "l",
+        }  # fmt: skip
+        rows = [
+            f"{size},{length},{times * (8 + size * (1 + length / 100))}"
+            for size in (1, 2, 4) for length in (16, 300)
+        ]  # fmt: skip
+        (place / f"{name}.json").write_text(json.dumps(side))
+        (place / f"{name}.csv").write_text("\n".join(["batch_size,length,latency_ms", *rows]))
+    (place / "several.toml").write_text(SEVERAL)
+    return place / "several.toml"
+
+
+def test_replicas_with_several_profiles_are_calibrated_each_by_itself(several):
+    found = calibration_of(trips((1.0, 2.0)), load_scenario(several), {}, (0, 1))
+    fast, slow = (profile.latency_ns[0, 0] for profile in found.profiles)
+    assert slow / fast == pytest.approx(2.0, rel=0.01)
+    assert found.server_factors == pytest.approx((1.0, 1.0), abs=0.01)
+    assert [profile.name for profile in found.profiles] == ["crew-calibrated", "crew-calibrated-2"]
+
+
+def test_sentinel_calls_are_held_against_the_profile_of_their_server(several):
+    found = calibration_of(trips((1.0, 2.0)), load_scenario(several), {}, (0, 1))
+    assert np.mean(ratios_of(trips((1.0, 2.0), 50), found)) == pytest.approx(1.0, abs=0.02)
+    assert np.mean(ratios_of(trips((1.0, 1.0), 50), found)) == pytest.approx(0.75, abs=0.02)
+
+
+def test_a_fast_and_a_slow_replica_run_live(several, tmp_path):
+    done = batchwright(
+        "validate", str(several), "--rounds", "1", "--window", "2s", "--calibrate", "4s",
+        "--json", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    run = json.loads(done.stdout)
+    (folder, *_) = sorted((Path(run["run"]) / "live").iterdir())
+    kept = recorded.load(folder)
+    assert kept.replay_errors() == dict.fromkeys(REPLAYED, 0.0)
+    trace, tables = kept.window.trace, kept.service.tables_ns
+    assert np.median(tables[1] / tables[0]) == pytest.approx(2.0, rel=0.1)
+    took = trace.batch_finish_ns - trace.batch_start_ns
+    alone = [took[(trace.batch_server == k) & (trace.batch_size == 1)].mean() for k in (0, 1)]
+    assert alone[1] > 1.5 * alone[0]
+    assert {path.name for path in (Path(run["run"]) / "calibrated").glob("*.json")} == {
+        "crew-calibrated.json", "crew-calibrated-2.json",
+    }  # fmt: skip
+
+
+def test_other_devices_are_only_emulated(several):
+    sentence = r"has replicas on other devices \(service.cluster.others\), which --device emulated"
+    with pytest.raises(ScenarioError, match=sentence):
+        opening_of(load_scenario(several), "cpu", "bert-tiny", "fp32", "eager", 1)

@@ -6,12 +6,14 @@ how far the whole device drifts between one calibration block and the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from experiments.clustered import harmonic
 from policies.contract import NEVER
 from profiles.latency import Profile, table_ns
+from profiles.noise import noise_table
 from sim.service import Idling, Service
 
 ALIKE = 0.02
@@ -31,6 +33,16 @@ class Calibration:
     """What an idle time costs the next batch; it is not in the profile's times."""
     server_factors: tuple[float, ...] = ()
     """Mean time of each server's calls over that of the pooled table; empty where there is one."""
+
+    others: tuple[Profile, ...] = ()
+    """Of replicas with another profile, by the same shapes; jitter and idling are shared."""
+    kinds: tuple[int, ...] = ()
+    """Of each server: its place in ``profiles``; empty: all have the first."""
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """All of them."""
+        return (self.profile, *self.others)
 
     @property
     def differing(self) -> tuple[float, ...]:
@@ -66,3 +78,20 @@ class Calibration:
             capacity_counts_in_system=capacity_counts_in_system,
             longest_admitted=longest_admitted,
         )
+
+
+def mixed(service: Service, calibration: Calibration) -> Service:
+    """A service whose replicas have the profiles that were calibrated, each its own.
+
+    Rows of the noise's quantiles are those of all profiles, one after the other.
+    """
+    assert service.cluster is not None, "only replicas of a cluster differ"
+    tables = np.stack([table_ns(profile)[np.newaxis] for profile in calibration.profiles])
+    classes, before = [], 0
+    for profile in calibration.profiles:
+        jitter = noise_table(profile)
+        classes.append(jitter.class_of_size + before)
+        before += len(jitter.quantiles)
+    cluster = replace(service.cluster, service_ns=tables, class_of_size=np.stack(classes))
+    servers = tuple(np.bincount(cluster.profiles, minlength=len(tables)).tolist())
+    return replace(service, service_ns=harmonic(tables, servers), cluster=cluster)

@@ -30,7 +30,7 @@ from sim.worker import EmulatedOpening, ModelOpening, Opening, WorkerError
 from sim.workload import Workload
 
 from .able import check_live
-from .calibration import Calibration
+from .calibration import Calibration, mixed
 from .guard import condition_of
 from .preparing import calibrated, calibration_of, cap_of, longest_of, pace_of, ratios_of
 from .rig import Rig, Trip, described, load_average
@@ -99,7 +99,7 @@ def opening_of(scenario: Scenario, device: str, model: str | None, precision: st
     Raises:
         ScenarioError: the scenario does not say which model, or has several.
     """
-    check_live(scenario)
+    check_live(scenario, device)
     if device == "emulated":
         return EmulatedOpening(scenario.draw()[1])
     if model is None:
@@ -158,7 +158,8 @@ class Campaign:
             if emulated
             else quantile_lengths(pool, longest_of(scenario))
         )
-        block_ns = plan.calibration_ns / (plan.rounds + 1)
+        self.kinds = tuple(scenario.draw()[1].grouping.profiles.tolist())
+        block_ns = plan.calibration_ns / (plan.rounds + 1) / len(set(self.kinds))
         single_ns = float(np.mean(np.interp(pool, edges, scenario.service_ns[0, 0])))
         self.pace = pace_of(scenario, plan.loads, pool, np.random.default_rng(plan.seed))
         self.calls = shapes_within(
@@ -197,7 +198,8 @@ class Campaign:
             replace(window, condition=self._condition(beside, found.calibration))
             for window, beside in zip(found.windows, found.beside, strict=True)
         ]
-        save(found.calibration.profile, self.folder)
+        for profile in found.calibration.profiles:
+            save(profile, self.folder)
         found.seconds = time.perf_counter() - began
         return found
 
@@ -254,7 +256,7 @@ class Campaign:
         self.trips += rig.calibrate(block, self.calls, self.pace)
 
     def _calibration(self, rig: Rig) -> Calibration:
-        return calibration_of(self.trips, self.scenario, described(rig.about))
+        return calibration_of(self.trips, self.scenario, described(rig.about), self.kinds)
 
     def _prepared(self, rig: Rig) -> Found:
         """The calibrated scenario, and one workload for each load."""
@@ -263,7 +265,7 @@ class Campaign:
             self.scenario, self.policies, described(rig.about), calibration,
             calibration.service(self.scenario.servers), calibration.service(self.scenario.servers),
         )  # fmt: skip
-        saved = save(calibration.profile, self.folder)
+        saved = [save(profile, self.folder) for profile in calibration.profiles]
         for load in self.plan.loads or (None,):
             here = calibrated(self.scenario, saved, load, self.plan.window_ns)
             found.workloads[here.load if load is None else load] = here.draw()[0]
@@ -278,7 +280,7 @@ class Campaign:
 def _service(scenario: Scenario, calibration: Calibration) -> Service:
     """The calibrated service, with the scenario's limits."""
     drawn = scenario.draw()[1]
-    return replace(
+    found = replace(
         calibration.service(scenario.servers),
         capacity=drawn.capacity,
         capacity_counts_in_system=drawn.capacity_counts_in_system,
@@ -286,6 +288,7 @@ def _service(scenario: Scenario, calibration: Calibration) -> Service:
         tier_capacity=drawn.tier_capacity,
         cluster=drawn.cluster,
     )
+    return mixed(found, calibration) if calibration.others else found
 
 
 __all__ = ["Campaign", "Condition", "Found", "Plan", "opening_of"]

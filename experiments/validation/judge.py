@@ -14,8 +14,9 @@ from sim.service import Service
 from sim.workload import Workload
 
 from .calibration import Calibration
+from .luck import drawn_luck, drifts
 from .matching import Ran, Setup, matched
-from .predict import REPLICATIONS, drawn_luck, drift_of, drift_spread, drifts
+from .predict import REPLICATIONS, drift_of, drift_spread
 from .result import Reading, Validation, calibration_facts
 from .summary import summary_of
 from .verdict import at

@@ -16,7 +16,8 @@ from sim.service import Service
 from sim.workload import Workload
 
 from .cells import Cell, Curves, Match
-from .predict import CORRECTED, Forecast, Luck, drift_of, predicted, quantiles, replayed
+from .luck import Luck
+from .predict import CORRECTED, Forecast, drift_of, predicted, quantiles, replayed
 from .summary import STATISTICS, TIERED, Distance, Summary, distance, summary_of
 from .windows import Window
 

@@ -13,7 +13,8 @@
 
 Policies stay bound to the calibrated table, as they were live: what happens to the service times is
 luck, which they do not know.  With several servers they see running batches end when the
-resampled table expects it (in the compiled kernel), within the error of a median.
+resampled table expects it (in the compiled kernel), within the error of a median.  So are rules
+bound that stand before replicas of several profiles.
 
 The drift is a factor exp(N(0, s)) on the level.  Where the level was read before and after every
 window, s is how far two such readings differ: their own error, and what the device does meanwhile.
@@ -26,25 +27,23 @@ prediction interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.costs import correlated
 from policies.contract import FloatArray, IntArray, Policy
-from profiles.latency import Profile, Samples, table_ns
-from profiles.noise import NoiseTable, noise_table
+from profiles.noise import NoiseTable
 from sim import kernel, model
 from sim.recorded import RecordedTimes, profile_ns
-from sim.service import SCORE_LIMIT, Noise, Service
+from sim.service import SCORE_LIMIT, Service
 from sim.service_times import DrawnTimes
-from sim.streams import stream
 from sim.trace import Trace
 from sim.workload import Workload
 
 from .calibration import Calibration
+from .luck import Luck
 from .summary import SHARES, STATISTICS, summary_of
 from .windows import Window
 
@@ -146,7 +145,8 @@ def predicted(
 
 def _compiled(policy: Policy, workload: Workload, service: Service, luck: Luck) -> Trace:
     (bound, *others), _ = service.policies(policy, workload.tiers)
-    assert not others, "replicas are alike"
+    if others:
+        return kernel.run(policy, workload, luck.service_like(service))
     return kernel.run_bound(bound, workload, luck.service_like(service))
 
 
@@ -160,88 +160,6 @@ def quantiles(latency_ms: FloatArray) -> FloatArray:
         return np.full(len(SHARES), math.nan)
     found: FloatArray = np.quantile(latency_ms, SHARES)
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class Luck:
-    """What one replication draws, the same for every policy and load."""
-
-    service_ns: IntArray
-    """int64 (1, largest batch, edges): medians of resampled calls."""
-    noise: Noise
-    server_factors: tuple[float, ...] = ()
-    """How much slower each server is; empty: all are alike."""
-
-    def service_like(self, service: Service) -> Service:
-        """The service with these times."""
-        like = replace(service, service_ns=self.service_ns, noise=self.noise)
-        return apart(like, self.server_factors) if self.server_factors else like
-
-    def slowed(self, factor: float) -> Luck:
-        """All times multiplied."""
-        return replace(self, noise=slower(self.noise, factor))
-
-
-def apart(service: Service, server_factors: Sequence[float]) -> Service:
-    """A service whose replicas have times of their own: those of their servers in the mean.
-
-    Args:
-        service: with one table for all.
-        server_factors: by which each server is slower.
-    """
-    group, factors = service.grouping, np.array(server_factors)
-    count = np.bincount(group.replica_of)
-    means = np.bincount(group.replica_of, weights=factors) / count
-    tables = np.rint(means[:, np.newaxis, np.newaxis, np.newaxis] * service.service_ns)
-    cluster = replace(
-        group,
-        profile_of=np.arange(group.replicas),
-        service_ns=np.maximum(tables, 1).astype(np.int64),
-        class_of_size=np.tile(service.noise.class_of_size, (group.replicas, 1)),
-    )
-    return replace(service, cluster=cluster)
-
-
-def slower(noise: Noise, factor: float) -> Noise:
-    """Noise whose factors are all multiplied; the table, which policies know, stays."""
-    return replace(noise, quantiles=factor * noise.quantiles)
-
-
-def drawn_luck(
-    calibration: Calibration, service: Service, batches: int, replications: int, seed: int
-) -> list[Luck]:
-    """Draw the replications' jitter and tables; without drift.
-
-    Args:
-        calibration: what is known.
-        service: for the number of servers.
-        batches: how many a server can run at most.
-        replications: how many.
-        seed: of the service's noise.
-    """
-    jitter = noise_table(calibration.profile)
-    tables = resampled(calibration.profile, replications, seed)
-    return [
-        Luck(
-            table[np.newaxis],
-            _noise(jitter, service.servers, batches, seed, number),
-            calibration.differing,
-        )
-        for number, table in enumerate(tables)
-    ]
-
-
-def _noise(jitter: NoiseTable, servers: int, batches: int, seed: int, number: int) -> Noise:
-    rng = stream(seed, "service", number)
-    scores = rng.standard_normal((servers, max(batches, 1)), dtype=np.float32)
-    draws = correlated(scores, jitter.lag1)[np.newaxis]
-    return Noise(draws, jitter.quantiles, jitter.class_of_size)
-
-
-def drifts(spread: float, replications: int, seed: int) -> list[float]:
-    """One factor a replication, whose log has this standard deviation."""
-    scores = [stream(seed, "drift", number).standard_normal() for number in range(replications)]
-    return [math.exp(spread * score) for score in scores]
 
 
 def drift_spread(calibration: Calibration, windows: Sequence[Window] = ()) -> float:
@@ -262,31 +180,6 @@ def drift_spread(calibration: Calibration, windows: Sequence[Window] = ()) -> fl
         return 0.0
     wider = float(t.ppf(HIGH, blocks - 1) / norm.ppf(HIGH))
     return calibration.drift_sd * math.sqrt(1.0 + 1.0 / blocks) * wider
-
-
-def resampled(profile: Profile, replications: int, seed: int) -> Iterator[IntArray]:
-    """Tables of medians, each from as many calls as were made, drawn with replacement by shape.
-
-    Without raw calls nothing is known of the error of the medians, and the table is the profile's.
-    """
-    if profile.samples is None or profile.statistic != "p50":
-        yield from (table_ns(profile) for _ in range(replications))
-        return
-    cells = list(_cells(profile, profile.samples))
-    for number in range(replications):
-        rng = stream(seed, "drift", number, 1)
-        grid = profile.latency_ns.copy()
-        for row, column, calls in cells:
-            grid[row, column] = np.rint(np.median(rng.choice(calls, len(calls))))
-        yield table_ns(replace(profile, latency_ns=grid, percentiles_ns={}))
-
-
-def _cells(profile: Profile, samples: Samples) -> Iterator[tuple[int, int, IntArray]]:
-    """Row, column and calls of each shape."""
-    for row, size in enumerate(profile.batch_size):
-        for column, length in enumerate(profile.length):
-            here = (samples.batch_size == size) & (samples.length == length)
-            yield row, column, samples.latency_ns[here]
 
 
 def drift_of(live: Trace, service: Service, jitter: NoiseTable) -> float:

@@ -29,15 +29,22 @@ REQUESTS_LEAST = 50
 
 
 def calibration_of(
-    trips: Sequence[Trip], scenario: Scenario, about: Mapping[str, Any]
+    trips: Sequence[Trip], scenario: Scenario, about: Mapping[str, Any], kinds: tuple[int, ...] = ()
 ) -> Calibration:
-    """The profile of calibrating calls, and how the blocks differ."""
+    """The profiles of calibrating calls, and how blocks and servers differ.
+
+    Args:
+        trips: the calls.
+        scenario: what is validated.
+        about: what the servers say of themselves.
+        kinds: which profile each server has; empty: all the same.
+    """
     columns = np.array(trips, dtype=np.int64).T
     size, length, block, start_ns, took_ns, idle_ns, server = columns
-    _, shape = np.unique(columns[:2], axis=1, return_inverse=True)
+    kind = np.array(kinds, dtype=np.int64)[server] if kinds else np.zeros_like(server)
+    _, shape = np.unique(np.stack((size, length, kind)), axis=1, return_inverse=True)
     idling = fitted_idling(shape, took_ns, idle_ns)
     took_ns = np.maximum(1, took_ns - np.rint(idling.costs_ns(idle_ns)).astype(np.int64))
-    samples = Samples(size.copy(), length.copy(), start_ns - start_ns[0], took_ns)
     unit = scenario.workload.length_unit or "tokens"
     metadata = Metadata(
         model=str(about.get("model", "not stated")),
@@ -48,12 +55,18 @@ def calibration_of(
         licence="not stated",
         command="batchwright validate",
     )
-    profile = from_samples(f"{scenario.name}-calibrated", samples, unit, metadata)
-    rows = np.searchsorted(profile.batch_size, size)
-    cells = np.searchsorted(profile.length, length)
-    ratio = took_ns / profile.latency_ns[rows, cells]
+    profiles, ratio = [], np.ones(len(took_ns))
+    for each in np.unique(kind).tolist():
+        name, own = f"{scenario.name}-calibrated" + f"-{each + 1}" * (each > 0), kind == each
+        samples = Samples(size[own], length[own], start_ns[own] - start_ns[0], took_ns[own])
+        profile = from_samples(name, samples, unit, metadata)
+        rows = np.searchsorted(profile.batch_size, size[own])
+        cells = np.searchsorted(profile.length, length[own])
+        ratio[own] = took_ns[own] / profile.latency_ns[rows, cells]
+        profiles.append(profile)
     servers = _means(ratio, server) if scenario.servers > 1 else ()
-    return Calibration(profile, _means(ratio, block), idling, servers)
+    first, *others = profiles
+    return Calibration(first, _means(ratio, block), idling, servers, tuple(others), kinds)
 
 
 def _means(ratio: FloatArray, group: IntArray) -> tuple[float, ...]:
@@ -64,20 +77,24 @@ def _means(ratio: FloatArray, group: IntArray) -> tuple[float, ...]:
 
 def ratios_of(trips: Sequence[Trip], calibration: Calibration) -> list[float]:
     """What batches of one took, each over its calibrated time."""
-    profile = calibration.profile
-    usual = np.interp([trip.length for trip in trips], profile.length, profile.latency_ns[0])
+    usual = np.ones(len(trips))
+    for place, trip in enumerate(trips):
+        profile = calibration.profiles[calibration.kinds[trip.server] if calibration.kinds else 0]
+        usual[place] = np.interp(trip.length, profile.length, profile.latency_ns[0])
     expected_ns = usual + calibration.idling.costs_ns(
         np.array([trip.idle_ns for trip in trips], dtype=np.int64)
     )
     return [trip.took_ns / float(ns) for trip, ns in zip(trips, expected_ns, strict=True)]
 
 
-def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns: int) -> Scenario:
+def calibrated(
+    scenario: Scenario, saved: Sequence[Path], load: float | None, window_ns: int
+) -> Scenario:
     """The scenario with a profile in place of its service, at a load, as long as a window.
 
     Args:
         scenario: as it was loaded.
-        profile: where the calibrated profile was saved.
+        saved: where the calibrated profiles were saved.
         load: share of the largest possible rate; None: as the scenario has it.
         window_ns: how long requests arrive.
 
@@ -95,7 +112,10 @@ def calibrated(scenario: Scenario, profile: Path, load: float | None, window_ns:
     # policies were held to its memory when the scenario was read
     for key in ("model", "noise", "latency", "drift", "memory"):
         plain["service"].pop(key, None)
-    plain["service"]["profile"] = str(profile.resolve())
+    plain["service"]["profile"] = str(saved[0].resolve())
+    for group, path in zip((plain["service"].get("cluster") or {}).get("others", ()), saved[1:],
+                           strict=True):  # fmt: skip
+        group["profile"] = str(path.resolve())
     # those that run are given apart; the others may want larger batches than were calibrated
     plain["policies"] = {"greedy": {"kind": "greedy"}}
     plain.pop("tune", None)

@@ -1,6 +1,6 @@
 """How the servers of a recorded window stood together, as plain values and back.
 
-Only what a live run can have: replicas that are alike, each server on a device of its own.
+Only what a live run can have: each server is on a device of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from policies.contract import IntArray
 from policies.routers import ROUTERS
 from sim.cluster import Cluster, OnlyQueue
 
@@ -36,6 +37,9 @@ def plain_cluster(cluster: Cluster | None, requests: int) -> dict[str, Any] | No
             **{name: np.asarray(value).tolist() for name, value in given.items()},
         },
         "route_u": cluster.route_u[: max(1, requests)],
+        "profile_of": cluster.profile_of,
+        "service_ns": cluster.service_ns,
+        "class_of_size": cluster.class_of_size,
     }
 
 
@@ -54,4 +58,13 @@ def cluster_of(found: Mapping[str, Any] | None) -> Cluster | None:
         own_queues=bool(found["own_queues"]),
         router=cls(**fields),
         route_u=np.array(found["route_u"], dtype=np.float64),
+        profile_of=np.array(found["profile_of"], dtype=np.int64),
+        service_ns=_tables(found["service_ns"]),
+        class_of_size=np.array(found["class_of_size"], dtype=np.int64),
     )
+
+
+def _tables(found: list[Any]) -> IntArray:
+    """Service times by profile; JSON keeps no shape of what is empty."""
+    tables = np.array(found, dtype=np.int64)
+    return tables if tables.size else np.zeros((0, 0, 0, 0), dtype=np.int64)

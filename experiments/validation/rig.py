@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -132,14 +133,22 @@ class Rig:
                     Alone(worker, self.service, shape).serve()
 
     def calibrate(self, block: int, calls: Mapping[Shape, int], pace: Pace) -> list[Trip]:
-        """Call every shape as often as asked, in random order, servers in turn."""
+        """Call every shape as often as asked, in random order, servers of a profile in turn."""
         trips: list[Trip] = []
-        wanted = [shape for shape, count in calls.items() for _ in range(count)]
+        kinds = self.service.grouping.profiles.tolist()
+        turns = [
+            cycle([worker for worker in self.workers if kinds[worker.server] == kind])
+            for kind in sorted(set(kinds))
+        ]
+        wanted = [
+            (shape, turn) for turn in turns for shape, count in calls.items() for _ in range(count)
+        ]
         with quiet_memory():
             for place in pace.rng.permutation(len(wanted)):
-                worker = self.workers[len(trips) % len(self.workers)]
+                shape, turn = wanted[place]
+                worker = next(turn)
                 before = Alone(worker, self.service, pace.single())
-                call = Alone(worker, self.service, wanted[place])
+                call = Alone(worker, self.service, shape)
                 before.serve()
                 trips.append(_trip(call, block, pace))
         return trips
