@@ -7,11 +7,13 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from . import plots
+from .plots_stages import latency_parts
 from .plots_sweep import latency_against
 from .wording import percent, shown, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from .outcome import Outcome
     from .results import Result, Sweep
@@ -40,6 +42,10 @@ class ComparisonPlots:
     def queue_depth(self) -> list[Axes]:
         """Waiting requests over time, one panel a policy."""
         return plots.queue_depth(self.result.outcomes)
+
+    def latency_parts(self) -> Figure | None:
+        """Where latency is spent, one bar a policy; None where there are no CPU stages."""
+        return latency_parts(self.result.outcomes)
 
 
 @dataclass(frozen=True)

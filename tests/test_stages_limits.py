@@ -9,7 +9,8 @@ from test_stages import gpu, poisson, run
 
 from policies.greedy import Greedy
 from policies.size_or_timeout import SizeOrTimeout
-from sim import kernel
+from sim import kernel, live
+from sim.errors import WorkloadError
 from sim.metrics import measure
 from sim.stability import assess, saturation_per_s
 from sim.stage_limits import stage_limit
@@ -48,6 +49,12 @@ def test_a_bounded_queue_does_not_help_a_slow_stage_before_it():
     assert found.message.startswith("unstable: 600.0 requests/s arrive, pre-processing (1 wor")
     relaxed = assess(Greedy(), poisson(0.4, 9000), service, kernel.run, rate_per_s=400.0)
     assert relaxed.stable
+
+
+def test_a_live_run_has_no_stages():
+    service = gpu(1.0, stages=Stages(Stage(1, 2.0 * MS), None))
+    with pytest.raises(WorkloadError, match="`no CPU stages in a live run` must hold"):
+        live.run(Greedy(), poisson(0.5, 10), service, world=None)
 
 
 def test_post_processing_sees_only_what_the_gpu_lets_through():

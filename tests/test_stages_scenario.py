@@ -173,6 +173,7 @@ class TestCommands:
     def test_a_figure_stacks_the_parts_of_latency(self, path):
         found = compare(path, load_curve=False)
         drawn = figures_of(found)["latency-parts"]
+        assert len(found.plot.latency_parts().axes) == 1
         (axes,) = drawn.axes  # the run is too short for the slowest
         shown = [label.get_text() for label in axes.get_yticklabels()]
         assert shown == [one.policy for one in found.outcomes]
