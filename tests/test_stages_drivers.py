@@ -7,13 +7,14 @@ import pytest
 from random_runs import MS, random_run
 
 from policies import POLICIES
+from policies.autoscalers import AUTOSCALERS
 from policies.greedy import Greedy
 from sim import kernel, model
 from sim.errors import WorkloadError
 from sim.service import Idling, Noise, Service
 from sim.stage_times import expired_early
 from sim.stages import Stage, Stages
-from sim.trace import EXPIRED, REJECTED, SERVED
+from sim.trace import EXPIRED, LOST, REJECTED, SERVED
 from sim.workload import ClosedLoop, Workload
 
 SEEDS = range(90)
@@ -35,12 +36,12 @@ def random_stage(rng, requests, on_grid):
     )
 
 
-def staged_run(seed, kind=None, requests=60, router=""):
+def staged_run(seed, kind=None, requests=60, router="", scaler=""):
     """A random open scenario with stages; one in three has only one of them.
 
     With an even seed everything is on a grid, so that much happens at one instant.
     """
-    run = random_run(seed, kind, requests=requests, ends=True, router=router)
+    run = random_run(seed, kind, requests=requests, ends=True, router=router, scaler=scaler)
     rng = np.random.default_rng((seed, 7))
     on_grid = seed % 2 == 0
     pre = random_stage(rng, requests, on_grid) if seed % 3 else None
@@ -86,6 +87,19 @@ def test_both_drivers_give_the_same_trace_with_stages_around_a_cluster(kind, rou
     for seed in range(60):
         run = staged_run(seed, kind, requests=80, router=router)
         assert kernel.run(*run).equals(model.run(*run)), seed
+
+
+@pytest.mark.parametrize("scaler", [*AUTOSCALERS, "none"])
+def test_both_drivers_agree_where_replicas_come_and_go_behind_a_stage(scaler):
+    lost = early = 0
+    for seed in range(40):
+        run = staged_run(seed, "greedy", requests=80, router="round_robin", scaler=scaler)
+        trace = kernel.run(*run)
+        assert trace.equals(model.run(*run)), seed
+        trace.check(run[2], run[1])
+        lost += np.count_nonzero(trace.status == LOST)
+        early += np.count_nonzero(expired_early(trace))
+    assert min(lost, early) > 20
 
 
 @pytest.mark.parametrize("kind", POLICIES)
