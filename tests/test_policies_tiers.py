@@ -160,6 +160,18 @@ class TestHeadroom:
         again = looks(policy, 1020 * MS, OFFLINE, view.memory)
         assert policy.decide(again) == FIRE
 
+    def test_a_fraction_lends_one_long_batch_at_a_time(self):
+        policy = ready(Headroom(45 * MS, 0.75), tiers=TWO, servers=2)
+        waiting = OFFLINE[:8]
+        nearly_over = [Running(0, 12, 130 * MS)]
+        view = looks(policy, 100 * MS, waiting, running=nearly_over)
+        view.memory[1] = 1.0  # the other server runs on loan
+        assert policy.decide(view) == FIRE
+        assert view.take.tolist() == [0, 3]
+        view = looks(policy, 100 * MS, waiting, running=nearly_over)
+        assert policy.decide(view) == FIRE
+        assert view.take.tolist() == [0, 8]
+
     def test_a_batch_within_the_budget_needs_no_fraction(self):
         policy = ready(Headroom(45 * MS, 0.75), tiers=TWO)
         view = looks(policy, 500 * MS, OFFLINE[:2])
@@ -183,6 +195,8 @@ class TestHeadroom:
         assert taken(policy, 100, waiting) == [2, 3]
         policy = ready(Headroom(45 * MS, max_fill_ns=20 * MS), tiers=TWO)
         assert taken(policy, 100, waiting) == [2, 0]
+        small = Headroom(45 * MS, max_batch_size=np.array([4, 16]), max_fill_ns=60 * MS)
+        assert taken(ready(small, tiers=TWO), 100, waiting) == [2, 2]
 
     def test_interactive_are_the_tiers_with_an_slo_or_the_first_or_those_named(self):
         objective = Tier("has one", slo_ns=MS)
@@ -230,6 +244,22 @@ class TestWeightedFair:
             order.append(int(view.take.argmax()))
             policy.observe(looks(policy, turn * MS + MS, first, memory, finished=(turn, 1, MS)))
         assert order == [1, 0, 1, 0, 1, 0]
+
+    def test_who_comes_late_pays_from_the_start_of_the_latest_batch_on(self):
+        policy = ready(WeightedFair(), tiers=TWO, servers=4)
+        both = [tier(0, 0), tier(1, 0)]
+        twice = [Running(0, 1, 20 * MS), Running(0, 1, 20 * MS)]
+        view = looks(policy, MS, both, idle_servers=2, running=twice)
+        view.memory[[5, 6]] = 1  # tier 0 is on both other servers: its clock says 40 ms
+        view.memory[2] = 20 * MS  # when the second of them started it said 20 ms
+        assert policy.decide(view) == FIRE
+        assert view.take.tolist() == [0, 1]
+        third = [Running(MS, 1, 21 * MS), *twice]
+        again = looks(policy, 2 * MS, both, running=third)
+        again.memory[:] = view.memory
+        again.memory[[3, 4]] = again.memory[[4, 3]]  # the server that started is number 1 here
+        assert policy.decide(again) == FIRE
+        assert again.take.tolist() == [1, 0], "both clocks say 40 ms"
 
     def test_what_runs_on_another_server_counts(self):
         policy = ready(WeightedFair(), tiers=TWO, servers=2)
