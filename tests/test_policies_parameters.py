@@ -8,19 +8,26 @@ import pytest
 
 from policies import (
     POLICIES,
+    Ageing,
     Aimd,
     BalancedCap,
     DeadlineAware,
+    Edf,
     Greedy,
+    Headroom,
     LengthBucketed,
     NearestLengths,
     PreferredSizes,
+    Priority,
+    PriorityFill,
     QueueDepthWait,
     RateAware,
+    ShortestFirst,
     SizeOrTimeout,
     Snap,
     Static,
     TokenBudget,
+    WeightedFair,
 )
 from policies.contract import NEVER, Tier, bind, lane_count, memory_slots
 from policies.testing import EDGES, TABLE, TIERS
@@ -85,6 +92,48 @@ BROKEN = [
     (NearestLengths(max_wait_ns=-1), "`0 <= max_wait_ns` must hold, but got (max_wait_ns=-1)"),
     (TokenBudget(0), "`1 <= max_tokens` must hold, but got (max_tokens=0)"),
     (TokenBudget(9, max_wait_ns=-1), "`0 <= max_wait_ns` must hold, but got (max_wait_ns=-1)"),
+    (
+        Priority(np.array([8, 8])),
+        "`max_batch_size has 1 or 3 values` must hold, but got (max_batch_size=[8, 8])",
+    ),
+    (
+        Priority(np.array([65])),
+        "`1 <= max_batch_size <= 64` must hold, but got (max_batch_size=65)",
+    ),
+    (
+        PriorityFill(boundaries=np.array([8, 8])),
+        "`boundaries are positive and increasing` must hold, but got (boundaries=[8, 8])",
+    ),
+    (PriorityFill(-1), "`0 <= max_batch_size <= 64` must hold, but got (max_batch_size=-1)"),
+    (Headroom(-1), "`0 <= max_block_ns` must hold, but got (max_block_ns=-1)"),
+    (Headroom(5, 1.5), "`0 <= reserved <= 1` must hold, but got (reserved=1.5)"),
+    (
+        Headroom(5, interactive=np.array([0, 3])),
+        "`0 <= interactive <= 2` must hold, but got (interactive=3)",
+    ),
+    (Headroom(5, max_fill_ns=-1), "`0 <= max_fill_ns` must hold, but got (max_fill_ns=-1)"),
+    (
+        WeightedFair(np.array([1.0, 2.0])),
+        "`weights has a value for each of the 3 tiers` must hold, but got (weights=[1.0, 2.0])",
+    ),
+    (
+        WeightedFair(np.array([1.0, 2.0, 0.0])),
+        "`weights > 0` must hold, but got (weights=[1.0, 2.0, 0.0])",
+    ),
+    (
+        Ageing(np.array([1.0, np.inf, 0.1])),
+        "`rates > 0` must hold, but got (rates=[1.0, inf, 0.1])",
+    ),
+    (
+        Edf(slo_ns=np.array([1, 2])),
+        "`slo_ns has 1 or 3 values` must hold, but got (slo_ns=[1, 2])",
+    ),
+    (Edf(default_slo_ns=-1), "`0 <= default_slo_ns` must hold, but got (default_slo_ns=-1)"),
+    (ShortestFirst(-1), "`0 <= max_age_ns` must hold, but got (max_age_ns=-1)"),
+    (
+        ShortestFirst(5, length_lanes=0),
+        "`1 <= length_lanes <= 4096` must hold, but got (length_lanes=0)",
+    ),
 ]
 
 

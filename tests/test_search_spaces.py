@@ -48,6 +48,29 @@ def test_every_corner_and_many_points_of_a_space_are_settings_that_bind(kind):
         bind(policy, TABLE, EDGES, TIERS, 2)
 
 
+@pytest.mark.parametrize("kind", TUNABLE)
+def test_with_three_tiers_too_every_point_is_a_setting_that_binds(kind):
+    facts = FACTS._replace(tiers=3)
+    tiers = (*TIERS, Tier("offline"), Tier("last", slo_ns=900_000_000))
+    space = POLICIES[kind].space()
+    axes = axes_of(space, facts)
+    assert len({axis.name for axis in axes}) == len(axes)
+    for uniform in np.random.default_rng(2).random((50, len(axes))):
+        chosen = {a.name: a.values[a.place(u)] for a, u in zip(axes, uniform, strict=True)}
+        policy = policy_of({"kind": kind, **filled(space, chosen, facts)})
+        bind(policy, TABLE, EDGES, tiers, 2)
+
+
+def test_a_number_for_each_tier_has_an_axis_for_each():
+    facts = FACTS._replace(tiers=2)
+    size = Size("max_batch_size", tiers=True)
+    assert [axis.name for axis in size.axes(FACTS)] == ["max_batch_size"]
+    assert size.fill({"max_batch_size": 8}, FACTS) == {"max_batch_size": 8}
+    assert [axis.name for axis in size.axes(facts)] == ["max_batch_size_0", "max_batch_size_1"]
+    chosen = {"max_batch_size_0": 8, "max_batch_size_1": 32}
+    assert size.fill(chosen, facts) == {"max_batch_size": [8, 32]}
+
+
 def test_every_rule_that_has_a_number_to_choose_has_a_space():
     assert set(POLICIES) - set(TUNABLE) <= {"optimal"}
 
