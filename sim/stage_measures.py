@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from policies.contract import IntArray
 
-from .intervals import TAIL_PER_SECTION, Estimate, percentile, percentiles, ratio, refused
+from .intervals import TAIL_PER_SECTION, Estimate, percentiles, ratio, refused
 from .sections import Sections, overlap
 from .stage_times import PARTS, parts_ns, times_of
 from .trace import SERVED, Trace
@@ -159,15 +159,16 @@ def _load(
         busy.append(overlap(one.start_ns, one.end_ns, cuts.edges_ns))
         lasts.append(np.diff(cuts.edges_ns) * workers)
         order = np.argsort(one.ids, kind="stable")
-        places = np.searchsorted(one.ids[order], cuts.ids)
+        places = np.searchsorted(one.ids, cuts.ids, sorter=order)
         kept = order[places[0] : places[-1]]
-        waits.append((one.start_ns - one.came_ns)[kept])
-        services.append((one.end_ns - one.start_ns)[kept])
+        start_ns = one.start_ns[kept]
+        waits.append(start_ns - one.came_ns[kept])
+        services.append(one.end_ns[kept] - start_ns)
         counts.append(np.diff(places))
     count = np.concatenate(counts)
     used = ratio(np.concatenate(busy), np.concatenate(lasts), count, (0.0, 1.0))
-    wait_ms = _mean_and_p99(np.concatenate(waits), count, refusal, tail)
-    service_ms = _mean_and_p99(np.concatenate(services), count, "", tail)
+    wait_ms = _mean_and_p99(joined(waits), count, refusal, tail)
+    service_ms = _mean_and_p99(joined(services), count, "", tail)
     return StageLoad(name, workers, used, wait_ms, service_ms)
 
 
@@ -203,30 +204,39 @@ def _spent(
     counted = []
     for trace, cuts in zip(traces, sections, strict=True):
         first = int(cuts.ids[0])
-        served = trace.status[first:] == SERVED
-        own = np.ones(len(served), dtype=np.bool_) if tier is None else trace.tier[first:] == tier
+        wanted = trace.status[first:] == SERVED
+        own: NDArray[np.bool_] | slice = slice(None)
+        if tier is not None:
+            own = (trace.tier[first:] == tier)[wanted]
+            wanted &= trace.tier[first:] == tier
         for name, values in parts_ns(trace, first).items():
-            parts[name].append(values[own[served]])
-        counted.append(np.diff(np.append(0, np.cumsum(served & own))[cuts.ids - first]))
+            parts[name].append(values[own])
+        counted.append([np.count_nonzero(wanted[a:b]) for a, b in pairwise(cuts.ids - first)])
     counts = np.concatenate(counted)
     if refusal:
         nothing = refused(int(counts.sum()), reason=refusal)
         return Spent(dict.fromkeys(PARTS, nothing), dict.fromkeys(PARTS, nothing))
-    whole = {name: np.concatenate(values) for name, values in parts.items()}
-    latency = np.sum(list(whole.values()), axis=0)
+    whole = {name: joined(values) for name, values in parts.items()}
     means = {name: _mean(values, counts) for name, values in whole.items()}
-    return Spent(means, _slowest(whole, latency, counts, tail))
+    return Spent(means, _slowest(whole, counts, tail))
 
 
-def _slowest(
-    whole: dict[str, IntArray], latency: IntArray, counts: IntArray, tail: int
-) -> dict[str, Estimate]:
+def joined(values: Sequence[IntArray]) -> IntArray:
+    """The values of all replications; those of one are not copied."""
+    return values[0] if len(values) == 1 else np.concatenate(values)
+
+
+def _slowest(whole: dict[str, IntArray], counts: IntArray, tail: int) -> dict[str, Estimate]:
     """The parts of the slowest, refused where p99 itself would be."""
     cuts = np.append(0, np.cumsum(counts))
+    latency = np.zeros(int(cuts[-1]), dtype=np.int64)
+    for values in whole.values():
+        latency += values
     (found,) = percentiles(latency.copy(), cuts, [SLOWEST], tail)
     if found.value is None:
         return dict.fromkeys(PARTS, refused(found.n, found.needs))
-    slow: NDArray[np.bool_] = latency >= percentile(latency.copy(), SLOWEST)
+    slow: NDArray[np.bool_] = latency >= found.value
+    del latency
     few = np.array([np.count_nonzero(slow[a:b]) for a, b in pairwise(cuts)])
     sums = {
         name: np.array([values[a:b][slow[a:b]].sum() for a, b in pairwise(cuts)])
