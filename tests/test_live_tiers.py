@@ -26,7 +26,7 @@ from sim.service import Service
 from sim.service_times import DrawnTimes
 from sim.trace import SERVED, UNFINISHED
 from sim.virtual import VirtualWorld
-from sim.wall import crowd_of
+from sim.wall import Alone, crowd_of
 from sim.worker import EmulatedOpening
 from sim.workload import Workload
 
@@ -194,3 +194,34 @@ def test_sentinel_calls_go_to_one_server_after_the_other_with_their_own_idle_tim
     # A call of the other server takes 4 ms: it would show here.
     assert max(trip.idle_ns for trip in trips) < 3 * MS
     assert min(trip.took_ns for trip in trips) >= 4 * MS
+
+
+def test_while_a_server_is_idle_before_its_call_the_others_go_on(rig, monkeypatch):
+    served = []
+    serve = Alone.serve
+
+    def noted(call):
+        served.append(call.worker.server)
+        return serve(call)
+
+    monkeypatch.setattr(Alone, "serve", noted)
+    pace = Pace(np.array([1]), idle_share=1.0, idle_ns=30 * MS, rng=np.random.default_rng(5))
+    trips = rig.sentinel(12, pace)
+    # One call before those that count on each server, and the rest beside them.
+    beside = len(served) - len(trips) - 2
+    assert beside >= 6
+    first = served.index(1)
+    assert 0 in served[first:], "the second server's turn did not come alone"
+    # A batch beside takes 4 ms: whoever waited for one was idle as long as was measured.
+    assert max(trip.idle_ns for trip in trips) > 10 * MS
+
+
+def test_a_server_alone_is_idle_in_silence(monkeypatch):
+    alone = Service(TABLE, np.array([1]))
+    served = []
+    with Rig(EmulatedOpening(alone), alone, spins=False) as rig:
+        serve = Alone.serve
+        monkeypatch.setattr(Alone, "serve", lambda call: served.append(1) or serve(call))
+        pace = Pace(np.array([1]), idle_share=1.0, idle_ns=5 * MS, rng=np.random.default_rng(5))
+        rig.sentinel(5, pace)
+    assert len(served) == 6

@@ -6,7 +6,8 @@
 2. Calibration, sentinel and windows take the same way through the same processes.
 3. A call outside a window meets the server as it is in one: it follows a batch of one, which leaves
    other things in the caches than a large one, and as often an idle time, in which clocks may fall
-   and caches become another's.
+   and caches become another's.  Where there are several servers the others go on meanwhile, one
+   batch at a time, so that the scheduler is no colder than in a window.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ class Pace:
         """A batch of one, of any length that requests have."""
         return 1, int(self.rng.choice(self.pool))
 
-    def wait(self) -> None:
-        """Let the server be idle, or not."""
-        if self.rng.random() < self.idle_share:
-            sleep_until(now_ns() + int(self.rng.exponential(self.idle_ns)))
+    def idle(self) -> int:
+        """How long the server is to be idle, ns."""
+        idles = self.rng.random() < self.idle_share
+        return int(self.rng.exponential(self.idle_ns)) if idles else 0
 
 
 class Rig:
@@ -150,7 +151,7 @@ class Rig:
                 before = Alone(worker, self.service, pace.single())
                 call = Alone(worker, self.service, shape)
                 before.serve()
-                trips.append(_trip(call, block, pace))
+                trips.append(self._trip(call, block, pace))
         return trips
 
     def sentinel(self, calls: int, pace: Pace) -> list[Trip]:
@@ -165,7 +166,7 @@ class Rig:
         with quiet_memory():
             for first, *counted in singles:
                 first.serve()
-                trips += [_trip(call, -1, pace) for call in counted]
+                trips += [self._trip(call, -1, pace) for call in counted]
         return trips
 
     def window(
@@ -175,18 +176,30 @@ class Rig:
         with quiet_memory():
             return run_live(policy, workload, service, self.workers, self.load)
 
+    def _trip(self, call: Alone, block: int, pace: Pace) -> Trip:
+        """One call after an idle time; the server's last batch has just ended.
 
-def _trip(call: Alone, block: int, pace: Pace) -> Trip:
-    """One call after an idle time; the server's last batch has just ended.
+        It was made ready before, so that the scheduler, too, comes out of an idle time.
+        """
+        ended_ns = now_ns()
+        self._others_go_on(call.worker, ended_ns + pace.idle(), pace)
+        start_ns = now_ns()
+        took_ns = call.serve()
+        idle_ns, server = start_ns - ended_ns, call.worker.server
+        return Trip(call.size, call.length, block, start_ns, took_ns, idle_ns, server)
 
-    It was made ready before, so that the scheduler, too, comes out of an idle time.
-    """
-    ended_ns = now_ns()
-    pace.wait()
-    start_ns = now_ns()
-    took_ns = call.serve()
-    idle_ns, server = start_ns - ended_ns, call.worker.server
-    return Trip(call.size, call.length, block, start_ns, took_ns, idle_ns, server)
+    def _others_go_on(self, worker: Worker, until_ns: int, pace: Pace) -> None:
+        """Wait while the other servers get a batch of one now and then, one at a time."""
+        others = [other for other in self.workers if other is not worker]
+        mean_ns = pace.idle_ns / len(self.workers)
+        while others and now_ns() < until_ns:
+            next_ns = now_ns() + int(pace.rng.exponential(mean_ns))
+            if next_ns >= until_ns:
+                break
+            sleep_until(next_ns)
+            other = others[int(pace.rng.integers(len(others)))]
+            Alone(other, self.service, pace.single()).serve()
+        sleep_until(until_ns)
 
 
 def load_average() -> float | None:
