@@ -27,8 +27,9 @@ class Edf(NamedTuple):
     with the earliest deadline goes.
 
     ``slo_ms`` gives the objectives, one for each tier or one for all; none stands for those of the
-    tiers.  A tier that has none, such as offline work, is given ``default_slo_ms``, so that it does
-    not wait forever; 0 stands for ten times the loosest of the others.
+    tiers.  A tier that has none is given ``default_slo_ms``, so that it does not wait forever; 0
+    stands for ten times the loosest of the others.  A backlog that is always there has no deadline:
+    it fills up what the others leave of a batch.
     """
 
     max_batch_size: int = 0

@@ -130,14 +130,16 @@ def slo_per_tier_ns(slo_ns: int, tiers: tuple[Tier, ...]) -> IntArray:
 def deadlines_of_tiers(slo_ns: IntArray, default_ns: int, tiers: tuple[Tier, ...]) -> IntArray:
     """Objective of each tier, int64 (tiers,), where those given go before their own.
 
-    A tier without one is held to ``default_ns``, or where that is 0 to 10 times the loosest.
+    A tier without one is held to ``default_ns``, or where that is 0 to 10 times the loosest; a
+    backlog has none: NEVER.
     """
     within("default_slo_ns", default_ns, 0)
     given = whole_array("slo_ns", slo_ns)
-    own = np.array([tier.slo_ns for tier in tiers], dtype=np.int64)
-    found = one_per_lane("slo_ns", given, len(tiers), 1, NEVER, NEVER) if given.size else own
-    known = found[found < NEVER]
+    if given.size:
+        return one_per_lane("slo_ns", given, len(tiers), 1, NEVER, NEVER)
+    known = [tier.slo_ns for tier in tiers if tier.slo_ns < NEVER]
     rule = "a tier has an SLO, or slo_ms or default_slo_ms is given"
-    require(known.size > 0 or default_ns > 0, rule, default_slo_ns=default_ns)
-    rest = default_ns or min(LOOSE * int(known.max()), NEVER)
-    return np.where(found < NEVER, found, rest)
+    require(bool(known) or default_ns > 0, rule, default_slo_ns=default_ns)
+    rest = default_ns or min(LOOSE * max(known), NEVER)
+    found = [rest if tier.slo_ns == NEVER and not tier.backlog else tier.slo_ns for tier in tiers]
+    return np.array(found, dtype=np.int64)

@@ -311,6 +311,13 @@ class TestEdf:
         said = Edf(default_slo_ns=30, slo_ns=np.array([4]))
         assert ready(said, tiers=tiers).tier_slo_ns.tolist() == [4, 4, 4]
 
+    def test_a_backlog_fills_what_the_others_leave(self):
+        tiers = (Tier("offline", backlog=True), Tier("interactive", slo_ns=100))
+        policy = ready(Edf(4), tiers=tiers)
+        waiting = [*(tier(0, 0) for _ in range(9)), tier(1, 800), tier(1, 900)]
+        assert taken(policy, 1000, waiting) == [2, 2]
+        assert taken(policy, 1000, waiting[:9]) == [4, 0]
+
     def test_somebody_has_to_say_an_objective(self):
         rule = "`a tier has an SLO, or slo_ms or default_slo_ms is given` must hold"
         with pytest.raises(ValueError, match=rule):
