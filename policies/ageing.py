@@ -21,8 +21,8 @@ class Ageing(NamedTuple):
     for a time ``w`` is only passed over for a tier with ``k`` times its rate while requests of that
     tier have waited ``w / k`` or more: so it is served, however many of them arrive, unless their
     own wait grows as fast.  A backlog that is there from the start ages without end, and in time
-    goes first: it needs ``headroom`` or ``weighted_fair``.  One by one with Poisson arrivals, mean waits are
-    ``sim.theory.ageing_waits``.
+    goes first: it needs ``headroom`` or ``weighted_fair``.  One by one with Poisson arrivals, mean
+    waits are ``sim.theory.ageing_waits``.
 
     A tier is ready as in ``priority``: ``max_batch_size`` of it wait, or its oldest request has
     waited ``max_wait_ns``; a batch holds one tier, and with ``boundaries`` one length bucket of it.

@@ -20,8 +20,8 @@ class ShortestFirst(NamedTuple):
     is the oldest first.  With ``max_wait_ns`` the oldest request waits that long for a full batch.
 
     Shortest first has the least mean wait of all orders (Schrage and Miller, Operations Research
-    14, 1966, for service one by one), at the cost of the long requests.  Tiers do not matter, and a backlog that is there
-    from the start would soon have aged.
+    14, 1966, for service one by one), at the cost of the long requests.  Tiers do not
+    matter; a backlog that is there from the start would soon have aged, and go first.
     """
 
     max_age_ns: int
