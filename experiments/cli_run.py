@@ -11,6 +11,7 @@ import typer
 
 from . import compare as jobs
 from .cli_speech import INTERRUPTED, console, say
+from .cluster_words import replica_tables
 from .config import Scenario, load_scenario, parse_range
 from .figures import write_figures
 from .memory import line_of
@@ -220,7 +221,12 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
             screen.print(legend(result))
             if (gaps := difference_table(result)) is not None:
                 screen.print(gaps)
-        for more in (lost_table(result), tier_table(result), *stage_tables(result)):
+        for more in (
+            lost_table(result),
+            tier_table(result),
+            *stage_tables(result),
+            *replica_tables(result),
+        ):
             if more is not None:
                 screen.print(more)
     if result.verdict:

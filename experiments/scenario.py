@@ -149,7 +149,7 @@ class Scenario:
             drifts=bool(self.drift),
             stages=draw_stages(self.spec.service, self.seeds.service, replication, requests),
             tier_capacity=self._tier_capacity(),
-            cluster=self._cluster(replication),
+            cluster=self._cluster(replication, int(workload.arrival_ns.max(initial=0))),
         )
         return workload, service
 
@@ -161,12 +161,16 @@ class Scenario:
             self.noise, self.profile, self.servers, requests, rng, self.steady
         )
 
-    def _cluster(self, replication: int) -> Cluster | None:
-        """How the servers stand, with what routers draw by."""
+    def _cluster(self, replication: int, last_ns: int) -> Cluster | None:
+        """How the servers stand, with what routers draw by, and how replicas come and go."""
         if self.cluster is None:
             return None
         rng = stream(self.seeds.service, "routes", replication)
-        return self.cluster.cluster(self.servers, rng.random(ROUTES))
+        found = self.cluster.cluster(self.servers, rng.random(ROUTES))
+        if self.cluster.comings is None:
+            return found
+        rng = stream(self.seeds.service, "outages", replication)
+        return self.cluster.comings.applied(found, rng, last_ns)
 
     def _tier_capacity(self) -> IntArray:
         """int64 (tiers,): how many of each may wait; empty where none is limited."""

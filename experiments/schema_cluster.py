@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from .sentences import wrong
 from .tables import Table
-from .values import Count, Text, positives
+from .values import Count, Index, Milliseconds, Seconds, Text, one_of, positives
 
 
 def _named_rule(value: Any) -> Any:
@@ -41,6 +41,29 @@ class Group(Table):
     replicas: Count = Field(description="how many replicas have it")
 
 
+class FailedAt(Table):
+    """One outage of one replica."""
+
+    replica: Index = Field(description="which replica fails, from 0")
+    at_s: Seconds = Field(description="when it fails, in seconds")
+    lasts_s: Seconds = Field(description="how long it is away, in seconds")
+
+
+class FailsAtRandom(Table):
+    """Outages of every replica, at exponential distances and of exponential length."""
+
+    every_s: Seconds = Field(description="the mean time from a repair to the next failure")
+    lasts_s: Seconds = Field(description="the mean time to repair")
+
+
+def _outages(value: Any) -> Any:
+    if isinstance(value, dict):
+        return FailsAtRandom.model_validate(value)
+    if not isinstance(value, list) or not value:
+        raise wrong("a list of tables { replica, at_s, lasts_s }, or { every_s, lasts_s }")
+    return tuple(FailedAt.model_validate(one) for one in value)
+
+
 class Cluster(Table):
     """Replicas of the model: behind a router, on GPUs of their own or together on one."""
 
@@ -55,3 +78,12 @@ class Cluster(Table):
     copies that overlap) to the number of instances (a GPU that one batch fills)."""
     others: Annotated[tuple[Group, ...] | None, BeforeValidator(_groups)] = None
     """Replicas whose profile is not ``service.profile``; they come last."""
+    autoscaler: Rule | None = None
+    initial_replicas: Count | None = None
+    """Ready at the start; not given: as many as the autoscaler keeps at least."""
+    cold_start_ms: Milliseconds = Decimal(0)
+    """From the decision to start a replica to its first batch."""
+    outages: Annotated[tuple[FailedAt, ...] | FailsAtRandom | None, PlainValidator(_outages)] = None
+    on_failure: Annotated[Literal["retry", "lose"], one_of("retry", "lose")] = "retry"
+    """What becomes of the requests that a replica has when it fails; routers and proxies retry
+    requests whose connection broke before an answer."""

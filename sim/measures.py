@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .intervals import Estimate
+from .replica_use import ReplicaUse
 from .stability import Stability
 from .stage_measures import StageMeasures
 from .trace import STATUS_NAMES
@@ -112,6 +113,8 @@ class Measures:
     warnings: tuple[str, ...] = ()
     stages: StageMeasures | None = None
     """The CPU stages, and where latency is spent; None where there are none."""
+    replicas: ReplicaUse | None = None
+    """How the replicas of a cluster are used; None where the service is none."""
 
     @property
     def stable(self) -> bool | None:
@@ -135,6 +138,7 @@ class Measures:
             "warnings": list(self.warnings),
             "tiers": {group.name: {**group.to_json(), **common} for group in self.tiers},
             **({} if self.stages is None else {"stages": self.stages.to_json()}),
+            **({} if self.replicas is None else {"replicas": self.replicas.to_json()}),
         }
 
     def to_frame(self) -> pd.DataFrame:

@@ -41,6 +41,7 @@ from .intervals import (
     refused,
 )
 from .measures import RATES, SHARES, Group, Measures
+from .replica_use import measure_replicas
 from .sections import Sections, as_traces, cut, leave_ns, overlap
 from .service import Service
 from .stability import Stability
@@ -98,7 +99,8 @@ def measure(
         overall = _group(OVERALL, runs, list(range(len(tiers))), refusal, shares, tail)
     warnings = () if refusal else tuple(_warnings(runs))
     stages = measure_stages(traces, [run.sections for run in runs], refusal, tail)
-    return Measures(overall, groups, load, stability, warnings, stages)
+    replicas = measure_replicas(traces, [run.sections for run in runs], service)
+    return Measures(overall, groups, load, stability, warnings, stages, replicas)
 
 
 def paired_difference(

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from policies.contract import NEVER, Policy
+from policies.contract import Policy
 
 from .service import Service
 from .trace import Trace
@@ -40,7 +40,7 @@ def routed_saturation_per_s(
     Args:
         policy: not yet bound.
         crowd: requests in an order that is to be kept, without time-outs.
-        service: with a cluster of several queues.
+        service: with a cluster of several queues, without limits or changes.
         run: a driver.
         most_per_s: what no rule can exceed.
     """
@@ -50,11 +50,10 @@ def routed_saturation_per_s(
         length=np.tile(crowd.length, repeats),
         tier=np.tile(crowd.tier, repeats),
     )
-    free = replace(service, capacity=NEVER, tier_capacity=np.zeros(0, np.int64), stages=None)
     low, high = 0.0, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2
-        if _grows(run(policy, _paced(crowd, middle * most_per_s), free), free):
+        if _grows(run(policy, _paced(crowd, middle * most_per_s), service), service):
             high = middle
         else:
             low = middle

@@ -162,7 +162,7 @@ def saturation_per_s(
         return np.inf
     if service.grouping.queues > 1:
         most = 1.0 / load(1.0, service, crowd)
-        per_s = routed_saturation_per_s(policy, crowd, service, run, most)
+        per_s = routed_saturation_per_s(policy, crowd, _open_to_all(service), run, most)
         return min(per_s, stage_limit(workload, service, per_s).per_s)
     trace = run(policy, crowd, _open_to_all(service))
     per_s = _pace(trace, service, np.ones(len(crowd), dtype=np.bool_), np.inf)
@@ -198,8 +198,9 @@ def _saturation_beside(
 
 
 def _open_to_all(service: Service) -> Service:
-    """The GPU's queue alone, without a limit."""
-    return replace(service, capacity=NEVER, tier_capacity=NO_TIMES, stages=None)
+    """The GPU's queue alone, without a limit, and with all replicas there."""
+    cluster = None if service.cluster is None else service.cluster.steady()
+    return replace(service, capacity=NEVER, tier_capacity=NO_TIMES, stages=None, cluster=cluster)
 
 
 def _nearly_through(trace: Trace, own: NDArray[np.bool_]) -> float:

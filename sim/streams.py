@@ -13,7 +13,7 @@ import numpy as np
 
 STREAMS = (
     *("arrivals", "lengths", "service", "timeouts", "tuner", "tiers", "drift"),
-    *("preprocessing", "postprocessing", "routes"),
+    *("preprocessing", "postprocessing", "routes", "outages"),
 )
 """Known streams.  The place in the table is part of the key, so new names go to the end."""
 
@@ -23,7 +23,7 @@ class Seeds:
     """One seed for each source of randomness.
 
     Which tier a request belongs to is drawn with the seed of the arrivals; a drift of the service
-    times, the times of the CPU stages and the luck of routers with that of the service.
+    times, the times of the CPU stages, outages and the luck of routers with that of the service.
     """
 
     arrivals: int = 1
