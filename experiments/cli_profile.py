@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,7 @@ def show(
         import profiles
 
         from .figures import save
+        from .memory_words import memory_facts
         from .plain import dumps
         from .plots_profile import profile_figure
 
@@ -67,9 +69,11 @@ def show(
         target.parent.mkdir(parents=True, exist_ok=True)
         written = [str(target.parent / file) for file in save(profile_figure(profile), target)]
         if json:
-            typer.echo(dumps({**details(profile), "pictures": written}), nl=False)
+            memory = memory_facts(name)
+            found = {**details(profile), "memory": memory, "pictures": written}
+            typer.echo(dumps(found), nl=False)
             return
-        print_profile(profile)
+        print_profile(profile, memory_facts(name))
         say("picture: " + ", ".join(written))
 
 
@@ -193,7 +197,7 @@ def formula(profile: Profile) -> str:
     return f"max({fit.floor_ns / 1e6:.3g} ms, {line})" if fit.floor_ns else line
 
 
-def print_profile(profile: Profile) -> None:
+def print_profile(profile: Profile, memory: Mapping[str, Any] | None = None) -> None:
     """The tables of ``show``."""
     from rich.columns import Columns
     from rich.console import Group
@@ -235,6 +239,7 @@ def print_profile(profile: Profile) -> None:
                 f"{100 * fit.max_error:.0f} % at most)",
                 "between": BETWEEN[default_form(profile)],
                 "jitter": profiles.noise_label(profile),
+                "memory": "" if memory is None else memory["text"],
                 "model": f"{meta.model}, {meta.precision}, {meta.framework}",
                 "device": meta.device,
                 "timed": meta.timed,

@@ -45,6 +45,15 @@ class Peaks:
     refused: tuple[Shape, ...] = ()
     """Shapes that did not fit."""
 
+    @property
+    def limits(self) -> tuple[Shape, ...]:
+        """The refused shapes that no smaller one says already."""
+        return tuple(
+            one
+            for one in sorted(set(self.refused))
+            if not any(s <= one[0] and n <= one[1] and (s, n) != one for s, n in self.refused)
+        )
+
 
 @dataclass(frozen=True)
 class MemoryModel:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from drawn_runner import DrawnRunner, VirtualClock
+from typer.testing import CliRunner
 
+from experiments.cli import app
 from profiles.campaign import Wishes, measured, save_campaign
 from profiles.memory import (
     MemoryModel,
@@ -136,3 +139,29 @@ def test_rows_stand_in_order_of_size_and_length():
     text = peaks_text({(10, 2): 7, (2, 10): 6, (2, 9): 5}, [(4, 1)])
     rows = ["2,9,5", "2,10,6", "4,1,", "10,2,7"]
     assert text.splitlines()[1:] == rows
+
+
+def test_profile_show_says_what_batches_take_of_the_memory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = DrawnRunner(VirtualClock(), memory=256)
+    made = measured(runner, Wishes(8, (16, 64), 60 * 10**9, seed=3), clock=runner.clock)
+    side = save_campaign(made, tmp_path)[0]
+    shown = CliRunner().invoke(app, ["profile", "show", str(side)])
+    assert shown.exit_code == 0, shown.output
+    told = " ".join(shown.stdout.split())
+    assert "0.954 MiB per 1,000 of padded length (at most 0 % above what was measured)" in told
+    assert "did not fit: 5 x 64" in told
+    found = json.loads(CliRunner().invoke(app, ["profile", "show", str(side), "--json"]).stdout)
+    assert found["memory"]["per_length_mib"] == pytest.approx(1000 / 2**20)
+    assert found["memory"]["did_not_fit"][0] == [5, 64]
+
+
+def test_profile_show_says_nothing_of_memory_that_was_not_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, ["profile", "show", "jasper-t4-fp16", "--json"])
+    assert json.loads(found.stdout)["memory"] is None
+
+
+def test_limits_are_the_refused_shapes_that_no_smaller_one_says_already():
+    peaks = Peaks({(1, 1): 1}, ((27, 256), (8, 256), (16, 128), (17, 128), (32, 64), (16, 128)))
+    assert peaks.limits == ((8, 256), (16, 128), (32, 64))
