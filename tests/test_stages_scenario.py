@@ -19,6 +19,7 @@ from experiments.figures import figures_of
 from experiments.optimum import obstacle_of
 from experiments.validation.campaign import opening_of
 from sim import kernel
+from sim.theory import MMc
 
 TEXT = """
 [workload]
@@ -78,9 +79,8 @@ class TestKeys:
         for change in ("service.preprocessing.workers=7", "seeds.arrivals=9", "service.servers=3"):
             other = load_scenario(path, [both, change]).draw()[1].stages
             assert np.array_equal(other.pre.factors, stages.pre.factors), change
-        for change in ("seeds.service=9",):
-            other = load_scenario(path, [both, change]).draw()[1].stages
-            assert not np.array_equal(other.pre.factors, stages.pre.factors)
+        other = load_scenario(path, [both, "seeds.service=9"]).draw()[1].stages
+        assert not np.array_equal(other.pre.factors, stages.pre.factors)
         again = load_scenario(path, [both]).draw(1)[1].stages
         assert not np.array_equal(again.pre.factors, stages.pre.factors)
 
@@ -242,6 +242,25 @@ class TestCommands:
     def test_the_optimum_behind_a_stage_is_not_known(self, path):
         scenario = load_scenario(path)
         assert obstacle_of(scenario).key == "service.preprocessing"
+
+
+@pytest.mark.usefixtures("path")  # so that runs go to a folder of their own
+def test_three_queues_in_a_row_have_their_exact_answer_through_the_command():
+    found, code = said("simulate", "tandem", "--json", "--quiet")
+    assert code == 0
+    measured = json.loads(found)["policies"]["one_by_one"]
+    queues = MMc(70.0, 50.0, 2), MMc(70.0, 100.0), MMc(70.0, 125.0)
+    parts = measured["stages"]["latency_parts_ms"]["mean"]
+    for name, queue in zip(("pre_wait", "queue_wait", "post_wait"), queues, strict=True):
+        assert parts[name]["low"] <= 1000 * queue.mean_wait <= parts[name]["high"]
+    total = sum(queue.mean_latency for queue in queues)
+    assert 1000 * total == pytest.approx(90.7, abs=0.05)  # as the scenario's comment says
+    mean = measured["latency_ms"]["mean"]
+    assert mean["low"] <= 1000 * total <= mean["high"]
+    number = measured["intervals"]["mean_number_in_system"]
+    assert number["low"] <= 70.0 * total <= number["high"]
+    wrong = MMc(71.0, 50.0, 2), MMc(71.0, 100.0), MMc(71.0, 125.0)
+    assert not mean["low"] <= 1000 * sum(queue.mean_latency for queue in wrong) <= mean["high"]
 
 
 class TestRecommender:
