@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from experiments.cli import app
 from experiments.compare import compare, simulate
 from experiments.config import ScenarioError, load_scenario
+from experiments.export.run import setting_of_run
 from experiments.memory import GIB, MIB
 from experiments.sentences import RunFailed
 from experiments.tune.contestants import contestants_of
@@ -243,6 +244,12 @@ def test_the_memory_of_a_profile_comes_from_its_file_and_its_device(load, tmp_pa
     assert scenario.memory.most(np.array([100, 128])).tolist() == [5, 4]
     assert scenario.memory.limit == pytest.approx(0.9 * 1.4 * GIB)
     assert scenario.files["mine-memory.csv"]
+    # Shorter requests are padded to the shortest that was measured.
+    assert scenario.memory.most(np.array([1, 63, 64])).tolist() == [8, 8, 8]
+    assert scenario.memory.needs(8, 1) == scenario.memory.needs(8, 64) == "1.25 GiB"
+    # With captured graphs all are padded up to the next measured length.
+    padded = load('service.latency="bucket"', text=few).memory
+    assert padded.most(np.array([65, 100, 128])).tolist() == [4, 4, 4]
     # What did not fit when it was measured never fits.
     assert load("service.memory.limit_gib=99", text=few).memory.at_longest == 7
     assert load("service.memory.limit_gib=99", text=few).hash != scenario.hash
@@ -275,6 +282,7 @@ def test_an_export_writes_no_size_that_does_not_fit(load, tmp_path, monkeypatch)
     assert run.exit_code == 0, run.output
     out = CliRunner().invoke(app, ["export", "latest", "--to", "triton", "--out", "there"])
     assert out.exit_code == 0, out.output
+    assert setting_of_run(tmp_path / "runs/tight/simulate-1").largest_batch == 12
     text = next((tmp_path / "there").rglob("config.pbtxt")).read_text()
     assert "max_batch_size: 12" in text
     assert "Sizes are held to the memory: 2 GiB" in text.replace("\n#   ", " ")
