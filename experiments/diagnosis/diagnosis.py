@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from experiments.parallel import Progress, nothing
 from policies.contract import IntArray
 from sim.intervals import Difference
 
 from .causes import Finding, findings
+from .causes_device import MANY
 from .gain import per_second
 from .look import PARTS, Look
 from .opened import Opened
+from .pace import on_gpu
 from .remedies import Gain, gains
 from .seen import Seen
 from .sign import hundred
 
 FAULT = 0.25
 """Without a target, a cause has to make up a quarter of the percentile to be called a fault."""
+SMALL = 0.005
+"""A replay that misses it by less is as good as exact."""
 ROUGH = 0.15
 """A replay that misses the percentile by more than this gives rough gains."""
 WORTH = 0.02
@@ -147,13 +153,22 @@ def _mean_ms(look: Look, part: int, ids: IntArray) -> float:
 
 
 def _doubts(look: Look) -> list[str]:
+    """What the diagnosis could not see, and how far the replay is off."""
+    doubts = []
+    if look.seen.servers > 1 and not look.known_largest:
+        alone = np.count_nonzero(on_gpu(look.seen, np.zeros(look.seen.servers, dtype=np.int64)) < 2)
+        if alone < MANY:
+            doubts.append(
+                "a server hardly ever ran alone, so that whether servers slow each other down "
+                "cannot be seen"
+            )
     error = look.replay_error
-    if error < 0.005:
-        return []
-    rough = "; gains are rough" if error > ROUGH else ""
-    return [
-        f"the replay's p{100 * look.judged.share:g} is {hundred(error)} off the one seen{rough}"
-    ]
+    if error >= SMALL:
+        rough = "; gains are rough" if error > ROUGH else ""
+        doubts.append(
+            f"the replay's p{100 * look.judged.share:g} is {hundred(error)} off the one seen{rough}"
+        )
+    return doubts
 
 
 def worth(gain: Gain) -> str:

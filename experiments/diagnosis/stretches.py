@@ -4,8 +4,9 @@
    luck, a stretch of them is not.
 2. Its usual level is the 30th percentile of the pace, so that a third of the time may be disturbed
    without moving it.
-3. A stretch is slow where the pace is ``SLOWER`` times the usual.  One from the very first batch on
-   is a cold start.
+3. A stretch is slow where the pace is ``SLOWER`` times the usual for a window or longer, and where
+   the same batches in random order would not have as much of it: service times that vary much look
+   slow at times.  One from the very first batch on is a cold start.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
+from scipy.ndimage import median_filter, uniform_filter1d
 
 from policies.contract import FloatArray, IntArray
 
 from .seen import Mask, Seen
 
 WINDOW = 9
-"""Batches of a running median: with service times that vary by 20 % its own error is 8 %, so that
-a pace 1.35 times the usual is luck once in thousands of windows."""
+"""Batches of a running median: with service times that vary by 20 % its own error is 8 %."""
 SLOWER = 1.35
+BEYOND_LUCK = 1.3
+"""How much more means over a window have to differ than by luck: of independent times the ratio is
+1, give or take a few hundredths."""
+SHUFFLES = 5
 USUAL = 0.3
 
 
@@ -55,9 +59,30 @@ def stretches_of(seen: Seen, slowdown: FloatArray) -> Stretches:
         first = _beginning(slowdown[mine] / level)
         cold[mine[:first]] = True
         high[:first] = False
-        slow[mine[high]] = True
-        count += int(np.count_nonzero(np.diff(high.astype(np.int64), prepend=0) == 1))
+        high, stretches = _lasting(high)
+        if stretches and _beyond_luck(slowdown[mine[first:]]):
+            slow[mine[high]] = True
+            count += stretches
     return Stretches(cold, slow, usual, count)
+
+
+def _beyond_luck(slowdown: FloatArray) -> bool:
+    """Whether means over a window differ more than where the same batches come in any order."""
+    rng = np.random.Generator(np.random.PCG64(7))
+    logs = np.log(np.maximum(slowdown, 1e-9))
+    shuffled = [uniform_filter1d(rng.permutation(logs), WINDOW).std() for _ in range(SHUFFLES)]
+    return bool(uniform_filter1d(logs, WINDOW).std() > BEYOND_LUCK * np.mean(shuffled))
+
+
+def _lasting(high: Mask) -> tuple[Mask, int]:
+    """The stretches that last for at least a window, and how many they are."""
+    steps = np.diff(high.astype(np.int64), prepend=0, append=0)
+    kept, count = np.zeros(len(high), dtype=bool), 0
+    for begin, end in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):
+        if end - begin >= WINDOW:
+            kept[begin:end] = True
+            count += 1
+    return kept, count
 
 
 def _beginning(slowdown: FloatArray) -> int:
