@@ -95,23 +95,23 @@ class Plan:
         return replace(self, service_ns=np.ascontiguousarray(self.service_ns[:, :, :largest]))
 
     def cluster(self, servers: int, route_u: FloatArray) -> Cluster:
-        """The cluster of so many servers.
+        """The cluster of so many servers; the last replica may have fewer instances.
 
         Raises:
-            KeyedError: they cannot be divided so.
+            KeyedError: there are too few replicas for the router or the profiles.
         """
-        if servers % self.instances:
-            raise KeyedError(
-                "service.servers",
-                f"service.servers = {servers} must be a multiple of {KEY}.instances = "
-                f"{self.instances}",
-            )
         place = np.arange(servers)
-        count = servers // self.instances
+        count = -(-servers // self.instances)
         own = self.router is not None and count > 1
         given: dict[str, Any] = {}
         if self.service_ns is not None:
             first = count - sum(self.replicas)
+            if first < 1:
+                raise KeyedError(
+                    "service.servers",
+                    f"service.servers = {servers} must be above {sum(self.replicas)}, the "
+                    f"replicas of {KEY}.others",
+                )
             each = (first, *self.replicas)
             given = {
                 "profile_of": np.repeat(np.arange(len(each)), each),
@@ -177,6 +177,12 @@ def plan_of(spec: Spec, folder: Path, profile: Profile | None) -> Plan | None:
     plan = Plan(_router(table.router), table.instances, table.instances_per_gpu, _slowdown(spec))
     if table.others is not None:
         plan = _mixed(spec, folder, profile, plan)
+    if spec.service.servers % table.instances:
+        raise KeyedError(
+            "service.servers",
+            f"service.servers = {spec.service.servers} must be a multiple of {KEY}.instances = "
+            f"{table.instances}",
+        )
     replicas = plan.cluster(spec.service.servers, np.zeros(1)).replicas
     closed = isinstance(spec.workload.arrivals, Closed)
     return replace(plan, comings=comings_of(table, replicas, closed=closed))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +104,7 @@ def best_possible(
         raise ValueError(f"measure = {measure!r} must be one of {', '.join(MEASURES)}")
     weight = busy_weight_ms if measure == "mean+busy" else 0.0
     servers = scenario.servers if servers is None else servers
+    scenario = replace(scenario, service_ns=scenario.fastest_ns)
     rate = rate_per_ms(scenario, rate_per_s)
     demand = demand_ms(scenario)
     overload = mean_load(rate, demand, servers, law_of(scenario)) >= 1.0
@@ -138,6 +139,8 @@ def obstacle_of(scenario: Scenario, servers: int | None = None) -> Obstacle | No
         return Obstacle("workload.arrivals", reason, snap)
     if not _poisson(scenario):
         return Obstacle("workload.arrivals", "arrivals are not Poisson", snap)
+    if scenario.cluster is not None:
+        return Obstacle("service.cluster", "replicas of a cluster stand apart", snap)
     if servers != 1:
         return Obstacle("service.servers", f"{servers} servers share the queue", capped)
     for name, _ in tables(service):

@@ -122,6 +122,12 @@ class Scenario:
         text = json.dumps(_canonical(resolved), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def fastest_ns(self) -> IntArray:
+        """Times that no server undercuts, int64 (models, largest batch, edges)."""
+        mixed = None if self.cluster is None else self.cluster.service_ns
+        return self.service_ns if mixed is None else mixed.min(axis=0)
+
     def draw(self, replication: int = 0) -> tuple[Workload, Service]:
         """One realisation: who arrives, and the luck of the servers.
 

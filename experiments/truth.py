@@ -209,6 +209,7 @@ def _is_solvable(scenario: Scenario, goal: Goal) -> bool:
     arrivals = scenario.spec.workload.arrivals
     return (
         scenario.servers == 1
+        and scenario.cluster is None
         and arrivals is not None
         and arrivals.process == "poisson"
         and scenario.profile is None
