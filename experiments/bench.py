@@ -62,8 +62,8 @@ def main() -> None:
     """Measure every target and print a table."""
     table = Table("what", "target", "measured", title="batchwright bench")
     for measure in (
-        kernel_speed, lanes_speed, cluster_speed, help_time, compare_time, peak_memory, cache_hit, optimum_time,
-        capacity_time, live_overhead, tune_time,
+        kernel_speed, lanes_speed, cluster_speed, help_time, compare_time, peak_memory, cache_hit,
+        optimum_time, capacity_time, live_overhead, tune_time,
     ):  # fmt: skip
         for row in measure():
             table.add_row(*row)
