@@ -21,7 +21,15 @@ from .records import writer
 from .results import Comparison, Result, Sweep
 from .runs import RESULT, create_run, name_latest, now, write_atomic, write_manifest
 from .stage_words import stage_tables
-from .terminal import difference_table, legend, lost_table, result_table, sweep_table, tier_table
+from .terminal import (
+    difference_table,
+    exact_table,
+    legend,
+    lost_table,
+    result_table,
+    sweep_table,
+    tier_table,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -224,6 +232,7 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
         for more in (
             lost_table(result),
             tier_table(result),
+            exact_table(result),
             *stage_tables(result),
             *replica_tables(result),
         ):

@@ -31,6 +31,7 @@ from .contest import (
     entrants,
     judge,
 )
+from .exact_waits import KEY, exact_waits
 from .load_curve import load_curve_of
 from .outcome import Gap, Outcome, best_of, judged_by
 from .parallel import Interrupted, Progress, in_threads, nothing
@@ -75,7 +76,7 @@ def simulate(
         load=loaded.load, on_trace=on_trace,
     )  # fmt: skip
     tell("done", 2, 2)
-    facts = about(loaded, draws)
+    facts = {**about(loaded, draws), **known_waits(loaded, [entrant])}
     found = Simulation(facts, engine, (outcome,), "", time.perf_counter() - started)
     alone = Comparison(facts, engine, (outcome,), "", 0.0)
     return replace(found, verdict=verdict_of(alone))
@@ -134,7 +135,7 @@ def compare(
     if not outcomes:
         raise KeyboardInterrupt
     found = Comparison(
-        scenario=about(loaded, draws),
+        scenario={**about(loaded, draws), **known_waits(loaded, field_)},
         engine=engine,
         outcomes=tuple(outcomes),
         verdict="",
@@ -144,6 +145,12 @@ def compare(
         interrupted=interrupted,
     )
     return replace(found, verdict=verdict_of(found))
+
+
+def known_waits(scenario: Scenario, field_: Sequence[Entrant]) -> dict[str, Any]:
+    """The facts about mean waits that theory adds to a result; none where it knows none."""
+    found = exact_waits(scenario, {entrant.name: entrant.policy for entrant in field_})
+    return {KEY: found} if found else {}
 
 
 def gaps(outcomes: Sequence[Outcome]) -> list[Gap]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sim.trace import STATUS_NAMES
 
+from .exact_waits import rows_of
 from .outcome import judged_by, leaders
 from .wording import hundred, settings_text, signed, with_interval
 
@@ -123,6 +124,17 @@ def tier_table(found: Result) -> Table | None:
                 hundred(None if attained is None else attained.value),
                 *(rates if always else ()),
             )
+    return drawn
+
+
+def exact_table(found: Result) -> Table | None:
+    """Mean waits that were measured beside those of theory, where theory knows them."""
+    rows = rows_of(found.scenario, found.outcomes)
+    if not rows:
+        return None
+    drawn = table("policy", "tier", "mean wait, ms", "exactly", "known from", left=2)
+    for policy, tier, measured, exact, source in rows:
+        drawn.add_row(policy, tier, with_interval(measured), f"{exact:.5g}", source)
     return drawn
 
 
