@@ -42,20 +42,19 @@ class Classes(NamedTuple):
         return float(self.rate @ self.mean)
 
 
-def exact_waits(
-    scenario: Scenario, policies: Mapping[str, Policy]
-) -> dict[str, dict[str, float | str]]:
-    """The mean wait of each tier in ms and ``by`` whom, for each policy of which it is known."""
+def exact_waits(scenario: Scenario, policies: Mapping[str, Policy]) -> dict[str, dict[str, Any]]:
+    """The mean wait of ``tiers`` in ms and ``by`` whom, for each policy of which it is known."""
     classes = classes_of(scenario)
     if classes is None:
         return {}
-    found: dict[str, dict[str, float | str]] = {}
+    found = {}
     names = [tier.name for tier in scenario.tiers]
     for name, policy in policies.items():
         known = _waits(scenario, classes, policy)
         if known is not None:
             by, waits = known
-            found[name] = {"by": by, **dict(zip(names, map(float, waits), strict=True))}
+            tiers = dict(zip(names, map(float, waits), strict=True))
+            found[name] = {"by": by, "tiers": tiers}
     return found
 
 
@@ -123,8 +122,9 @@ def _in_order(scenario: Scenario, classes: Classes, tiers: int) -> tuple[str, Fl
     if scenario.servers == 1:
         wait = float(classes.rate @ classes.second_moment) / 2.0 / (1.0 - classes.load)
         return "Pollaczek, Khinchine 1932", np.full(tiers, wait)
-    same = np.ptp(classes.mean) == 0.0
-    if not same or not np.allclose(classes.second_moment, 2.0 * classes.mean**2, rtol=1e-12):
+    exponential = all(isinstance(kind, GammaNoise) and kind.cv == 1 for kind in scenario.noise)
+    constant = np.allclose(classes.second_moment, 2.0 * classes.mean**2, rtol=1e-12)
+    if not (exponential and constant and np.ptp(classes.mean) == 0.0):
         return None
     chain = MMc(float(classes.rate.sum()), 1.0 / float(classes.mean[0]), scenario.servers)
     return "Erlang 1917", np.full(tiers, chain.mean_wait)
@@ -135,11 +135,9 @@ def rows_of(facts: Mapping[str, Any], outcomes: Sequence[Any]) -> list[tuple[Any
     known = facts.get(KEY, {})
     rows = []
     for outcome in outcomes:
-        exact = known.get(outcome.policy, {})
+        exact = known.get(outcome.policy, {"by": "", "tiers": {}})
         groups = {group.name: group for group in outcome.measures.tiers}
-        for tier, wait in exact.items():
-            if tier != "by":
-                group = groups.get(tier, outcome.measures.overall)
-                measured = group.wait_ms["mean"]
-                rows.append((outcome.policy, tier, measured, wait, exact["by"]))
+        for tier, wait in exact["tiers"].items():
+            group = groups.get(tier, outcome.measures.overall)
+            rows.append((outcome.policy, tier, group.wait_ms["mean"], wait, exact["by"]))
     return rows
