@@ -1,4 +1,7 @@
-"""``batchwright scenarios`` and ``batchwright policies``: what there is to choose from."""
+"""``batchwright scenarios`` and ``batchwright policies``: what there is to choose from.
+
+Routers and autoscalers are rules of clusters, and stand below the policies.
+"""
 
 from __future__ import annotations
 
@@ -40,22 +43,33 @@ def about(scenario: Any) -> dict[str, Any]:
 
 
 def show_policies(*, json: bool) -> None:
-    """Kind, parameters and first sentence of each policy."""
+    """Kind, parameters and first sentence of each policy, router and autoscaler."""
     from policies import POLICIES
+    from policies.autoscalers import AUTOSCALERS
+    from policies.routers import ROUTERS
 
     from .rules import parameters
 
-    found = [
-        {"kind": kind, "parameters": list(parameters(cls)), "about": first_line(cls)}
-        for kind, cls in POLICIES.items()
-    ]
+    families = {"policies": POLICIES, "routers": ROUTERS, "autoscalers": AUTOSCALERS}
+    found = {
+        family: [
+            {"kind": kind, "parameters": list(parameters(cls)), "about": first_line(cls)}
+            for kind, cls in kinds.items()
+        ]
+        for family, kinds in families.items()
+    }
     if json:
-        typer.echo(dumps({"policies": found}), nl=False)
+        typer.echo(dumps(found), nl=False)
         return
-    rows = ((f["kind"], "\n".join(f["parameters"]) or "-", f["about"]) for f in found)
-    drawn = rows_table(rows, "kind", "parameters", "what it does", left=3)
-    drawn.show_lines = False
-    console().print(drawn)
+    for heading, family in (
+        ("kind", "policies"),
+        ("service.cluster.router", "routers"),
+        ("service.cluster.autoscaler", "autoscalers"),
+    ):
+        rows = ((f["kind"], "\n".join(f["parameters"]) or "-", f["about"]) for f in found[family])
+        drawn = rows_table(rows, heading, "parameters", "what it does", left=3)
+        drawn.show_lines = False
+        console().print(drawn)
 
 
 def first_line(cls: type) -> str:
