@@ -7,36 +7,32 @@ import pytest
 from random_runs import MS, random_run
 
 from policies import POLICIES
-from policies.contract import Tier
+from policies.contract import NEVER, Tier
 from sim import kernel
-from sim.backlog import joined
+from sim.backlog import joined, taken
 from sim.service import Noise, Service
 from sim.spare_capacity import bound_per_s, least_work_ns
 from sim.trace import SERVED
 
-RUNS_PER_POLICY = 40
+RUNS_PER_POLICY = 60
 
 
 def beside_a_backlog(seed, kind):
-    """A random run without noise, one of whose tiers is a backlog; None where it is closed."""
+    """A random run without noise whose last tier is a backlog; None where there is no such run."""
     run = random_run(seed, kind, requests=60)
-    if run.workload.closed is not None:
+    last = len(run.workload.tiers) - 1
+    if run.workload.closed is not None or last == 0 or (run.workload.tier == last).all():
         return None
     rng = np.random.default_rng(seed)
-    service = replace(run.service, noise=Noise(), capacity=2**62)
+    service = replace(run.service, noise=Noise(), capacity=NEVER)
     if rng.random() < 0.5:  # tables in which longer batches may be faster, as some measured ones
         table = rng.permuted(service.service_ns, axis=2)
         service = replace(service, service_ns=np.ascontiguousarray(table))
-    tiers = run.workload.tiers
-    others = replace(run.workload, tiers=(*tiers, Tier("offline", backlog=True)))
-    models = service.service_ns.shape[0]
-    if models > 1:
-        service = replace(
-            service, service_ns=np.concatenate([service.service_ns, service.service_ns[:1]])
-        )
+    tiers = (*run.workload.tiers[:-1], Tier("offline", backlog=True))
+    others = taken(run.workload, np.flatnonzero(run.workload.tier < last))
     crowd = rng.integers(1, 128, int(rng.integers(1, 400))).astype(np.int32)
     until_ns = int(others.arrival_ns[-1]) + 20 * MS
-    return run.policy, joined(others, {len(tiers): crowd}, until_ns), service
+    return run.policy, joined(replace(others, tiers=tiers), {last: crowd}, until_ns), service
 
 
 def shares_of_bound(kind, work=least_work_ns):
@@ -61,7 +57,7 @@ def shares_of_bound(kind, work=least_work_ns):
 @pytest.mark.parametrize("kind", POLICIES)
 def test_no_rule_gives_a_backlog_more_than_the_bound(kind):
     shares = shares_of_bound(kind)
-    assert len(shares) > RUNS_PER_POLICY / 2
+    assert len(shares) > RUNS_PER_POLICY / 4
     assert shares.max() <= 1.0
 
 
