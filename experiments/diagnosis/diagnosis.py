@@ -60,6 +60,9 @@ class Diagnosis:
     """The percentile of the served requests, as seen."""
     replayed_ms: float
     """The same of the replay, lost ones counted."""
+    load: float | None
+    """What arrives over what the servers can do at the best batch size without padding; None in a
+    closed loop."""
     per_s: float
     """Requests served per second in the replay."""
     lost_ms: float
@@ -122,6 +125,7 @@ def diagnosed(subject: str, case: Opened, progress: Progress | None = None) -> D
         lost=lost,
         value_ms=value_ns / 1e6,
         replayed_ms=look.base_ns / 1e6,
+        load=None if look.world.closed else look.rate_per_s / look.best_per_s(look.world.service),
         per_s=per_second(look.replayed),
         lost_ms=look.judged.lost_ns / 1e6,
         target_ms=look.target_ns / 1e6 or None,

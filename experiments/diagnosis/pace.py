@@ -2,8 +2,10 @@
 
 1. A slowdown is the time that a batch took over the time that is expected of its size and longest
    length.
-2. Another rule makes other batches.  Each takes the slowdown of the recorded batch of its server
-   that started nearest in time, so that a slow stretch stays where it was.
+2. A slowdown is a level, its running median on the server, times luck.  Another rule makes other
+   batches: each takes the level of the recorded batch of its server that started nearest in time,
+   so that a slow stretch stays where it was, and the k-th batch of a server has the luck of the
+   k-th recorded, so that all rules have the same.
 3. A server more than were recorded takes after the fastest of them.
 """
 
@@ -13,11 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from policies.contract import FloatArray, IntArray, expected_ns
 from sim.service import Noise, Service
 
 from .seen import Seen
+
+WINDOW = 9
+"""Batches of a running median: with service times that vary by 20 % its own error is 8 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +57,13 @@ class Pace:
         known_ns, slowdown = self.start_ns[own], self.slowdown[own]
         if not len(known_ns):
             return np.ones(len(start_ns))
+        level = median_filter(slowdown, WINDOW, mode="nearest")
+        luck = np.resize(slowdown / level, len(start_ns))
         right = np.clip(np.searchsorted(known_ns, start_ns), 1, max(1, len(known_ns) - 1))
         left = right - 1
         right = np.minimum(right, len(known_ns) - 1)
         earlier = start_ns - known_ns[left] <= known_ns[right] - start_ns
-        return np.where(earlier, slowdown[left], slowdown[right])
+        return np.asarray(np.where(earlier, level[left], level[right]) * luck)
 
 
 def pace_of(seen: Seen, service: Service) -> Pace:

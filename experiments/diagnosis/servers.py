@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from policies.contract import IntArray
-from policies.routers import AtRandom, LeastLoaded
+from policies.routers import AtRandom
 from sim.cluster import alone
 
 from .world import World
@@ -28,10 +28,18 @@ def with_servers(world: World, servers: int) -> World:
             replica_of=np.append(group.replica_of, replicas),
             gpu_of=np.append(group.gpus, group.gpus.max() + 1 + np.arange(more)),
             profile_of=_more(group.profile_of, more),
-            router=LeastLoaded() if world.route is not None else group.router,
         )
     changed = replace(service, servers=servers, cluster=group)
-    return replace(world, service=changed, route=None)
+    return replace(world, service=changed, route=_rerouted(world.route, service.servers, servers))
+
+
+def _rerouted(route: IntArray | None, servers: int, most: int) -> IntArray | None:
+    """Recorded routes, of which new servers get their fair share; the others stay."""
+    if route is None:
+        return None
+    rng = np.random.Generator(np.random.PCG64(7))
+    drawn = rng.integers(0, most, len(route))
+    return np.where(drawn >= servers, drawn, route)
 
 
 def _more(profile_of: IntArray, more: int) -> IntArray:

@@ -100,7 +100,7 @@ def _remedies(found: Diagnosis) -> list[RenderableType]:
             ]  # fmt: skip
             drawn.add_row(f"{place + 1} {one.what}", *cells, style="" if place else "bold")
         parts.append(drawn)
-    for kind, words in (("nothing", "does nothing"), ("harms", "makes it worse")):
+    for kind, words in (("nothing", "nothing, or too little to tell"), ("harms", "makes it worse")):
         names = [_aside(found, one) for one in found.remedies if worth(one) == kind]
         if names:
             parts.append(Text(f"{words}: {joined(names)}"))

@@ -19,11 +19,12 @@ from scipy.ndimage import median_filter, uniform_filter1d
 
 from policies.contract import FloatArray, IntArray
 
+from .pace import WINDOW
 from .seen import Mask, Seen
 
-WINDOW = 9
-"""Batches of a running median: with service times that vary by 20 % its own error is 8 %."""
 SLOWER = 1.35
+FIRST = 3
+"""Batches that a cold start lasts at least."""
 BEYOND_LUCK = 1.3
 """How much more means over a window have to differ than by luck: of independent times the ratio is
 1, give or take a few hundredths."""
@@ -90,7 +91,7 @@ def _beginning(slowdown: FloatArray) -> int:
     high = slowdown > SLOWER
     calm = np.convolve(~high, np.ones(3), mode="valid") == 3
     first = int(np.argmax(calm)) if calm.any() else len(high)
-    return first if first and np.median(slowdown[:first]) > SLOWER else 0
+    return first if first >= FIRST and np.median(slowdown[:first]) > SLOWER else 0
 
 
 class Burst(NamedTuple):

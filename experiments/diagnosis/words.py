@@ -53,10 +53,10 @@ def _now(found: Diagnosis) -> str:
 def _healthy(found: Diagnosis, now: str) -> str:
     most = max(found.stages, key=lambda stage: stage.slow_share)
     why = "within its target" if found.target_ms is not None else "what load and service explain"
+    load = "" if found.load is None else f", and the load is {found.load:.2f}"
     return (
         f"no fault: {now}, {why}; {hundred(most.slow_share)} of the slow requests' latency is "
-        f"{most.name}, and {found.bottleneck} are busy {hundred(found.busy[found.bottleneck])} "
-        "of the time."
+        f"{most.name}{load}."
     )
 
 
