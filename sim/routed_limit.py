@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from policies.contract import Policy
+from policies.contract import Policy, lane_count
 
 from .service import Service
 from .trace import Trace
@@ -50,10 +50,12 @@ def routed_saturation_per_s(
         length=np.tile(crowd.length, repeats),
         tier=np.tile(crowd.tier, repeats),
     )
+    lanes = lane_count(service.policies(policy, crowd.tiers)[0][0])
     low, high = 0.0, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2
-        if _grows(run(policy, _paced(crowd, middle * most_per_s), service), service):
+        trace = run(policy, _paced(crowd, middle * most_per_s), service)
+        if _grows(trace, service.grouping.queues, lanes):
             high = middle
         else:
             low = middle
@@ -65,15 +67,18 @@ def _paced(crowd: Workload, rate_per_s: float) -> Workload:
     return replace(crowd, arrival_ns=np.rint(instants).astype(np.int64))
 
 
-def _grows(trace: Trace, service: Service) -> bool:
-    """Whether requests pile up in a queue in the second half of the arrivals."""
+def _grows(trace: Trace, queues: int, lanes: int) -> bool:
+    """Whether requests pile up in a queue in the second half of the arrivals.
+
+    Args:
+        trace: the run.
+        queues: how many there are.
+        lanes: how many each has.
+    """
     half, last = trace.arrival_ns[len(trace) // 2], trace.arrival_ns[-1]
-    group, served = service.grouping, trace.server >= 0
-    # who was never served waits in a lane whose server nobody knows: such a run grows anyhow
-    if not served.all():
-        return True
-    queue = group.queue_of[trace.server]
-    there = [np.bincount(queue[_waits(trace, at)], minlength=group.queues) for at in (half, last)]
+    there = [
+        np.bincount(trace.lane[_waits(trace, at)] // lanes, minlength=queues) for at in (half, last)
+    ]
     return bool((there[1] - there[0]).max() > GROWTH * len(trace) / 2)
 
 

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from experiments.cli import app
 from experiments.config import ScenarioError, load_scenario
+from policies import Greedy, Static
 from sim import kernel
 from sim.metrics import measure
 from sim.service import Noise
@@ -179,11 +180,12 @@ def test_a_router_that_looks_keeps_up_where_one_that_does_not_drowns_the_slow(ro
     assert found.stable == stable
 
 
-def test_the_rate_of_equal_replicas_behind_any_router_is_that_of_one_queue_each(tmp_path):
-    """Deterministic service: a replica serves 8 in 10 ms, and blind routers share alike."""
+@pytest.mark.parametrize("policy", [Greedy(), Static(8)])
+def test_the_rate_of_equal_replicas_is_that_of_one_queue_each(tmp_path, policy):
+    """A replica serves 8 in 10 ms, round robin shares alike, and a rest that waits is no growth."""
     made = scenario(tmp_path, 'router = "round_robin"')
     workload, service = made.draw()
-    found = assess(made.policies["greedy"], workload, service, kernel.run)
+    found = assess(policy, workload, service, kernel.run)
     assert found.saturation_per_s == pytest.approx(4 * 8 / 0.010, rel=0.03)
     assert service.noise.draws.shape == Noise().draws.shape
 
