@@ -58,9 +58,9 @@ class Ageing(NamedTuple):
         return Ageing(
             rates=positive_per_tier("rates", self.rates, halves),
             max_batch_size=one_per_lane(
-                "max_batch_size", self.max_batch_size, count, 1, largest, largest
+                "max_batch_size", self.max_batch_size, count, 1, largest, largest, "tier"
             ),
-            max_wait_ns=one_per_lane("max_wait_ns", self.max_wait_ns, count, 0, NEVER, 0),
+            max_wait_ns=one_per_lane("max_wait_ns", self.max_wait_ns, count, 0, NEVER, 0, "tier"),
             boundaries=whole_boundaries(self.boundaries),
         )
 

@@ -118,7 +118,7 @@ class Headroom(NamedTuple):
             max_block_ns=within("max_block_ns", self.max_block_ns, 0),
             reserved=1.0 if all_of_it else float(self.reserved),
             max_batch_size=one_per_lane(
-                "max_batch_size", self.max_batch_size, len(tiers), 1, largest, largest
+                "max_batch_size", self.max_batch_size, len(tiers), 1, largest, largest, "tier"
             ),
             max_fill_ns=within("max_fill_ns", self.max_fill_ns, 0),
             interactive=interactive_tiers(self.interactive, tiers),

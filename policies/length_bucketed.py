@@ -73,9 +73,9 @@ class LengthBucketed(NamedTuple):
         return LengthBucketed(
             boundaries=boundaries,
             max_batch_size=one_per_lane(
-                "max_batch_size", self.max_batch_size, lanes, 1, largest, largest
+                "max_batch_size", self.max_batch_size, lanes, 1, largest, largest, "bucket"
             ),
-            max_wait_ns=one_per_lane("max_wait_ns", self.max_wait_ns, lanes, 0, NEVER, 0),
+            max_wait_ns=one_per_lane("max_wait_ns", self.max_wait_ns, lanes, 0, NEVER, 0, "bucket"),
         )
 
     def within_memory(self, length: IntArray, most: IntArray) -> LengthBucketed:

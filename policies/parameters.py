@@ -58,15 +58,16 @@ def whole_array(name: str, values: int | Iterable[int] | IntArray) -> IntArray:
 
 
 def one_per_lane(
-    name: str, values: IntArray, lanes: int, low: int, high: int, default: int
+    name: str, values: IntArray, lanes: int, low: int, high: int, default: int, what: str = "lane"
 ) -> IntArray:
-    """A value for each lane: none given means ``default``, a single one is for all."""
+    """A value for each lane, or tier: none given means ``default``, a single one is for all."""
     given = whole_array(name, values)
     if given.size == 0:
         given = np.array([default], dtype=np.int64)
     if given.size == 1:
         given = np.repeat(given, lanes)
-    require(given.size == lanes, f"{name} has 1 or {lanes} values", **{name: given.tolist()})
+    many = f" or {lanes}, one a {what}" if lanes > 1 else f": there is one {what}"
+    require(given.size == lanes, f"{name} has 1 value{many}", **{name: given.tolist()})
     for value in given.tolist():
         within(name, value, low, high)
     return given
@@ -136,7 +137,7 @@ def deadlines_of_tiers(slo_ns: IntArray, default_ns: int, tiers: tuple[Tier, ...
     within("default_slo_ns", default_ns, 0)
     given = whole_array("slo_ns", slo_ns)
     if given.size:
-        return one_per_lane("slo_ns", given, len(tiers), 1, NEVER, NEVER)
+        return one_per_lane("slo_ns", given, len(tiers), 1, NEVER, NEVER, "tier")
     known = [tier.slo_ns for tier in tiers if tier.slo_ns < NEVER]
     rule = "a tier has an SLO, or slo_ms or default_slo_ms is given"
     require(bool(known) or default_ns > 0, rule, default_slo_ns=default_ns)

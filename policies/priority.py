@@ -45,9 +45,9 @@ class Priority(NamedTuple):
         count, largest = len(tiers), service_ns.shape[0]
         return Priority(
             max_batch_size=one_per_lane(
-                "max_batch_size", self.max_batch_size, count, 1, largest, largest
+                "max_batch_size", self.max_batch_size, count, 1, largest, largest, "tier"
             ),
-            max_wait_ns=one_per_lane("max_wait_ns", self.max_wait_ns, count, 0, NEVER, 0),
+            max_wait_ns=one_per_lane("max_wait_ns", self.max_wait_ns, count, 0, NEVER, 0, "tier"),
             boundaries=whole_boundaries(self.boundaries),
         )
 

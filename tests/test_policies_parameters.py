@@ -77,7 +77,8 @@ BROKEN = [
     ),
     (
         LengthBucketed(np.array([64]), np.array([1, 2, 3])),
-        "`max_batch_size has 1 or 2 values` must hold, but got (max_batch_size=[1, 2, 3])",
+        "`max_batch_size has 1 value or 2, one a bucket` must hold, but got "
+        "(max_batch_size=[1, 2, 3])",
     ),
     (
         LengthBucketed(np.array([64]), np.array([1, 65])),
@@ -94,7 +95,7 @@ BROKEN = [
     (TokenBudget(9, max_wait_ns=-1), "`0 <= max_wait_ns` must hold, but got (max_wait_ns=-1)"),
     (
         Priority(np.array([8, 8])),
-        "`max_batch_size has 1 or 3 values` must hold, but got (max_batch_size=[8, 8])",
+        "`max_batch_size has 1 value or 3, one a tier` must hold, but got (max_batch_size=[8, 8])",
     ),
     (
         Priority(np.array([65])),
@@ -126,7 +127,7 @@ BROKEN = [
     ),
     (
         Edf(slo_ns=np.array([1, 2])),
-        "`slo_ns has 1 or 3 values` must hold, but got (slo_ns=[1, 2])",
+        "`slo_ns has 1 value or 3, one a tier` must hold, but got (slo_ns=[1, 2])",
     ),
     (Edf(default_slo_ns=-1), "`0 <= default_slo_ns` must hold, but got (default_slo_ns=-1)"),
     (ShortestFirst(-1), "`0 <= max_age_ns` must hold, but got (max_age_ns=-1)"),
