@@ -65,11 +65,19 @@ def batchwright(*arguments):
 # servers that differ
 
 
-def trips(factors, calls=200):
+def trips(factors, calls=200, spread=CV):
     """Calibrating calls of one shape on servers that are slower by their factors."""
     rng = np.random.default_rng(1)
     return [
-        Trip(1, 32, k // calls, k, round(true_ns(1, 32) * slow * rng.normal(1, CV)), 0, server)
+        Trip(
+            1,
+            32,
+            k // calls,
+            k,
+            round(true_ns(1, 32) * slow * rng.gamma(spread**-2, spread**2)),
+            0,
+            server,
+        )
         for k in range(2 * calls)
         for server, slow in enumerate(factors)
     ]
@@ -93,6 +101,14 @@ def test_servers_that_are_alike_are_taken_to_be(scenario):
     found = calibration_of(trips((1.0, 1.0)), scenario, {})
     assert found.server_factors == pytest.approx((1.0, 1.0), abs=0.01)
     assert found.differing == ()
+
+
+def test_servers_whose_calls_differ_too_much_to_say_are_taken_to_be_alike(scenario):
+    found = calibration_of(trips((1.0, 1.0), calls=20, spread=1.0), scenario, {})
+    assert max(abs(factor - 1.0) for factor in found.server_factors) > 0.03
+    assert found.differing == ()
+    sure = calibration_of(trips((1.0, 1.5), calls=200, spread=0.3), scenario, {})
+    assert sure.differing == sure.server_factors
 
 
 def test_replicas_of_several_servers_take_their_mean():

@@ -16,9 +16,9 @@ from profiles.latency import Profile, table_ns
 from profiles.noise import noise_table
 from sim.service import Idling, Service
 
-ALIKE = 0.02
-"""Servers whose mean times are nearer to those of all together count as alike: a mean of some
-hundred calls with a spread of 10 to 20 % is known to about 1 %."""
+ALIKE, SURE = 0.02, 3.0
+"""Servers whose mean times are nearer to those of all together count as alike, and so do those that
+are within so many standard errors: of the mean of few calls, or of calls that differ much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,8 @@ class Calibration:
     server_factors: tuple[float, ...] = ()
     """Mean time of each server's calls over that of the pooled table; empty where there is one."""
 
+    server_errors: tuple[float, ...] = ()
+    """Standard error of each of them; empty: not known."""
     others: tuple[Profile, ...] = ()
     """Of replicas with another profile, by the same shapes; jitter and idling are shared."""
     kinds: tuple[int, ...] = ()
@@ -47,7 +49,11 @@ class Calibration:
     @property
     def differing(self) -> tuple[float, ...]:
         """The servers' factors where they are no luck; else empty: all are alike."""
-        far = any(abs(factor - 1.0) > ALIKE for factor in self.server_factors)
+        errors = self.server_errors or (0.0,) * len(self.server_factors)
+        far = any(
+            abs(factor - 1.0) > max(ALIKE, SURE * error)
+            for factor, error in zip(self.server_factors, errors, strict=True)
+        )
         return self.server_factors if far else ()
 
     @property

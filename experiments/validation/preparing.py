@@ -64,15 +64,33 @@ def calibration_of(
         cells = np.searchsorted(profile.length, length[own])
         ratio[own] = took_ns[own] / profile.latency_ns[rows, cells]
         profiles.append(profile)
-    servers = _means(ratio, server) if scenario.servers > 1 else ()
+    several = scenario.servers > 1
     first, *others = profiles
-    return Calibration(first, _means(ratio, block), idling, servers, tuple(others), kinds)
+    return Calibration(
+        first,
+        _means(ratio, block),
+        idling,
+        _means(ratio, server) if several else (),
+        _errors(ratio, server) if several else (),
+        tuple(others),
+        kinds,
+    )
 
 
 def _means(ratio: FloatArray, group: IntArray) -> tuple[float, ...]:
     """The mean of each group over that of all."""
     usual = float(np.mean(ratio))
     return tuple(float(np.mean(ratio[group == each])) / usual for each in np.unique(group))
+
+
+def _errors(ratio: FloatArray, group: IntArray) -> tuple[float, ...]:
+    """The standard error of each group's mean over that of all; inf where it has one value."""
+    usual = float(np.mean(ratio))
+    own = [ratio[group == each] / usual for each in np.unique(group)]
+    return tuple(
+        float(np.std(one, ddof=1) / np.sqrt(len(one))) if len(one) > 1 else float("inf")
+        for one in own
+    )
 
 
 def ratios_of(trips: Sequence[Trip], calibration: Calibration) -> list[float]:
