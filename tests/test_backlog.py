@@ -318,6 +318,18 @@ def test_a_rule_that_shares_the_servers_out_can_serve_its_share_of_the_others():
     assert not stability_of(Halves(), per_s=140.0).stable
 
 
+def test_what_is_served_of_the_others_is_in_requests_of_their_own_lengths():
+    by_length = Service(np.array([[[4, 40], [4, 40], [6, 60], [8, 80]]]) * MS, np.array([1, 10]))
+    spec = mixed(duration_s=60.0)
+    tiers = [
+        replace(tier, lengths=Constant(length))
+        for tier, length in zip(spec.tiers, (1, 10), strict=True)
+    ]
+    workload = draw_workload(replace(spec, tiers=tuple(tiers)))
+    found = assess(Fill(), workload, by_length, kernel.run, rate_per_s=50.0)
+    assert found.saturation_per_s == pytest.approx(4 / 8e-3, rel=0.01)
+
+
 def test_an_unstable_run_says_what_its_backlog_got_but_no_latency():
     trace = kernel.run(OneQueue(), draw_workload(mixed(requests=5_000)), FOUR)
     found = measure(trace, FOUR, stability=Stability(False, 50.0, 0.0))

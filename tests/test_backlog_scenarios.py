@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 
 from experiments.capacity import capacity
+from experiments.capacity_rate import largest_rate
 from experiments.compare import compare, sweep
 from experiments.config import load_scenario
 from experiments.contest import about, draw_all
+from experiments.load_curve import at_pace, first_requests
+from experiments.rate_search import LEAST_BESIDE
 from experiments.sentences import ScenarioError
 from experiments.spare import bounds_of
 from experiments.terminal import lost_table, tier_table
 from experiments.tune.goal import goal_of
 from policies.contract import NEVER
+from sim import kernel
 from sim.backlog import without
 from sim.errors import WorkloadError
 
@@ -119,6 +123,39 @@ def test_the_largest_rate_is_found_beside_the_backlog(source):
     longer = load_scenario(source, ["workload.requests=20_000"])
     found = capacity(longer, ["filled"]).of("filled").limit
     assert 150.0 < found.low <= found.value <= 250.0
+
+
+def test_no_run_beside_a_backlog_is_so_slow_that_it_would_need_millions_of_it(source):
+    longest = []
+
+    def watched(policy, workload, service):
+        longest.append(np.count_nonzero(workload.tier == 1))
+        return kernel.run(policy, workload, service)
+
+    never = ["workload.tiers.online.slo.ms=0.1", "workload.requests=12_000"]
+    scenario = load_scenario(source, never)
+    draw = scenario.draw()
+    found = largest_rate(
+        scenario.policies["filled"], draw, watched, scenario.tiers, base_rate_per_s=50.0
+    )
+    assert found.bound == "nothing"
+    slowest = LEAST_BESIDE * found.saturation_per_s
+    assert max(longest) <= 1.01 * np.count_nonzero(draw[0].tier == 1) * 50.0 / slowest
+
+
+def test_a_load_curve_plays_as_much_of_the_backlog_as_each_load_lasts(source):
+    workload, _ = load_scenario(source).draw()
+    slow, fast = (at_pace(first_requests(workload, 900), pace) for pace in (0.5, 2.0))
+    assert slow.until_ns == pytest.approx(4 * fast.until_ns, rel=1e-6)
+    counts = [np.count_nonzero(one.tier == 1) for one in (slow, fast)]
+    assert counts[0] == pytest.approx(4 * counts[1], abs=4)
+
+
+def test_of_rules_that_keep_the_slo_the_one_that_gets_most_done_is_named(source):
+    slower = "policies.halves={kind='priority_fill', max_batch_size=2}"
+    found = compare(load_scenario(source, [slower]), ["halves", "filled"], load_curve=False)
+    assert found.outcome("halves").slo_met
+    assert "offline gets most within the SLO under filled: " in found.verdict
 
 
 def test_servers_are_not_counted_beside_a_backlog(source):
