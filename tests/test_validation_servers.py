@@ -22,11 +22,11 @@ from experiments.validation.predict import replayed
 from experiments.validation.preparing import calibration_of, cap_of, ratios_of
 from experiments.validation.rig import Trip
 from experiments.validation.shown import crew
-from experiments.validation.summary import REPLAYED
+from experiments.validation.summary import REPLAYED, summary_of
 from policies.contract import Tier, View, fire
 from policies.greedy import Greedy
 from policies.length_bucketed import LengthBucketed
-from policies.routers import LeastLoaded, LengthAffinity, PowerOfTwo
+from policies.routers import LeastLoaded, LengthAffinity, PowerOfTwo, RoundRobin
 from sim import kernel, model
 from sim.backlog import end_of_run, joined
 from sim.cluster import Cluster
@@ -385,3 +385,28 @@ def test_other_devices_are_only_emulated(several):
     sentence = r"has replicas on other devices \(service.cluster.others\), which --device emulated"
     with pytest.raises(ScenarioError, match=sentence):
         opening_of(load_scenario(several), "cpu", "bert-tiny", "fp32", "eager", 1)
+
+
+FOUR = (
+    Path(__file__).parent / "data" / "live" / "emulated-four-servers-priority_fill-load-0.4-round-1"
+)
+
+
+def test_a_recorded_window_of_four_servers_is_replayed_exactly_in_each_tier():
+    kept = recorded.load(FOUR)
+    live = kept.window.trace
+    again = replayed(kept.policy, kept.workload, kept.service, live, kept.window.late_ns)
+    assert again.shared_batches == 1.0
+    assert summary_of(again.trace).tiers == summary_of(live).tiers
+    assert np.array_equal(again.trace.server, live.server)
+    assert min(np.bincount(live.batch_server, minlength=4)) > 100
+    assert kept.service.cluster.queues == 2
+
+
+def test_a_recorded_window_of_four_servers_is_not_that_of_another_router():
+    kept = recorded.load(FOUR)
+    other = replace(kept.service.cluster, router=RoundRobin())
+    service = replace(kept.service, cluster=other)
+    live = kept.window.trace
+    again = replayed(kept.policy, kept.workload, service, live, kept.window.late_ns)
+    assert not np.array_equal(again.trace.server, live.server)
