@@ -11,7 +11,7 @@ from .space import Size, Space, Time, Whole
 
 
 class ShortestFirst(NamedTuple):
-    """Serve the shortest requests first, but first of all one that has waited ``max_age_ns``.
+    """Serve the shortest requests first, but before them one that has waited too long.
 
     The queue is many narrow lanes of equal width in length (inside one, first come, first served).
     A batch takes the shortest lane, then the next longer ones, up to ``max_batch_size``.  Once the
