@@ -33,6 +33,8 @@ PAIRS = [
     ("aimd", "round_robin"),
     ("length_bucketed", "random"),
     ("balanced_cap", "length_affinity"),
+    ("headroom", "power_of_two"),
+    ("weighted_fair", "least_loaded"),
 ]
 """Every router, with rules that use what is different here: each pair compiles for seconds."""
 
