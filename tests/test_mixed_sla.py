@@ -119,6 +119,7 @@ def test_the_front_of_throughput_against_latency_is_searched_whole():
     assert tails == sorted(tails, reverse=True)
     assert min(tails) < 150.0
     assert max(rates) > 77.0
+    assert "With p99 of interactive <= 200 ms it is tuned_" in found.verdict
     labels = found.plot.front().get_legend_handles_labels()[1]
     assert "SLO 200 ms" in labels
     assert "no rule above 77.41/s" in labels

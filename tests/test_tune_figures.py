@@ -209,6 +209,17 @@ def test_few_settings_few_feasible_ones_or_one_number_have_no_importances():
     assert importance_of("p", single, 0, 1.0) is None
 
 
+def test_the_number_of_each_tier_has_an_importance_of_its_own():
+    tried = [
+        trial("priority", k, float(k // 20), max_batch_size=[k % 20, k // 20]) for k in range(40)
+    ]
+    one = importance_of("priority", tried, 0, 1.0, ["online", "offline"])
+    assert list(one.shares) == ["max_batch_size of offline", "max_batch_size of online"]
+    assert one.shares["max_batch_size of offline"] > 0.7
+    alone = importance_of("priority", tried, 0, 1.0)
+    assert alone is None or "max_batch_size: first" in alone.shares
+
+
 def test_a_tuning_without_importances_says_what_would_give_them(found):
     with pytest.raises(ValueError, match=r"^no policy was tried often enough to say which of its "
                        r"numbers matters: give more trials, as tune\.trials = 500$"):  # fmt: skip

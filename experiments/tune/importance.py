@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policies import POLICIES
+
 from .search import Tried
 
 if TYPE_CHECKING:
@@ -74,19 +76,30 @@ def importances(found: Tuning, objective: int = 0) -> list[Importance]:
     """
     sign = found.goal.objectives[objective].sign
     names = dict.fromkeys(one.setting.name for one in found.tried)
+    tiers = [group.name for one in found.judged[:1] for group in one.outcomes[0].measures.tiers]
     each = (
-        importance_of(name, [t for t in found.tried if t.setting.name == name], objective, sign)
+        importance_of(
+            name, [t for t in found.tried if t.setting.name == name], objective, sign, tiers
+        )
         for name in names
     )
     return sorted((one for one in each if one is not None), key=lambda one: sign * one.best)
 
 
 def importance_of(
-    name: str, tried: Sequence[Tried], objective: int, sign: float
+    name: str, tried: Sequence[Tried], objective: int, sign: float, tiers: Sequence[str] = ()
 ) -> Importance | None:
-    """The importances of one policy from its trials; None where they say nothing."""
+    """The importances of one policy from its trials; None where they say nothing.
+
+    Args:
+        name: of the policy.
+        tried: its trials.
+        objective: which one.
+        sign: 1 where less of it is better, else -1.
+        tiers: the names of the workload's.
+    """
     unique = list({one.setting.key: one for one in tried}.values())
-    rows = [numbers(one) for one in unique]
+    rows = [numbers(one, tiers) for one in unique]
     varied = [
         key
         for key in dict.fromkeys(key for row in rows for key in row)
@@ -129,17 +142,30 @@ def _places(worth: Sequence[tuple[float, float]]) -> list[int]:
     return [order[value] for value in worth]
 
 
-def numbers(one: Tried) -> dict[str, float]:
-    """The numbers of a setting by name; of a list, how many it has and the first of them."""
+def numbers(one: Tried, tiers: Sequence[str] = ()) -> dict[str, float]:
+    """The numbers of a setting by name, those of each tier apart.
+
+    Of any other list, how many it has and the first of them.
+    """
     found: dict[str, float] = {}
+    by_tier = _by_tier(str(one.setting.table.get("kind", "")))
     for key, value in one.setting.table.items():
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and key in by_tier and len(value) == len(tiers):
+            own = (f"{key} of {tier}" for tier in tiers)
+            found |= dict(zip(own, map(float, value), strict=True))
+        elif isinstance(value, list | tuple):
             found[f"{key}: how many"] = float(len(value))
             found[f"{key}: first"] = float(value[0]) if value else math.inf
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[key] = float(value)
     found["servers"] = float(one.setting.servers)
     return found
+
+
+def _by_tier(kind: str) -> set[str]:
+    """The keys of a policy that have a value for each tier."""
+    own = getattr(POLICIES.get(kind), "space", None)
+    return set() if own is None else {d.key for d in own() if getattr(d, "tiers", False)}
 
 
 def _divergences(

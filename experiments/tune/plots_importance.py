@@ -79,7 +79,7 @@ def _bars(axes: Axes, one: Importance, colour: str, measure: Measure) -> None:
 
 
 def _worded(key: str) -> str:
-    """A key without underscores: ``max wait, ms``."""
-    if key.endswith("_ms"):
-        key = f"{key.removesuffix('_ms')}, ms"
-    return key.replace("_", " ")
+    """A key without underscores: ``max wait, ms``, or ``max wait of offline, ms``."""
+    name, of, tier = key.partition(" of ")
+    unit = ", ms" if name.endswith("_ms") else ""
+    return name.removesuffix("_ms").replace("_", " ") + of + tier + unit

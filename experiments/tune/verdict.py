@@ -16,7 +16,7 @@ from experiments.wording import amount, joined, with_interval
 
 from .choice import GREEDY, is_better
 from .judging import Judged
-from .spare_words import spared
+from .spare_words import spared, within_slos
 
 if TYPE_CHECKING:
     from .goal import Measure
@@ -31,6 +31,7 @@ def verdict_of(found: Tuning) -> str:
     sentences = [
         _winner(found),
         *spared(found),
+        *within_slos(found),
         *_against_baselines(found),
         *_waiting(found),
         *_present(found),
