@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.emulated import EmulatedOpening
 from sim.service import Service
 from sim.trace import Trace
-from sim.worker import EmulatedOpening
 from sim.workload import Workload
 
 RATE_PER_S, SECONDS = 2_000, 10

@@ -13,12 +13,13 @@ from experiments.validation.rig import Rig
 from policies.greedy import Greedy
 from policies.size_or_timeout import SizeOrTimeout
 from policies.static import Static
+from sim.emulated import EmulatedOpening
 from sim.load_generator import LoadGenerator, OwnSchedule
 from sim.service import Service
 from sim.timing import cores
 from sim.trace import EXPIRED, SERVED, UNFINISHED
 from sim.wall import run_live
-from sim.worker import EmulatedOpening, FunctionOpening, ModelOpening, Worker, WorkerError
+from sim.worker import FunctionOpening, ModelOpening, Worker, WorkerError
 from sim.workload import ClosedLoop, Workload
 
 MS = 1_000_000

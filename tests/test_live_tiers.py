@@ -22,12 +22,12 @@ from policies.routers import LeastLoaded
 from sim import live, model
 from sim.backlog import end_of_run, joined
 from sim.cluster import Cluster
+from sim.emulated import EmulatedOpening
 from sim.service import Service
 from sim.service_times import DrawnTimes
 from sim.trace import SERVED, UNFINISHED
 from sim.virtual import VirtualWorld
 from sim.wall import Alone, crowd_of
-from sim.worker import EmulatedOpening
 from sim.workload import Workload
 
 TIERS = (Tier("interactive", 20 * MS), Tier("offline"))

@@ -24,9 +24,10 @@ from experiments.parallel import Progress, nothing
 from experiments.scenario import Scenario
 from policies.contract import Policy
 from profiles.store import save
+from sim.emulated import EmulatedOpening
 from sim.service import Service
 from sim.wall import Readings
-from sim.worker import EmulatedOpening, ModelOpening, Opening, WorkerError
+from sim.worker import ModelOpening, Opening, WorkerError
 from sim.workload import Workload
 
 from .able import check_live
