@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .scenario import Scenario
 
 COMMAND = "diagnose"
+RUNS_OF = ("simulate", "compare")
+"""Of a scenario's runs the newest of these: they have one setting of each policy."""
 
 
 class Wanted(NamedTuple):
@@ -140,13 +142,13 @@ def _of_scenario(source: str, wanted: Wanted, root: Path, judged: dict[str, Any]
     if source.endswith(".toml"):
         return diagnose_scenario(load_scenario(source), wanted.policy, **judged)
     try:
-        folder = resolve_run(source, root)
+        folder = resolve_run(source, root, RUNS_OF)
     except RunError:
         if source not in scenario_names():
             raise
         return diagnose_scenario(load_scenario(source), wanted.policy, **judged)
     scenario = scenario_of_run(folder)
-    ran = list(read_result(folder).get("policies", ()))
+    ran = [name for name in read_result(folder).get("policies", ()) if name in scenario.policies]
     policy = wanted.policy or (ran[0] if len(ran) == 1 else next(iter(scenario.policies)))
     subject = f"run {run_name(folder)}, policy {policy}"
     return diagnose_scenario(scenario, policy, **judged, subject=subject)
