@@ -12,12 +12,12 @@ import keyword
 import re
 
 from .comment import comment_of, commented
+from .concession import unique
 from .contract import Exported, Nearest, NotExpressible
 from .lengths_routed import Route, route_notes, routes
 from .plan import Plan, plan_of
 from .rounding import in_ms
 from .setting import Setting
-from .terms import unique
 
 STACK = "bentoml"
 NAME = "service.py"

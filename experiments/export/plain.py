@@ -16,7 +16,9 @@ from experiments.plain import dumps
 from experiments.rerun import INFINITE, exact
 from experiments.rules import ParameterError, build_policy, parameters
 from policies import POLICIES
+from policies.autoscalers import AUTOSCALERS
 from policies.contract import NEVER, FloatArray, IntArray
+from policies.routers import ROUTERS
 
 from .comment import comment_of
 from .contract import Exported, ForeignFileError, Imported
@@ -40,7 +42,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:  # noqa: ARG001 - as
         "$schema": SCHEMA,
         "format": FORMAT,
         "about": list(comment_of(setting)),
-        **setting.to_dict(),
+        **with_infinity(setting.to_dict()),
         "policy": with_infinity(setting.table),
         "lanes": [lane_of(lane) for lane in plan.lanes] if plan.exact else None,
     }
@@ -112,7 +114,6 @@ def schema() -> dict[str, Any]:
     """The JSON schema of ``policy.json`` (draft 2020-12)."""
     count = {"type": "integer", "minimum": 1}
     number = {"type": ["number", "null"]}
-    tier = {"name": {"type": "string"}, "slo_ms": number, "percentile": {"type": "number"}}
     whole = table_schema(
         {
             "$schema": {"type": "string"},
@@ -127,7 +128,8 @@ def schema() -> dict[str, Any]:
             "length_unit": {"type": "string"},
             "longest": count,
             "over_length": {"enum": ["error", "truncate", "reject"]},
-            "tiers": {"type": "array", "items": table_schema(tier)},
+            "tiers": {"type": "array", "items": tier_schema()},
+            "cluster": {"oneOf": [{"type": "null"}, cluster_schema()]},
             "capacity": {"type": ["integer", "null"], "minimum": 0},
             "capacity_counts": {"enum": ["waiting", "in_system"]},
             "timeout_ms": number,
@@ -136,6 +138,46 @@ def schema() -> dict[str, Any]:
     )
     kinds = {kind: kind_schema(kind, cls) for kind, cls in POLICIES.items()}
     return {"$schema": DIALECT, "title": "A batching policy", **whole, "$defs": kinds}
+
+
+def tier_schema() -> dict[str, Any]:
+    """A class of requests: what it is promised, what it brings, and what it may."""
+    number = {"type": ["number", "null"]}
+    return table_schema(
+        {
+            "name": {"type": "string"},
+            "slo_ms": number,
+            "percentile": {"type": "number"},
+            "rate_per_s": number,
+            "backlog": {"type": "boolean"},
+            "capacity": {"type": ["integer", "null"], "minimum": 0},
+            "timeout_ms": number,
+        }
+    )
+
+
+def cluster_schema() -> dict[str, Any]:
+    """How the servers stand together: :class:`experiments.export.replicas.Replicas`."""
+    count = {"type": "integer", "minimum": 1}
+    other = {"profile": {"type": "string"}, "replicas": count}
+    return table_schema(
+        {
+            "replicas": count,
+            "router": one_of_kinds(ROUTERS),
+            "instances": count,
+            "instances_per_gpu": count,
+            "others": {"type": "array", "items": table_schema(other)},
+            "autoscaler": one_of_kinds(AUTOSCALERS),
+            "initial_replicas": {"type": ["integer", "null"], "minimum": 1},
+            "cold_start_ms": {"type": "number", "minimum": 0},
+            "on_failure": {"enum": [None, "retry", "lose"]},
+        }
+    )
+
+
+def one_of_kinds(kinds: Mapping[str, type]) -> dict[str, Any]:
+    """A rule of a family, or none."""
+    return {"oneOf": [{"type": "null"}, *(kind_schema(kind, cls) for kind, cls in kinds.items())]}
 
 
 def evidence_schema() -> dict[str, Any]:

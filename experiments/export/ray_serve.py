@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .comment import comment_of, commented
+from .concession import Concession, unique
 from .contract import Exported, NotExpressible
 from .lengths_routed import Route, route_notes, routes
 from .load import busy_servers, rate_per_s, sealed_size, shortest_waits_ns
@@ -24,7 +25,7 @@ from .ray_app import app
 from .ray_read import read, recognises
 from .rounding import in_ms, in_seconds
 from .setting import Setting
-from .terms import Concession, refuse, unique
+from .terms import refuse
 from .windows import reason_of
 
 __all__ = ["export", "read", "recognises"]

@@ -19,7 +19,9 @@ from experiments.sentences import suggestion
 from experiments.units import ms_to_ns
 from policies.contract import NEVER, Policy, bind
 
+from .run_facts import replicas_of, replicas_remarks, traffic_of
 from .setting import Costs, Evidence, Figure, Setting
+from .tier_windows import DOES
 
 FIGURES = ("mean", "p50", "p99")
 """Of latency: what every export carries."""
@@ -43,12 +45,13 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
     servers = _servers(result, name, scenario)
     parameters = {key: value for key, value in table.items() if key != "kind"}
     limit = scenario.spec.service.capacity
-    timeout_ns, impatience = _timeout(scenario)
+    timeout_ns, impatience = _timeout(scenario, str(table["kind"]))
     remarks = (
         *impatience,
         *_lengths_remark(scenario),
         *_memory_remark(scenario),
         *_stages_remark(scenario),
+        *replicas_remarks(scenario),
         *_stability(result["policies"][name]),
         *_first_load(result),
     )
@@ -69,6 +72,8 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
         timeout_ns=timeout_ns,
         over_length=scenario.spec.service.over_length,
         costs=_costs(scenario),
+        replicas=replicas_of(scenario, servers),
+        traffic=traffic_of(scenario),
     )
 
 
@@ -193,14 +198,19 @@ def _process(scenario: Scenario) -> str:
     return ", ".join(dict.fromkeys(own))
 
 
-def _timeout(scenario: Scenario) -> tuple[int | None, tuple[str, ...]]:
-    """The one time-out of all requests, or a remark on why there is not one."""
+def _timeout(scenario: Scenario, kind: str) -> tuple[int | None, tuple[str, ...]]:
+    """The one time-out of all requests, or a remark on why there is not one.
+
+    Rules that know tiers may be written with a time-out for each.
+    """
     shared = scenario.spec.service.timeout
     own = [tier.timeout or shared for tier in scenario.spec.workload.tiers or ()] or [shared]
     if any(isinstance(each, ExponentialTimeout) for each in own):
         remark = "In the simulation clients gave up after exponentially distributed times"
         return None, (f"{remark}, which is theirs to do: no time-out is written",)
     limits = {ms_to_ns(each.ms) if isinstance(each, FixedTimeout) else NEVER for each in own}
+    if len(limits) > 1 and kind in DOES:
+        return None, ()
     if len(limits) > 1:
         remark = "In the simulation the tiers had different time-outs, and one queue has one"
         return None, (f"{remark}: no time-out is written",)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from experiments.sentences import shown
 from experiments.units import ns_to_ms
 from policies.contract import NEVER, FloatArray, IntArray, Policy, Tier
+
+from .replicas import Replicas, TierTraffic
 
 
 class Figure(NamedTuple):
@@ -146,11 +149,15 @@ class Setting:
     capacity_counts_in_system: bool = False
     timeout_ns: int | None = None
     """How long a request may wait, the same for all; None without a limit, or where tiers differ
-    (then the evidence has a remark)."""
+    (then ``traffic`` has them)."""
     over_length: str = "error"
     """What happens to a longer request: ``error``, ``truncate`` or ``reject``."""
     costs: Costs | None = None
     """For traps that depend on the load; see :mod:`experiments.export.load`."""
+    replicas: Replicas | None = None
+    """How the servers stand together; None: they share one queue."""
+    traffic: tuple[TierTraffic, ...] = ()
+    """What each tier brings and may, in the order of ``tiers``; empty where nothing is known."""
 
     @property
     def table(self) -> dict[str, Any]:
@@ -179,9 +186,11 @@ class Setting:
                     "name": tier.name,
                     "slo_ms": None if tier.slo_ns == NEVER else ns_to_ms(tier.slo_ns),
                     "percentile": tier.percentile,
+                    **(traffic or TierTraffic(backlog=tier.backlog)).to_dict(),
                 }
-                for tier in self.tiers
+                for tier, traffic in zip_longest(self.tiers, self.traffic)
             ],
+            "cluster": None if self.replicas is None else self.replicas.to_dict(),
             "capacity": self.capacity,
             "capacity_counts": "in_system" if self.capacity_counts_in_system else "waiting",
             "timeout_ms": None if self.timeout_ns is None else ns_to_ms(self.timeout_ns),

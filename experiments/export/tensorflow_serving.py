@@ -13,13 +13,14 @@ import re
 from collections.abc import Mapping
 
 from .comment import comment_of, commented
+from .concession import Concession
 from .contract import Exported, ForeignFileError, Imported
 from .lengths_routed import Route, route_notes, routes
 from .pbtxt import Message, inner, known_fields, parse, whole
 from .plan import Plan, window, window_table
 from .rounding import NS_PER_UNIT, in_whole
 from .setting import Setting
-from .terms import Concession, Terms, agreed, no_timeout, rounded
+from .terms import Terms, agreed, no_timeout, rounded
 
 NAME = "batching_parameters.pbtxt"
 NAME_OF_MODEL = "batching_params.pbtxt"

@@ -15,6 +15,8 @@ from typing import NamedTuple, NoReturn
 
 from policies.contract import NEVER
 
+from .cluster_terms import Spread, replicas_given_up, tier_limits_given_up
+from .concession import Concession, unique
 from .contract import Nearest, NotExpressible
 from .plan import Lane, Plan, Timer, Window, wanted_plan
 from .rounding import Unit, in_ms, in_whole
@@ -50,15 +52,12 @@ class Terms(NamedTuple):
     :func:`longest_sensible_ns` says so."""
     many_models: str = "the models run beside each other instead of taking turns"
     """What models for ranges of length do, where lanes would share the servers."""
-
-
-class Concession(NamedTuple):
-    """Something that a stack cannot do."""
-
-    reason: str
-    """Why not: a clause without a full stop."""
-    difference: str
-    """What is written instead, as it goes on after *with --nearest*, without a full stop."""
+    routers: tuple[str, ...] = ()
+    """Kinds of routers, of scalers, and how its replicas get their requests: as in
+    :class:`~experiments.export.cluster_terms.Spread`."""
+    spreads: str = "as what stands before them sends them"
+    scalers: tuple[str, ...] = ()
+    places: bool = False
 
 
 Adapted = tuple[Window, Concession | None]
@@ -77,7 +76,7 @@ def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -
         NotExpressible: something had to be given up, and ``nearest`` was not asked for.
     """
     plan = wanted_plan(setting, terms.stack, nearest=nearest)
-    found = [*shared_lanes(plan, terms), *shared_queue(setting, terms), *others]
+    found = [*shared_lanes(plan, terms), *beside_windows(setting, terms), *others]
     longest_wait_ns = longest_sensible_ns(setting)
     if longest_wait_ns < NEVER:
         terms = terms._replace(longest_wait_ns=longest_wait_ns)
@@ -112,11 +111,6 @@ def refuse(stack: str, found: Iterable[Concession], fits: Plan) -> NoReturn:
     """Raise :class:`NotExpressible` with every reason, and what ``fits`` instead."""
     reason = ", and ".join(unique(each.reason for each in found))
     raise NotExpressible(stack, reason, Nearest(fits, "; ".join(fits.notes)))
-
-
-def unique(clauses: Iterable[str]) -> tuple[str, ...]:
-    """Each clause once, in the order of its first."""
-    return tuple(dict.fromkeys(clauses))
 
 
 def fitted(window: Window, terms: Terms) -> tuple[Window, list[Concession]]:
@@ -190,16 +184,18 @@ ADAPTIONS: tuple[Callable[[Window, Terms], Adapted], ...] = (
 """Each gives up one thing that a stack may not have, in this order."""
 
 
-def shared_queue(setting: Setting, terms: Terms) -> list[Concession]:
-    """Several servers, given up where they have queues of their own."""
-    if setting.servers == 1 or not terms.no_shared_queue:
-        return []
-    return [
-        Concession(
-            terms.no_shared_queue,
-            terms.several_queues.format(servers=setting.servers),
-        )
-    ]
+def beside_windows(setting: Setting, terms: Terms) -> list[Concession]:
+    """What is given up of the servers and of the limits of tiers, whatever the windows."""
+    spread = Spread(
+        terms.title,
+        terms.no_shared_queue,
+        terms.several_queues.format(servers=setting.servers),
+        terms.routers,
+        terms.spreads,
+        terms.scalers,
+        terms.places,
+    )
+    return [*replicas_given_up(setting, spread), *tier_limits_given_up(setting, terms.title)]
 
 
 def shared_lanes(plan: Plan, terms: Terms) -> list[Concession]:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 
 from .comment import comment_of, commented
+from .concession import Concession
 from .contract import Exported
 from .lengths_routed import Route, route_notes, routes
 from .setting import Setting
-from .terms import Concession, Terms, no_timeout
+from .terms import Terms, no_timeout
 from .token_batches import TokenBatches, budget_of, largest_of, token_batches
 
 SCRIPT = "text-embeddings-inference.sh"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .concession import Concession
 from .contract import NotExpressible
 from .lengths_routed import Route
 from .plan import Lane, Plan, plan_of, single, wanted_plan, window
 from .setting import Setting
-from .terms import Concession, Terms, agreed_on, shared_lanes, shared_queue
+from .terms import Terms, agreed_on, beside_windows, shared_lanes
 
 
 class TokenBatches(NamedTuple):
@@ -52,7 +53,7 @@ def token_batches(
     else:
         policy = setting.policy
         plan = single(window(policy.max_batch_size, policy.max_wait_ns))  # type: ignore[attr-defined]
-    lanes, found = [], [*shared_lanes(plan, terms), *shared_queue(setting, terms), *others]
+    lanes, found = [], [*shared_lanes(plan, terms), *beside_windows(setting, terms), *others]
     for lane in plan.lanes:
         greedy, given_up = _at_once(lane, terms)
         lanes.append(greedy)

@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from .comment import comment_of, commented
+from .concession import Concession
 from .contract import Exported, ForeignFileError, Imported
 from .lengths_routed import Route, file_of_each, route_notes
 from .plan import Plan, window, window_table
 from .rounding import NS_PER_UNIT, in_whole
 from .setting import Setting
-from .terms import Concession, Terms, agreed, rounded
+from .terms import Terms, agreed, rounded
 from .yaml_text import yaml_table
 
 NAME = "model-config.yaml"

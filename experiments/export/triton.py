@@ -8,7 +8,11 @@ instance is busy, so that the windows of this package are its own (``GetDynamicB
    ..., max: while the delay is not over, the largest of them that waits goes at once.
 2. ``max_queue_size`` is never written.  A full queue is rejected before the batcher is woken, whose
    own look-up comes every 500 ms, so that an overloaded server stops serving.
-3. ``priority_levels`` are never written: no policy here treats tiers differently.
+   Where tiers have limits of their own it is written for their levels, with ``nearest`` and that
+   warning: requests of other levels wake the batcher.
+3. ``priority_levels`` are written for rules that know tiers: ``priority_fill`` is what Triton does
+   with them, the others are that nearly.  A model for each tier would not be nearer: models take
+   turns by how often each has run, and not by who is urgent.
 4. Batches that are formed ahead of an idle instance would not keep to preferred sizes.  Beside
    those ``allow_timeout_override`` turns forming ahead off (without a default time-out it allows
    nothing else): ``support_prefetching_`` in ``scheduler_utils.cc``.  On Triton 2.51 with sizes
@@ -24,13 +28,18 @@ from collections.abc import Iterable
 
 from policies.contract import NEVER
 
+from .cluster_terms import Spread, replicas_given_up, tier_limits_given_up
 from .comment import comment_of, commented
+from .concession import Concession, unique
 from .contract import Exported, NotExpressible
 from .lengths_routed import Route, route_notes, routes
 from .plan import Lane, Plan, Window, plan_of
 from .rounding import in_ms, in_whole
 from .setting import Setting
-from .terms import Concession, refuse, unique
+from .terms import refuse
+from .tier_windows import DOES, knows_tiers, levels_plan
+from .triton_instances import instance_groups, instance_notes, routed_by
+from .triton_levels import check_level_timeouts, level_limits_given_up, level_lines, level_notes
 from .triton_read import read, recognises
 from .triton_router import router
 from .windows import reason_of
@@ -39,8 +48,6 @@ __all__ = ["export", "read", "recognises"]
 
 STACK = "triton"
 CONFIG = "config.pbtxt"
-RESOURCE = "batchwright_server"
-"""What an instance holds while it runs, where several models share a server."""
 
 
 def export(setting: Setting, *, nearest: bool) -> Exported:
@@ -49,7 +56,8 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     Raises:
         NotExpressible: Triton cannot do what the policy does.
     """
-    plan = fitted(setting, plan_of(setting), nearest=nearest)
+    asked = levels_plan(setting) if knows_tiers(setting) else plan_of(setting)
+    plan = fitted(setting, asked, nearest=nearest)
     _check_timeout(setting, plan)
     notes = unique(_notes(setting, plan))
     comment = commented(comment_of(setting, plan.notes, notes))
@@ -68,13 +76,16 @@ def fitted(setting: Setting, plan: Plan, *, nearest: bool) -> Plan:
     Raises:
         NotExpressible: something has to be given up, and ``nearest`` was not asked for.
     """
-    found = [Concession(reason_of(setting), note) for note in plan.notes]
+    reason = reason_of(setting)
+    if knows_tiers(setting):
+        reason = f"{DOES[setting.kind]}, which priority levels of Triton cannot do"
+    found = [Concession(reason, note) for note in plan.notes]
     lanes = []
     for lane in plan.lanes:
         window, given_up = _window(setting, lane.window)
         lanes.append(Lane(lane.low, lane.high, window))
         found += given_up
-    found += [*_queue(setting), *_turns(plan)]
+    found += [*_queue(setting), *_turns(setting, plan), *_replicas(setting)]
     fits = Plan(tuple(lanes), unique(each.difference for each in found))
     if found and not nearest:
         refuse(STACK, found, fits)
@@ -102,35 +113,54 @@ def _window(setting: Setting, window: Window) -> tuple[Window, list[Concession]]
 
 
 def _queue(setting: Setting) -> list[Concession]:
-    """A limit on the queue, which Triton cannot hold safely (rule 2)."""
+    """Limits on the queue, which Triton cannot hold safely (rule 2)."""
+    if knows_tiers(setting):
+        found = list(level_limits_given_up(setting))
+    else:
+        found = tier_limits_given_up(setting, "a queue of Triton without levels")
     if setting.capacity is None:
-        return []
+        return found
     return [
         Concession(
             f"the run rejects requests when {setting.capacity} are there already, and a Triton "
             "with max_queue_size stops serving for up to 500 ms at a time once its queue is full",
             "it does not limit the queue: limit it at the client or the gateway, or give "
             "service.timeout, which Triton holds",
-        )
+        ),
+        *found,
     ]
 
 
-def _turns(plan: Plan) -> list[Concession]:
+def _replicas(setting: Setting) -> list[Concession]:
+    """What stands before several Triton servers, or starts and stops them."""
+    own = "every Triton server has a queue of its own" if routed_by(setting) else ""
+    before = "from a balancer that you put before them"
+    spread = Spread("Triton", own, spreads=before, several_batches=True, places=True)
+    return replicas_given_up(setting, spread)
+
+
+def _turns(setting: Setting, plan: Plan) -> list[Concession]:
     """Models that share a server take turns in an order of their own (rule 5)."""
     if len(plan.lanes) == 1:
         return []
+    goes = "the one whose oldest request arrived first"
+    if knows_tiers(setting):
+        goes = "the one with the most urgent request"
     return [
         Concession(
             "Triton has one queue a model, whatever the lengths",
             f"it becomes {len(plan.lanes)} models, one for each range of lengths, which take turns "
-            "on a server by how often each has run, where the one whose oldest request arrived "
-            "first would go; a router that knows the length stands before them",
+            f"on a server by how often each has run, where {goes} would go; a router that knows "
+            "the length stands before them",
         )
     ]
 
 
 def _check_timeout(setting: Setting, plan: Plan) -> None:
     """A delay that outlasts the time-out would reject all light traffic."""
+    if knows_tiers(setting):
+        check_level_timeouts(setting, plan, STACK)
+        return
     if setting.timeout_ns is None:
         return
     timeout_us = in_whole(setting.timeout_ns, "us", "the time-out").value
@@ -155,10 +185,15 @@ def config(setting: Setting, route: Route) -> str:
         *(f"  {line}" for line in _batching(setting, window)),
         "}",
         "instance_group [",
-        f"  {_instances(setting, shares=bool(route.folder))}",
+        *_listed(instance_groups(setting, shares=bool(route.folder))),
         "]",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _listed(messages: list[str]) -> list[str]:
+    """Messages as the lines of a list."""
+    return [f"  {each}," for each in messages[:-1]] + [f"  {messages[-1]}"]
 
 
 def _batching(setting: Setting, window: Window) -> list[str]:
@@ -169,7 +204,9 @@ def _batching(setting: Setting, window: Window) -> list[str]:
         lines.append(f"preferred_batch_size: [ {', '.join(map(str, sizes))} ]")
     delay_us = in_whole(window.max_wait_ns, "us", "max_wait").value
     lines.append(f"max_queue_delay_microseconds: {delay_us}")
-    if setting.timeout_ns is not None:
+    if knows_tiers(setting):
+        lines += level_lines(setting)
+    elif setting.timeout_ns is not None:
         timeout_us = in_whole(setting.timeout_ns, "us", "the time-out").value
         lines += [
             "default_queue_policy {",
@@ -189,26 +226,6 @@ def preferred(window: Window) -> tuple[int, ...]:
     return tuple(range(window.min_batch_size, window.max_batch_size + 1))
 
 
-def _instances(setting: Setting, *, shares: bool) -> str:
-    """The one instance group: an instance for each server, on a GPU of its own if it has one."""
-    shared = ""
-    if shares:
-        held = "" if _on_gpus(setting) else " global: true"
-        resource = f'{{ name: "{RESOURCE}"{held} count: 1 }}'
-        shared = f" rate_limiter {{ resources [ {resource} ] }}"
-    if _on_gpus(setting):
-        gpus = ", ".join(map(str, range(setting.servers)))
-        return f"{{ kind: KIND_GPU count: 1 gpus: [ {gpus} ]{shared} }}"
-    kind = "" if setting.evidence.device is None else "kind: KIND_CPU "
-    return f"{{ {kind}count: {setting.servers}{shared} }}"
-
-
-def _on_gpus(setting: Setting) -> bool:
-    """Whether the profile was measured on a GPU."""
-    device = setting.evidence.device
-    return device is not None and "cpu" not in device.lower()
-
-
 def _notes(setting: Setting, plan: Plan) -> Iterable[str]:
     """Roundings, traps, and what is left to do."""
     models = f"the config.pbtxt of {setting.model}"
@@ -220,11 +237,15 @@ def _notes(setting: Setting, plan: Plan) -> Iterable[str]:
             yield note
         if preferred(lane.window):
             yield from _preferred_notes(lane.window)
-    if setting.timeout_ns is not None and (
+    leveled = knows_tiers(setting)
+    if leveled:
+        yield from level_notes(setting)
+    elif setting.timeout_ns is not None and (
         note := in_whole(setting.timeout_ns, "us", "the time-out").note
     ):
         yield note
-    ahead = setting.timeout_ns is None and not any(preferred(lane.window) for lane in plan.lanes)
+    sizes = any(preferred(lane.window) for lane in plan.lanes)
+    ahead = setting.timeout_ns is None and not sizes and not leveled
     if not ahead and any(lane.window.waits for lane in plan.lanes):
         yield (
             "a delay without batches formed ahead can make Triton lose throughput over hours, "
@@ -236,9 +257,9 @@ def _notes(setting: Setting, plan: Plan) -> Iterable[str]:
             "requests of one batch need one shape: pad them, or allow_ragged_batch; otherwise a "
             "different shape ends the batch"
         )
-    if len(setting.tiers) > 1:
+    if len(setting.tiers) > 1 and not leveled:
         yield "the policy serves all tiers in order of arrival, so that no priority_levels are set"
-    yield from _instance_notes(setting, plan)
+    yield from instance_notes(setting, several_models=len(plan.lanes) > 1)
     yield from route_notes(setting, plan)
 
 
@@ -253,20 +274,3 @@ def _preferred_notes(window: Window) -> Iterable[str]:
         "allow_timeout_override keeps Triton from forming batches ahead, which would not keep to "
         "the preferred sizes while every instance is busy"
     )
-
-
-def _instance_notes(setting: Setting, plan: Plan) -> Iterable[str]:
-    """What the instance group takes for granted."""
-    if _on_gpus(setting):
-        yield (
-            "every server is a GPU of its own with one instance, as it was profiled; change gpus "
-            "to the numbers of yours"
-        )
-    elif setting.evidence.device is None:
-        yield "count is for each GPU that Triton sees; give gpus or KIND_CPU where it sees several"
-    if len(plan.lanes) > 1:
-        units = 1 if _on_gpus(setting) else setting.servers
-        yield (
-            "start tritonserver with --rate-limit=execution_count "
-            f"--rate-limit-resource={RESOURCE}:{units}, or the models run at the same time"
-        )

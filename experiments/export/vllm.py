@@ -10,10 +10,11 @@ file).
 from __future__ import annotations
 
 from .comment import comment_of, commented
+from .concession import Concession
 from .contract import Exported
 from .lengths_routed import Route, file_of_each, route_notes
 from .setting import Setting
-from .terms import Concession, Terms, no_timeout
+from .terms import Terms, no_timeout
 from .token_batches import TokenBatches, budget_of, token_batches
 
 NAME = "vllm.yaml"

@@ -14,8 +14,12 @@ from policies.balanced_cap import SAFETY, SPARE
 from policies.contract import NEVER
 from policies.planning import planned_ns
 
+from .phrases import phrase, runs
 from .plan import Plan, Window, buckets, single, window
 from .setting import Setting
+from .tier_windows import DOES, knows_tiers, one_queue, one_tier
+
+__all__ = ["EXACT", "NEAREST", "exact_plan", "nearest_plan", "reason_of", "runs"]
 
 NS_PER_S = 1e9
 
@@ -28,6 +32,9 @@ def exact_plan(setting: Setting) -> Plan | None:
 
 def nearest_plan(setting: Setting) -> Plan:
     """The nearest window of a policy that is none; its notes say what it loses."""
+    if knows_tiers(setting):
+        found, loses = one_queue(setting)
+        return single(found, f"it becomes {phrase(found)}: {loses}")
     row = NEAREST.get(setting.kind)
     if row is None:
         largest = getattr(setting.policy, "max_batch_size", 0)
@@ -41,34 +48,11 @@ def nearest_plan(setting: Setting) -> Plan:
 
 def reason_of(setting: Setting) -> str:
     """Why a policy is no window, in one clause."""
+    if knows_tiers(setting):
+        return f"{DOES[setting.kind]}, which one queue cannot do"
     row = NEAREST.get(setting.kind)
     does = f"{setting.kind} decides by more than size and wait" if row is None else row.does
     return f"{does}, which no window of size and wait can say"
-
-
-def phrase(found: Window) -> str:
-    """A window in words."""
-    if found.preferred and not found.waits:
-        return f"the largest of {runs(found.preferred)} that waits"
-    if not found.waits:
-        return f"greedy with at most {found.max_batch_size}"
-    if found.endless:
-        return f"batches of {found.max_batch_size}, however long that takes"
-    wait = f"{found.max_wait_ns / 1e6:g} ms since the oldest arrival"
-    return f"a batch of {found.max_batch_size} or {wait}"
-
-
-def runs(sizes: tuple[int, ...]) -> str:
-    """Increasing numbers in words: ``4, 6 to 8``."""
-    found: list[list[int]] = []
-    for size in sizes:
-        if found and found[-1][-1] == size - 1:
-            found[-1].append(size)
-        else:
-            found.append([size])
-    return ", ".join(
-        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found
-    )
 
 
 def _static(policy: Any, _setting: Setting) -> Plan:
@@ -109,7 +93,7 @@ def _shallow(policy: Any, _setting: Setting) -> Plan | None:
 
 
 def _one_lane(policy: Any, _setting: Setting) -> Plan | None:
-    """``nearest_lengths`` with one lane serves in order of arrival."""
+    """A rule that sorts by lanes of length serves in order of arrival where it has one."""
     if policy.length_lanes > 1:
         return None
     return single(window(policy.max_batch_size, policy.max_wait_ns))
@@ -154,6 +138,8 @@ EXACT: dict[str, Callable[[Any, Setting], Plan | None]] = {
     "token_budget": _ample_budget,
     "optimal": _threshold,
     "snap": _one_length,
+    "shortest_first": _one_lane,
+    **dict.fromkeys(DOES, one_tier),
 }
 """By kind: the plan of a bound policy, or None where its numbers make it no window."""
 
@@ -241,6 +227,11 @@ def _in_order(policy: Any, _setting: Setting) -> tuple[Window, str]:
     return found, "batches are filled in order of arrival, so that they are padded more"
 
 
+def _shortest_last(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    found = window(policy.max_batch_size, policy.max_wait_ns)
+    return found, "requests are served in order of arrival, so that short ones wait behind long"
+
+
 def _safe_size(policy: Any, setting: Setting) -> tuple[Window, str]:
     size = min(policy.max_batch_size, max(1, policy.max_tokens // setting.longest))
     return window(size, policy.max_wait_ns), (
@@ -274,6 +265,10 @@ NEAREST: dict[str, Approximation] = {
     ),
     "nearest_lengths": Approximation(
         "nearest_lengths picks the requests that are nearest in length to the oldest", _in_order
+    ),
+    "shortest_first": Approximation(
+        "shortest_first serves the shortest requests first, and those that have waited too long",
+        _shortest_last,
     ),
     "optimal": Approximation(
         "optimal looks up the size of each batch in a table by the length of the queue",
