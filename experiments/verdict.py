@@ -142,19 +142,20 @@ def spare(found: Comparison) -> list[str]:
 def unstable(outcomes: Sequence[Outcome]) -> list[str]:
     """Who cannot keep up, and by how much."""
     missing = []
-    rate = 0.0
+    rate, there = 0.0, ""
     for outcome in outcomes:
         found = outcome.measures.stability
         if found is None or found.stable or found.rate_per_s is None:
             continue
         rate = found.rate_per_s
+        there = f" beside the backlog of {found.beside}" if found.beside else ""
         most = found.saturation_per_s or 0.0
         missing.append(f"{outcome.policy} ({most:,.0f}/s, {over(found.excess)})")
     if not missing:
         return []
     verb = "is" if len(missing) == 1 else "are"
     pronoun = "it" if len(missing) == 1 else "each"
-    arriving = f"{rate:,.0f} requests/s arrive, more than {pronoun} can serve"
+    arriving = f"{rate:,.0f} requests/s arrive, more than {pronoun} can serve{there}"
     return [f"{joined(missing)} {verb} unstable: {arriving}."]
 
 

@@ -1,6 +1,7 @@
 """The scenario ``mixed_sla``: what people set by hand fails it, and what tuning finds does not."""
 
 import json
+import re
 from functools import cache
 
 import pytest
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 
 from experiments.cli import app
 from experiments.compare import simulate
-from experiments.config import load_scenario
+from experiments.config import SHIPPED, load_scenario
 from experiments.spare import bounds_of
 from experiments.tune import tune
 
@@ -46,7 +47,12 @@ def test_the_best_offline_batch_alone_takes_most_of_the_budget():
 
 
 def test_one_queue_serves_no_caption_before_the_archive_is_through():
-    assert not measures("one_queue").stability.stable
+    found = simulate("mixed_sla", "one_queue")
+    assert not found.outcomes[0].stable
+    assert found.verdict.startswith(
+        "one_queue (0/s, it serves none) is unstable: 26 requests/s arrive, more than it can serve "
+        "beside the backlog of offline."
+    )
 
 
 @pytest.mark.parametrize("policy", ["priority", "priority_fill", "headroom"])
@@ -103,6 +109,11 @@ def test_tuning_finds_a_setting_that_keeps_both_promises():
     group = best.outcomes[0].measures.group
     assert group("interactive").latency_ms["p99"].high < SLO_MS
     assert group("offline").share_of_bound.low >= 0.90
+    text = (SHIPPED / "mixed_sla.toml").read_text()
+    tail_ms, percent = re.search(r"keeps (\d+) ms and gets ([\d.]+) % of all", text).groups()
+    tail = group("interactive").latency_ms["p99"].value
+    assert tail == pytest.approx(float(tail_ms), abs=1.0)
+    assert 100 * group("offline").share_of_bound.value == pytest.approx(float(percent), abs=0.1)
     for name in ("one_queue", "priority", "priority_fill", "headroom"):
         assert not found.of(name).feasible
     assert "The p99 of interactive is" in found.verdict
