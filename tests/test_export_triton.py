@@ -383,20 +383,21 @@ def test_a_users_configuration_is_read_with_what_is_left_out():
         """
     )
     assert imported.table == {
-        "kind": "preferred_sizes",
-        "preferred_batch_size": [4, 8],
+        "kind": "priority_fill",
         "max_batch_size": 64,
         "max_wait_ms": 3,
     }
-    assert imported.servers == 5
+    assert (imported.servers, imported.tiers) == (5, 2)
     assert imported.notes == (
-        "the 2 priority_levels are left out: the policy serves in order of arrival",
+        "priority_levels 1 to 2 are read as the tiers of the scenario in their order, the most "
+        "urgent first",
         "default_timeout_microseconds = 2000 is left out: give service.timeout = { ms = 2 } in the "
         "scenario",
         "default_timeout_microseconds = 2000 is not above max_queue_delay_microseconds = 3000, so "
         "that an idle Triton rejects every request that waits for others",
-        "max_queue_size = 32 is left out: give service.capacity in the scenario; beware that a "
-        "full queue makes Triton stop serving for up to 500 ms at a time",
+        "max_queue_size = 32 of level 1 is left out: give capacity = { requests = 32 } to the "
+        "tier; beware that a full queue makes Triton stop serving for up to 500 ms at a time",
+        "preferred_batch_size is left out: with levels it is not simulated",
     )
 
 

@@ -37,6 +37,12 @@ def with_files(
             notes.append(
                 f"the file asks for {servers} servers, the scenario has {scenario.servers}"
             )
+        tiers, levels = len(scenario.tiers), one.imported.tiers
+        if levels is not None and levels != tiers:
+            notes.append(
+                f"the file has {levels} levels of priority, the scenario has {tiers} "
+                f"{'tier' if tiers == 1 else 'tiers'}"
+            )
         for note in notes:
             tell(f"note: {path} as {name}: {note}")
     tables = {name: one.imported.table for name, one in found.items()}

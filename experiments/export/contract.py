@@ -84,6 +84,8 @@ class Imported:
     notes: tuple[str, ...] = field(default=())
     """One sentence each, without its full stop: where the simulated policy differs from the stack,
     what was left out."""
+    tiers: int | None = None
+    """How many tiers the file tells apart; None where it serves everybody in order of arrival."""
 
 
 class Exporter(Protocol):

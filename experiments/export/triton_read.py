@@ -12,6 +12,10 @@ from policies.contract import NEVER
 from .contract import ForeignFileError, Imported
 from .pbtxt import Message, inner, known_fields, only, parse, whole
 from .plan import Window, buckets, plan_table, window, window_table
+from .rounding import in_ms
+from .triton_left_out import QUEUE, left_out
+
+__all__ = ["BATCHING", "MODEL", "QUEUE", "read", "recognises"]
 
 ROUTER_RULE = "router.json"
 
@@ -60,11 +64,6 @@ BATCHING = frozenset(
 )
 """Fields of ``ModelDynamicBatching``."""
 
-QUEUE = frozenset(
-    ["timeout_action", "default_timeout_microseconds", "allow_timeout_override", "max_queue_size"]
-)
-"""Fields of ``ModelQueuePolicy``."""
-
 
 class Model(NamedTuple):
     """What one ``config.pbtxt`` says."""
@@ -73,6 +72,8 @@ class Model(NamedTuple):
     window: Window
     servers: int | None
     notes: tuple[str, ...]
+    levels: int = 0
+    """Priority levels, where there are at least two; else 0."""
 
 
 def recognises(text: str) -> bool:
@@ -98,7 +99,7 @@ def read(files: Mapping[str, str]) -> Imported:
     models = [read_model(name, text) for name, text in configs.items()]
     if len(models) == 1:
         (model,) = models
-        return Imported(window_table(model.window), model.servers, model.notes)
+        return Imported(_table(model), model.servers, model.notes, model.levels or None)
     rules = [text for name, text in files.items() if PurePosixPath(name).name == ROUTER_RULE]
     if len(rules) != 1:
         raise ForeignFileError(
@@ -125,18 +126,46 @@ def _routed(rule: str, models: Mapping[str, Model]) -> Imported:
         if name not in models:
             raise ForeignFileError(f"{ROUTER_RULE}: there is no config.pbtxt of model {name}")
     chosen = [models[name] for _, name in routes]
+    notes = dict.fromkeys(note for model in chosen for note in model.notes)
+    if any(model.levels for model in chosen):
+        table = {**_same_levels(chosen), "boundaries": boundaries}
+        turns = f"{TURNS} with the most urgent request"
+        return Imported(table, chosen[0].servers, (*notes, turns), chosen[0].levels)
     for model in chosen:
         if model.window.preferred or _partly(model.window):
             raise ForeignFileError(
                 f"model {model.name}: preferred sizes beside ranges of length are not simulated"
             )
-    notes = dict.fromkeys(note for model in chosen for note in model.notes)
-    turns = (
-        "the models take turns by how often each has run; the simulated policy serves the one "
-        "whose oldest request arrived first"
-    )
+    turns = f"{TURNS} whose oldest request arrived first"
     plan = buckets(boundaries, [model.window for model in chosen])
     return Imported(plan_table(plan), chosen[0].servers, (*notes, turns))
+
+
+TURNS = "the models take turns by how often each has run; the simulated policy serves the one"
+
+
+def _table(model: Model) -> dict[str, Any]:
+    """A model's policy: with levels ``priority_fill``, whose tiers are the levels."""
+    if not model.levels:
+        return window_table(model.window)
+    wait = in_ms(model.window.max_wait_ns)
+    return {
+        "kind": "priority_fill",
+        "max_batch_size": model.window.max_batch_size,
+        "max_wait_ms": wait,
+    }
+
+
+def _same_levels(models: list[Model]) -> dict[str, Any]:
+    """The table of models with levels for ranges of length, which has one size and one wait."""
+    first, *rest = models
+    for model in rest:
+        if model.levels != first.levels or _table(model) != _table(first):
+            raise ForeignFileError(
+                f"model {model.name}: other priority_levels, sizes or delays than those of "
+                f"{first.name} are not simulated beside ranges of length"
+            )
+    return _table(first)
 
 
 def _partly(found: Window) -> bool:
@@ -161,17 +190,34 @@ def read_model(name: str, text: str) -> Model:
     batching = inner(name, model, "dynamic_batching")
     title = str(only(name, model, "name", name))
     servers = _servers(name, model)
-    if largest <= 1 or batching is None:
+    levels = 0 if batching is None else whole(name, batching, "priority_levels")
+    if batching is None or (largest <= 1 and levels < 2):
         return Model(title, window(1), servers, tuple(_alone(largest)))
     known_fields(name, batching, BATCHING, "dynamic_batching.")
     wait_ns = 1000 * whole(name, batching, "max_queue_delay_microseconds")
     sizes = _sizes(name, batching, largest)
+    notes = [*left_out(name, batching)]
+    if levels > 1:
+        _check_default_level(name, batching, levels)
+        if sizes:
+            notes.append("preferred_batch_size is left out: with levels it is not simulated")
+        sizes = []
     if wait_ns >= NEVER:
         raise ForeignFileError(
             f"{name}: max_queue_delay_microseconds = {wait_ns // 1000} is longer than 292 years"
         )
     found = window(largest, wait_ns, preferred=sizes)
-    return Model(title, found, servers, tuple(_left_out(name, batching)))
+    return Model(title, found, servers, tuple(notes), levels if levels > 1 else 0)
+
+
+def _check_default_level(name: str, batching: Message, levels: int) -> None:
+    """Refuse what Triton refuses when it loads a model."""
+    default = whole(name, batching, "default_priority_level")
+    if not 1 <= default <= levels:
+        raise ForeignFileError(
+            f"{name}: default_priority_level = {default} must be from 1 to priority_levels = "
+            f"{levels}"
+        )
 
 
 def _alone(largest: int) -> Iterator[str]:
@@ -209,57 +255,3 @@ def _servers(name: str, model: Message) -> int | None:
         count = whole(name, group, "count", 1)
         total += count * max(1, len(group.get("gpus", [])))
     return total
-
-
-def _left_out(name: str, batching: Message) -> Iterator[str]:
-    """What the file says beside sizes and the delay."""
-    levels = whole(name, batching, "priority_levels")
-    if "preferred_batch_size" in batching and not levels and not _keeps_sizes(batching):
-        yield (
-            "Triton forms batches ahead while every instance is busy, which do not keep to the "
-            "preferred sizes; the simulated policy does (as Triton with allow_timeout_override: "
-            "true in default_queue_policy)"
-        )
-    if levels > 1:
-        yield f"the {levels} priority_levels are left out: the policy serves in order of arrival"
-    policies: list[Any] = list(batching.get("default_queue_policy", []))
-    policies += [
-        value
-        for entry in batching.get("priority_queue_policy", [])
-        if isinstance(entry, dict)
-        for value in entry.get("value", [])
-    ]
-    for policy in policies:
-        if not isinstance(policy, dict):
-            raise ForeignFileError(f"{name}: default_queue_policy must be a message in {{ }}")
-        known_fields(name, policy, QUEUE, "default_queue_policy.")
-        limit = whole(name, policy, "max_queue_size")
-        if limit:
-            yield (
-                f"max_queue_size = {limit} is left out: give service.capacity in the scenario; "
-                "beware that a full queue makes Triton stop serving for up to 500 ms at a time"
-            )
-        timeout_us = whole(name, policy, "default_timeout_microseconds")
-        delay_us = whole(name, batching, "max_queue_delay_microseconds")
-        if timeout_us:
-            yield (
-                f"default_timeout_microseconds = {timeout_us} is left out: give "
-                f"service.timeout = {{ ms = {timeout_us / 1000:g} }} in the scenario"
-            )
-        if 0 < timeout_us <= delay_us:
-            yield (
-                f"default_timeout_microseconds = {timeout_us} is not above "
-                f"max_queue_delay_microseconds = {delay_us}, so that an idle Triton rejects every "
-                "request that waits for others"
-            )
-
-
-def _keeps_sizes(batching: Message) -> bool:
-    """Whether the queue policy turns forming ahead off."""
-    fields = ("default_timeout_microseconds", "max_queue_size", "allow_timeout_override")
-    return any(
-        policy.get(field, [0])[-1] not in (0, "false", "False", "f")
-        for policy in batching.get("default_queue_policy", [])
-        if isinstance(policy, dict)
-        for field in fields
-    )
