@@ -31,7 +31,7 @@ STACKS: dict[str, Stack] = {
             "triton",
             "NVIDIA Triton",
             ("config.pbtxt", "*.pbtxt"),
-            "greedy, size_or_timeout, preferred_sizes; length_bucketed only nearly",
+            "greedy, size_or_timeout, preferred_sizes, priority_fill; length_bucketed only nearly",
         ),
         Stack(
             "ray",
@@ -94,7 +94,7 @@ STACKS: dict[str, Stack] = {
             "vllm",
             "vLLM",
             (),
-            "greedy on one server, for pooling models; token_budget only nearly",
+            "greedy, and priority_fill without a wait, on one server, for pooling models",
         ),
         Stack(
             "json",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import keyword
 import re
 
+from .cluster_terms import Spread, replicas_given_up, tier_limits_given_up
 from .comment import comment_of, commented
 from .concession import unique
 from .contract import Exported, Nearest, NotExpressible
@@ -68,11 +69,14 @@ def _differences(setting: Setting, plan: Plan) -> list[str]:
     ]
     if any(lane.window.max_batch_size == 1 for lane in plan.lanes):
         found.append("it serves an API with batches of 1 without a batcher, several at a time")
-    if setting.servers > 1:
-        found.append(
-            f"it asks for {setting.servers} workers, each with a queue of its own, so that some "
-            "idle while requests wait for another"
-        )
+    spread = Spread(
+        "BentoML",
+        no_shared_queue="every worker of BentoML has a queue of its own",
+        several_queues=f"it asks for {setting.servers} workers, each with a queue of its own, so "
+        "that some idle while requests wait for another",
+    )
+    beside = [*replicas_given_up(setting, spread), *tier_limits_given_up(setting, "BentoML")]
+    found += [each.difference for each in beside]
     if len(plan.lanes) > 1:
         found.append(
             f"it becomes {len(plan.lanes)} APIs, one for each range of lengths, that run beside "

@@ -58,6 +58,7 @@ TERMS = Terms(
     no_zero="a max_batch_time of 0 switches batching off",
     shortest_wait_ns=10**6,
     no_shared_queue="MLServer hands batches to its workers in turn, busy or not",
+    spreads="as batches that one batcher hands to them in turn",
 )
 
 

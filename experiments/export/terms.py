@@ -58,6 +58,8 @@ class Terms(NamedTuple):
     spreads: str = "as what stands before them sends them"
     scalers: tuple[str, ...] = ()
     places: bool = False
+    levels: bool = False
+    """Whether it serves urgent requests first, and fills batches up with the others."""
 
 
 Adapted = tuple[Window, Concession | None]

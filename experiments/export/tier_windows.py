@@ -104,6 +104,8 @@ def _largest_within(policy: Any, setting: Setting, limit_ns: int, most: int) -> 
 def levels_plan(setting: Setting) -> Plan:
     """A rule that knows tiers as priority levels (rule 2); notes where it is another."""
     found, sizes = _level_window(setting.policy, setting)
+    if setting.kind == "priority" and all(w.window == Window(1) for w in tier_windows(setting)):
+        return single(Window(1))  # one by one there is nothing to fill up
     plan = _bucketed(setting, found)
     if setting.kind == "priority_fill":
         return plan

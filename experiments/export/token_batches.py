@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .concession import Concession
-from .contract import NotExpressible
+from .contract import Nearest, NotExpressible
 from .lengths_routed import Route
 from .plan import Lane, Plan, plan_of, single, wanted_plan, window
 from .setting import Setting
 from .terms import Terms, agreed_on, beside_windows, shared_lanes
+from .tier_windows import DOES, knows_tiers, levels_plan
 
 
 class TokenBatches(NamedTuple):
@@ -49,7 +50,7 @@ def token_batches(
         )
     budget = budget_of(setting)
     if budget is None:
-        plan = wanted_plan(setting, terms.stack, nearest=nearest)
+        plan = _asked(setting, terms, nearest=nearest)
     else:
         policy = setting.policy
         plan = single(window(policy.max_batch_size, policy.max_wait_ns))  # type: ignore[attr-defined]
@@ -60,6 +61,17 @@ def token_batches(
         found += given_up
     fits = agreed_on(terms.stack, Plan(tuple(lanes), plan.notes), found, nearest=nearest)
     return TokenBatches(fits, budget, setting.longest)
+
+
+def _asked(setting: Setting, terms: Terms, *, nearest: bool) -> Plan:
+    """The windows asked for; of rules that know tiers as levels, where the stack has those."""
+    if not (terms.levels and knows_tiers(setting)):
+        return wanted_plan(setting, terms.stack, nearest=nearest)
+    plan = levels_plan(setting)
+    if not plan.exact and not nearest:
+        reason = f"{DOES[setting.kind]}, which priorities of {terms.title} cannot do"
+        raise NotExpressible(terms.stack, reason, Nearest(plan, "; ".join(plan.notes)))
+    return plan
 
 
 def largest_of(setting: Setting) -> int:

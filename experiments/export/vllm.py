@@ -2,7 +2,8 @@
 
 One step of the engine is one batch, and there is no timer.  A pooling model answers a request in
 one step, so that its engine is greedy; a model that generates keeps requests over many steps,
-which is not simulated here.  Facts, from ``vllm`` 0.33.0: ``v1/core/sched/scheduler.py`` (how a
+which is not simulated here.  With the policy ``priority`` those that wait are taken by their
+priority, lowest first, and then by their arrival: ``priority_fill`` without a wait.  Facts, from ``vllm`` 0.33.0: ``v1/core/sched/scheduler.py`` (how a
 step is filled), ``config/scheduler.py`` (fields and limits), ``utils/argparse_utils.py`` (the
 file).
 """
@@ -15,6 +16,7 @@ from .contract import Exported
 from .lengths_routed import Route, file_of_each, route_notes
 from .setting import Setting
 from .terms import Terms, no_timeout
+from .tier_windows import knows_tiers
 from .token_batches import TokenBatches, budget_of, token_batches
 
 NAME = "vllm.yaml"
@@ -26,6 +28,8 @@ TERMS = Terms(
     timer_starts="",
     other_timer="",
     no_shared_queue="every engine of vLLM has a queue of its own",
+    spreads="as vLLM's own balancer sends them, by what waits and runs in each engine",
+    levels=True,
 )
 
 
@@ -85,7 +89,13 @@ def _notes(setting: Setting) -> list[str]:
     ]
     if setting.capacity is not None:
         notes.append("max-num-queued-reqs needs vllm 0.33 or later")
-    if len(setting.tiers) > 1:
+    if knows_tiers(setting):
+        each = ", ".join(f"{place} is {tier.name}" for place, tier in enumerate(setting.tiers))
+        notes.append(
+            f"clients give their tier in the field priority of a request, {each}; a request "
+            "without one has 0, the most urgent"
+        )
+    elif len(setting.tiers) > 1:
         notes.append("the policy serves all tiers in order of arrival: scheduling-policy is fcfs")
     return notes
 
@@ -99,7 +109,7 @@ def _file(setting: Setting, found: TokenBatches, route: Route) -> str:
         f"max-model-len: {longest}",
         "enable-chunked-prefill: false",
         "async-scheduling: false",
-        "scheduling-policy: fcfs",
+        f"scheduling-policy: {'priority' if knows_tiers(setting) else 'fcfs'}",
     ]
     if setting.servers > 1:
         lines.append(f"data-parallel-size: {setting.servers}")
