@@ -21,9 +21,11 @@ from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, SOUND
 from .cache import cache_folder, code_digest, compile_kept, kernel_digest
 from .changes import Unchanging
 from .cluster import OnlyQueue
-from .steps import advance, ask_next, complete_next, look, look_around, obey, open_round
-from .steps_cluster import change, join_again, look_at_all, next_orphan, rescale, ticks, write_down
+from .steps import advance, ask_next, complete_next, obey, open_round
+from .steps_cluster import change, join_again, next_orphan
 from .steps_queue import admit, begin, expire, next_arrival
+from .steps_scaling import look_at_all, rescale, ticks, write_down
+from .steps_views import look, look_around
 from .system import AVAILABLE, KIND, System
 
 

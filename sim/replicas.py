@@ -11,6 +11,7 @@ from policies.scaling import ScaleView, held
 
 from .changes import DOWN, LEAVING, OFF, READY, STARTING
 from .served_queue import ServedQueue
+from .trace import LOST, UNFINISHED
 
 if TYPE_CHECKING:
     from .station import Station
@@ -58,10 +59,10 @@ class Replicas:
         lost = []
         for request in sorted(orphans, key=lambda one: (station.room.arrival_ns[one], one)):
             if self.group.loses:
-                station.lose(request, now_ns)
+                self._lose(request, now_ns)
                 lost.append(request)
             else:
-                station.join_again(request, now_ns)
+                self._join_again(request, now_ns)
         if self.tick_ns <= now_ns:
             self._tick(now_ns)
         counts = self._counts()
@@ -117,9 +118,9 @@ class Replicas:
             self.until_ns[replica] = max(up_ns, self.until_ns[replica] if before == DOWN else 0)
         orphans: list[int] = []
         for server in self._servers(replica):
-            orphans += self.station.abort(server, now_ns)
+            orphans += self._abort(server, now_ns)
         if self.group.own_queues:
-            orphans += self.station.empty(self._queue(replica))
+            orphans += self._empty(self._queue(replica))
         self._show(replica)
         return orphans
 
@@ -173,3 +174,42 @@ class Replicas:
                 leaves = state == READY and not self._has_nothing(replica)
                 self.state[replica] = LEAVING if leaves else OFF
                 self._show(replica)
+
+    def _abort(self, server: int, now_ns: int) -> list[int]:
+        """End the batch of a server whose replica fails; returns who was in it."""
+        station = self.station
+        batch = station.running[server]
+        if batch is None:
+            return []
+        station.records[batch.place][1] = now_ns
+        station.failed.append(batch.place)
+        station.frees(server, now_ns)
+        station.queues[station.queue_of[server]].in_service -= len(batch.members)
+        station.status[list(batch.members)] = UNFINISHED
+        return list(batch.members)
+
+    def _empty(self, queue: ServedQueue) -> list[int]:
+        """Let everybody leave a queue; returns who waited there."""
+        station = self.station
+        waiting = [one for lane in station.room.queue[queue.lanes] for one in lane]
+        for request in waiting:
+            station.room.leave(request)
+        station.left(queue, waiting)
+        return waiting
+
+    def _lose(self, request: int, now_ns: int) -> None:
+        """A request is lost with its replica."""
+        station = self.station
+        station.status[request] = LOST
+        station.lost_ns[request] = now_ns
+        station.ongoing -= 1
+
+    def _join_again(self, request: int, now_ns: int) -> None:
+        """A request whose replica failed takes the place that its id gives it, in a queue anew."""
+        station = self.station
+        queue = station.route(request, now_ns)
+        lane = queue.lanes.start + station.lane_for(request, queue)
+        station.room.join_by_id(request, lane)
+        queue.present += 1
+        queue.of_tier[station.room.tier[request]] += 1
+        queue.touched = True

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -25,12 +24,12 @@ from policies.contract import NEVER, Policy, expected_ns, lane_count
 from policies.routing import RouteView
 
 from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, blame
-from .changes import Changes
 from .replicas import Replicas
 from .served_queue import ServedQueue
 from .service import Service, drawn_ns
 from .service_times import Batch
-from .trace import EXPIRED, LOST, REJECTED, SERVED, UNFINISHED, Trace
+from .station_trace import trace_of
+from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
 from .waiting_room import WaitingRoom
 from .workload import Workload
 
@@ -137,7 +136,7 @@ class Station:
         for instant_ns in arrival_ns[: len(self.workload) - self.arrived]:
             request, self.arrived = self.arrived, self.arrived + 1
             self.room.arrival_ns[request] = instant_ns
-            if not self._join(request, self._route(request, now_ns)):
+            if not self._join(request, self.route(request, now_ns)):
                 self.status[request] = REJECTED
                 refused.append(request)
         return refused + self._expire(now_ns)
@@ -168,7 +167,7 @@ class Station:
             _, request = heappop(self._impatient)
             queue = self._queue_of_lane(int(self.room.lane[request]))
             self.room.leave(request)
-            self._left(queue, [request])
+            self.left(queue, [request])
             queue.touched = True
             self.ongoing -= 1
             self.status[request] = EXPIRED
@@ -178,7 +177,8 @@ class Station:
     def _queue_of_lane(self, lane: int) -> ServedQueue:
         return self.queues[lane * len(self.queues) // len(self.room.queue)]
 
-    def _left(self, queue: ServedQueue, requests: Sequence[int]) -> None:
+    def left(self, queue: ServedQueue, requests: Sequence[int]) -> None:
+        """Requests do not wait in a queue any more."""
         queue.present -= len(requests)
         np.subtract.at(queue.of_tier, self.room.tier[requests], 1)
 
@@ -186,12 +186,12 @@ class Station:
         batch = self.running[server]
         assert batch is not None, f"server {server} finished a batch that it never got"
         self.records[batch.place][1] = finish_ns
-        self._frees(server, finish_ns)
+        self.frees(server, finish_ns)
         self.ongoing -= len(batch.members)
         self.queues[self.queue_of[server]].release(batch, finish_ns, now_ns)
         return batch.members
 
-    def _frees(self, server: int, finish_ns: int) -> None:
+    def frees(self, server: int, finish_ns: int) -> None:
         """A server runs nothing from now on."""
         self.running[server] = None
         self.size[server] = 0
@@ -199,46 +199,9 @@ class Station:
         self.idle_since_ns[server] = finish_ns
         self.on_gpu[self.service.grouping.gpus[server]] -= 1
 
-    # replicas that fail
-
-    def abort(self, server: int, now_ns: int) -> list[int]:
-        """End the batch of a server whose replica fails; returns who was in it."""
-        batch = self.running[server]
-        if batch is None:
-            return []
-        self.records[batch.place][1] = now_ns
-        self.failed.append(batch.place)
-        self._frees(server, now_ns)
-        self.queues[self.queue_of[server]].in_service -= len(batch.members)
-        self.status[list(batch.members)] = UNFINISHED
-        return list(batch.members)
-
-    def empty(self, queue: ServedQueue) -> list[int]:
-        """Let everybody leave a queue; returns who waited there."""
-        waiting = [one for lane in self.room.queue[queue.lanes] for one in lane]
-        for request in waiting:
-            self.room.leave(request)
-        self._left(queue, waiting)
-        return waiting
-
-    def lose(self, request: int, now_ns: int) -> None:
-        """A request is lost with its replica."""
-        self.status[request] = LOST
-        self.lost_ns[request] = now_ns
-        self.ongoing -= 1
-
-    def join_again(self, request: int, now_ns: int) -> None:
-        """A request whose replica failed takes the place that its id gives it, in a queue anew."""
-        queue = self._route(request, now_ns)
-        lane = queue.lanes.start + self._lane_for(request, queue)
-        self.room.join_by_id(request, lane)
-        queue.present += 1
-        queue.of_tier[self.room.tier[request]] += 1
-        queue.touched = True
-
     # admit
 
-    def _route(self, request: int, now_ns: int) -> ServedQueue:
+    def route(self, request: int, now_ns: int) -> ServedQueue:
         """The queue that a request joins, or finds full."""
         place, group = 0, self.service.grouping
         if len(self.queues) > 1:
@@ -274,7 +237,7 @@ class Station:
         tier = int(room.tier[request])
         if len(service.tier_capacity) and queue.of_tier[tier] >= service.tier_capacity[tier]:
             return False
-        room.join(request, queue.lanes.start + self._lane_for(request, queue))
+        room.join(request, queue.lanes.start + self.lane_for(request, queue))
         queue.present += 1
         queue.of_tier[tier] += 1
         self.ongoing += 1
@@ -286,7 +249,7 @@ class Station:
             heappush(self._impatient, (deadline_ns, request))
         return True
 
-    def _lane_for(self, request: int, queue: ServedQueue) -> int:
+    def lane_for(self, request: int, queue: ServedQueue) -> int:
         """The lane within its queue."""
         lane_of = getattr(queue.policy, "lane_of", None)
         if lane_of is None:
@@ -302,7 +265,7 @@ class Station:
 
     def _start(self, queue: ServedQueue, server: int, now_ns: int) -> Batch:
         members, lane = self.room.collect()
-        self._left(queue, members)
+        self.left(queue, members)
         queue.in_service += len(members)
         queue.idle.remove(server)
         longest = int(self.room.length[members].max())
@@ -339,45 +302,4 @@ class Station:
 
     def trace(self) -> Trace:
         """Columns of those who arrived and of the batches that ran; no batch may be running."""
-        assert not self.busy, "a batch is running"
-        arrived = slice(0, self.arrived)
-        batch = self.batch_of[arrived]
-        columns: Any = np.array(self.records, dtype=np.int64).reshape(-1, 6).T
-        start_ns, finish_ns, size, longest, lane, server = columns
-        status = self.status[arrived]
-        batch = np.where(status == SERVED, batch, -1)
-        served, expired = batch >= 0, status == EXPIRED
-        finish_of = np.where(expired, self.room.deadline_ns[arrived], -1)
-        finish_of[list(self.lost_ns)] = list(self.lost_ns.values())
-        request_times = {
-            name: np.where(served, values[np.maximum(batch, 0)], -1) if len(values) else batch
-            for name, values in (("start", start_ns), ("finish", finish_ns), ("server", server))
-        }
-        return Trace(
-            arrival_ns=self.room.arrival_ns[arrived],
-            length=self.workload.length[arrived],
-            tier=self.room.tier[arrived].astype(np.int8),
-            lane=self.room.lane[arrived].astype(np.int16),
-            start_ns=request_times["start"],
-            finish_ns=np.where(served, request_times["finish"], finish_of),
-            batch=batch.astype(np.int32),
-            server=request_times["server"].astype(np.int16),
-            status=self.status[arrived].astype(np.int8),
-            batch_start_ns=start_ns,
-            batch_finish_ns=finish_ns,
-            batch_size=size.astype(np.int32),
-            batch_longest=longest.astype(np.int32),
-            batch_lane=lane.astype(np.int16),
-            batch_server=server.astype(np.int16),
-            servers=self.service.servers,
-            tiers=self.workload.tiers,
-            length_unit=self.workload.length_unit,
-            changes=self._changes(),
-        )
-
-    def _changes(self) -> Changes | None:
-        if self.replicas is None:
-            return None
-        failed = np.zeros(len(self.records), dtype=np.bool_)
-        failed[self.failed] = True
-        return Changes(failed, np.array(self.replicas.log, dtype=np.int64))
+        return trace_of(self)

@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from policies.contract import FIRE, NEVER, NOBODY, IntArray, View, expected_ns
-from policies.routing import RouteView
+from policies.contract import FIRE, NEVER, NOBODY, IntArray, expected_ns
 
 from .answer import SOUND, fault_of
 from .cache import compiled_entry
@@ -31,9 +30,7 @@ from .heaps import drop_first
 from .service import drawn_ns, idling_ns, noise_factor
 from .steps_queue import count_tier, gives_up, set_head, think
 from .system import (
-    ARRIVED,
     ASK_NS,
-    AVAILABLE,
     BATCHES,
     BUSY_SINCE_NS,
     EXPECTED_NS,
@@ -49,13 +46,10 @@ from .system import (
     IDLE_SINCE_NS,
     IN_SERVICE,
     LAST_SERVER,
-    OLDEST_NS,
     PRESENT,
     PROFILE,
     QUEUE,
-    SERVERS,
     SIZE,
-    TAIL,
     TAKE,
     TOUCHED,
     UP,
@@ -65,57 +59,6 @@ from .system import (
     System,
 )
 from .trace import EXPIRED, LOST, SERVED
-
-
-@piece
-def look(system: System) -> View:
-    """The view of the server at hand, now."""
-    count, lanes, servers = system.count, system.lanes, system.servers
-    queues, queue = system.queues, system.count.queue
-    each = lanes.shape[1] // queues.shape[1]
-    low, high = queue * each, (queue + 1) * each
-    first, last = queues[FIRST_SERVER, queue], queues[LAST_SERVER, queue]
-    return View(
-        count.now_ns,
-        lanes[WAITING, low:high],
-        lanes[OLDEST_NS, low:high],
-        lanes[HEAD, low:high],
-        lanes[TAIL, low:high],
-        system.arrival_ns,
-        system.length,
-        system.tier,
-        system.deadline_ns,
-        system.next,
-        count.server - first,
-        last - first,
-        queues[IDLE, queue],
-        servers[IDLE_SINCE_NS, count.server],
-        servers[BUSY_SINCE_NS, first:last],
-        servers[SIZE, first:last],
-        servers[EXPECTED_NS, first:last],
-        queues[ARRIVED, queue],
-        queues[FINISHED, queue],
-        queues[FINISHED_SIZE, queue],
-        queues[FINISHED_SERVICE_NS, queue],
-        system.memory[queue],
-        lanes[TAKE, low:high],
-    )
-
-
-@piece
-def look_around(system: System) -> RouteView:
-    """The view of the arrival at hand, for a router."""
-    count, queues, request = system.count, system.queues, system.count.request
-    return RouteView(
-        count.now_ns,
-        system.length[request],
-        system.tier[request],
-        count.routed,
-        queues[AVAILABLE],
-        queues[PRESENT],
-        queues[IN_SERVICE],
-        queues[SERVERS],
-    )
 
 
 @piece
