@@ -1,15 +1,16 @@
-"""A user's log as a diagnosis reads it: batches, servers, workers, rule, and what is wrong with it."""
+"""A user's log as a diagnosis reads it: batches, servers, workers, rule, and what is wrong."""
 
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
 from planted_faults import plant, sound_run
 from planted_services import write_log
 
-from experiments.diagnose import diagnose_log
+from experiments.diagnose import diagnose, diagnose_log
 from experiments.diagnosis.errors import DiagnosisError
 from experiments.diagnosis.log import read_log
 from experiments.diagnosis.rule import inferred
@@ -17,6 +18,7 @@ from experiments.diagnosis.seen import seen_of
 from policies.size_or_timeout import SizeOrTimeout
 from sim.kernel import run
 from sim.service import Service
+from sim.trace import Trace
 from sim.workload import Workload
 
 MS = 1_000_000
@@ -191,3 +193,24 @@ def test_the_rule_of_a_run_is_inferred(tmp_path):
             assert "full batches of 8 only" in found.words
         assert found.policy.from_idle == rule.from_idle, rule
         assert f"{found.policy.max_batch_size}" in found.words
+
+
+LIVE = Path(__file__).parent / "data" / "live"
+
+
+@pytest.mark.parametrize(
+    ("window", "wait_ms"),
+    [
+        ("bert-tiny-cpu-size_or_timeout-load-0.06-round-2", 2.0),
+        ("minilm-cpu-size_or_timeout-load-0.2-round-2", 20.0),
+        ("minilm-cpu-greedy-load-0.2-round-1", 0.0),
+        ("wav2vec2-cpu-greedy-load-0.4-round-1", 0.0),
+    ],
+)
+def test_the_rule_of_a_live_run_is_inferred_and_its_latency_replayed(window, wait_ms):
+    trace = Trace.load(LIVE / window)
+    found = inferred(seen_of(trace))
+    assert found.policy.max_wait_ns == pytest.approx(wait_ms * MS, rel=0.05, abs=0.01 * MS)
+    told = diagnose(trace, percentile=90)
+    assert told.fault is None
+    assert told.replayed_ms == pytest.approx(told.value_ms, rel=0.1)

@@ -44,14 +44,8 @@ def batches_of(
         DiagnosisError: requests of one batch do not run at the same time.
     """
     ran = np.flatnonzero(~lost)
-    if names is None:
-        keys = np.stack([start_ns[ran], finish_ns[ran]])
-        if server_names is not None:
-            keys = np.vstack([keys, np.unique(server_names[ran], return_inverse=True)[1]])
-        _, batch = np.unique(keys, axis=1, return_inverse=True)
-    else:
-        _, batch = np.unique(names[ran].astype(str), return_inverse=True)
-    batch, count = batch.ravel(), int(batch.max()) + 1
+    batch = _named(start_ns[ran], finish_ns[ran], names, server_names, ran)
+    count = int(batch.max()) + 1
     first, last, longest = (
         np.full(count, 2**62),
         np.zeros(count, np.int64),
@@ -83,6 +77,21 @@ def batches_of(
     server, first = _servers(first, last, groups)
     size = np.bincount(whole[ran], minlength=count)
     return Batches(whole, first, last, size, longest[order], server, int(server.max()) + 1)
+
+
+def _named(
+    start_ns: IntArray, finish_ns: IntArray, names: Any, server_names: Any, ran: IntArray
+) -> IntArray:
+    """int64 (served,): a number for each batch, by its name or by what its requests share."""
+    if names is not None:
+        batch = np.unique(names[ran].astype(str), return_inverse=True)[1]
+    else:
+        keys = np.stack([start_ns, finish_ns])
+        if server_names is not None:
+            servers = np.unique(server_names[ran].astype(str), return_inverse=True)[1]
+            keys = np.vstack([keys, servers])
+        batch = np.unique(keys, axis=1, return_inverse=True)[1]
+    return np.asarray(batch.ravel())
 
 
 def _servers(first: IntArray, last: IntArray, groups: IntArray) -> tuple[IntArray, IntArray]:
