@@ -5,6 +5,9 @@ A sidecar of each replica takes requests one after the other and waits from the 
 ``pkg/batcher/handler.go`` (when a batch starts; 0 or less becomes 32 and 5000 ms),
 ``pkg/webhook/admission/pod/batcher_injector.go`` (what reaches the sidecar), and the definition
 ``serving.kserve.io_inferenceservices.yaml`` (whole numbers).
+
+Rules that know tiers become a service for each; ``knative`` becomes the keys and annotations of
+:mod:`experiments.export.kserve_scaling`.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ from typing import Any
 
 from .comment import comment_of, commented
 from .contract import Exported, ForeignFileError, Imported
-from .lengths_routed import Route, file_of_each, route_notes
-from .plan import window, window_table
+from .kserve_scaling import SCALED_BY, annotated, replica_lines, scaling_given_up, scaling_notes
+from .kserve_tiers import Service, services_of, tier_note, tier_services
+from .lengths_routed import route_notes
+from .plan import Plan, window, window_table
 from .rounding import NS_PER_UNIT, in_whole
 from .setting import Setting
-from .terms import Terms, agreed, no_capacity, no_timeout, rounded
+from .terms import Terms, agreed, agreed_on, no_capacity, no_timeout, rounded
+from .tier_windows import knows_tiers
 from .yaml_text import yaml_table
 
 NAME = "inference-service.yaml"
@@ -38,6 +44,8 @@ TERMS = Terms(
     no_zero=f"a maxLatency of 0 becomes {DEFAULT_LATENCY_MS} ms",
     shortest_wait_ns=10**6,
     no_shared_queue="every replica of KServe has a batcher and a queue of its own",
+    spreads="as Knative and Kubernetes send them",
+    scalers=(SCALED_BY,),
 )
 
 
@@ -47,8 +55,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     Raises:
         NotExpressible: KServe cannot do what the policy does.
     """
-    limits = (*no_capacity(setting, "KServe"), *no_timeout(setting, "KServe"))
-    plan = agreed(setting, TERMS, *limits, nearest=nearest)
+    services, plan = _agreed(setting, nearest=nearest)
     notes = (
         f"merge it into your InferenceService: kubectl patch --type merge --patch-file {NAME}",
         (
@@ -56,33 +63,58 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
             "only where each has one instance, and a batch exceeds it otherwise"
         ),
         "only requests of the V1 protocol (paths that end in :predict) are batched",
-        *route_notes(setting, plan),
+        *((tier_note(services),) if knows_tiers(setting) else route_notes(setting, plan)),
         *rounded(plan, "ms"),
+        *scaling_notes(setting),
     )
     comment = commented(comment_of(setting, plan.notes, notes))
-
-    def text(route: Route) -> str:
-        return f"{comment}\n{_service(setting, route)}"
-
-    return Exported(file_of_each(setting, plan, NAME, text), notes, exact=plan.exact)
+    files = {f"{each.folder}{NAME}": f"{comment}\n{_service(each)}" for each in services}
+    return Exported(files, notes, exact=plan.exact)
 
 
-def _service(setting: Setting, route: Route) -> str:
+def _agreed(setting: Setting, *, nearest: bool) -> tuple[tuple[Service, ...], Plan]:
+    """The services, and a plan with all their windows and what was given up among its notes.
+
+    Raises:
+        NotExpressible: something had to be given up, and ``nearest`` was not asked for.
+    """
+
+    def one_service(own: Setting, *, nearest: bool = False) -> Plan:
+        limits = (*no_capacity(own, "KServe"), *no_timeout(own, "KServe"), *scaling_given_up(own))
+        return agreed(own, TERMS, *limits, nearest=nearest)
+
+    if not knows_tiers(setting):
+        plan = one_service(setting, nearest=nearest)
+        return services_of(setting, plan), plan
+    services, found = tier_services(setting, one_service)
+    every = Plan(tuple(each.route.lane for each in services))
+    return services, agreed_on(TERMS.stack, every, found, nearest=nearest)
+
+
+def _service(service: Service) -> str:
+    setting, route = service.setting, service.route
     found = route.window
     latency = in_whole(found.max_wait_ns, "ms", "max_wait").value if found.waits else 1
+    replicas = "".join(f"    {line}\n" for line in replica_lines(setting))
     return (
         "apiVersion: serving.kserve.io/v1beta1\n"
         "kind: InferenceService\n"
         "metadata:\n"
         f"  name: {kubernetes_name(route.model)}\n"
+        f"{_annotated(setting)}"
         "spec:\n"
         "  predictor:\n"
-        f"    minReplicas: {setting.servers}\n"
-        f"    maxReplicas: {setting.servers}\n"
+        f"{replicas}"
         "    batcher:\n"
         f"      maxBatchSize: {found.max_batch_size}\n"
         f"      maxLatency: {latency}\n"
     )
+
+
+def _annotated(setting: Setting) -> str:
+    found = annotated(setting)
+    lines = [f'    {key}: "{value}"\n' for key, value in found.items()]
+    return "".join(["  annotations:\n", *lines]) if lines else ""
 
 
 def kubernetes_name(model: str) -> str:
@@ -126,6 +158,12 @@ def read(files: Mapping[str, str]) -> Imported:
         notes.append(
             f"minReplicas = {replicas}: one replica is read, as each has a queue of its own and a "
             "share of the requests"
+        )
+    most = predictor.get("maxReplicas", replicas)
+    if most != replicas:
+        notes.append(
+            f"maxReplicas = {most}: scaling is left out; give service.cluster.autoscaler in the "
+            "scenario"
         )
     found = window(size, latency * NS_PER_UNIT["ms"], timer="pick")
     return Imported(window_table(found), 1, tuple(notes))

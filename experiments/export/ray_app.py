@@ -31,7 +31,7 @@ def echo(batch):
 
 @serve.deployment
 class Batcher:
-    """One queue with one batch in execution."""
+    """One queue with {at_a_time} in execution at a time."""
 
     def __init__(self, model):
         self.predict = load(model)
@@ -42,7 +42,9 @@ class Batcher:
         self.run.set_batch_wait_timeout_s(config["batch_wait_timeout_s"])
 
     @serve.batch(
-        max_batch_size={max_batch_size}, batch_wait_timeout_s={wait_s}, max_concurrent_batches=1
+        max_batch_size={max_batch_size},
+        batch_wait_timeout_s={wait_s},
+        max_concurrent_batches={at_a_time},
     )
     async def run(self, items):
         """One batch, in a thread: a model that blocked this loop would change the batching."""
@@ -102,17 +104,78 @@ def build(args):
     return Router.bind(args["length_of"], handles)
 '''
 
+TIERS = '''
 
-def app(max_batch_size: int, wait_s: str, *, routed: bool) -> str:
+@serve.deployment
+class Router:
+    """Sends each request to the deployment for its tier and its length."""
+
+    def __init__(self, tier_of, length_of, handles):
+        self.tier_of = load(tier_of)
+        self.length_of = load(length_of) if length_of else lambda item: 0
+        self.handles = handles
+        self.routes, self.default_tier = [], None
+
+    def reconfigure(self, config):
+        """Take the rule of user_config."""
+        self.routes, self.default_tier = config["routes"], config["default_tier"]
+
+    async def __call__(self, request):
+        """One request over HTTP, its input as JSON."""
+        item = await request.json()
+        tier = self.tier_of(item) or self.default_tier
+        name = deployment_for(self.routes, tier, self.length_of(item))
+        return await self.handles[name].remote(item)
+
+
+def deployment_for(routes, tier, length):
+    """The name of the deployment for a request of this tier and length."""
+    for route in routes:
+        if route["tier"] == tier and (route["up_to"] is None or length <= route["up_to"]):
+            return route["deployment"]
+    raise ValueError(f"no deployment takes the tier {tier} with the length {length}")
+
+
+def tier_of(item):
+    """Stands for the tier of an input: change tier_of in serve_config.yaml to your own."""
+    return item.get("tier") if isinstance(item, dict) else None
+
+
+def size_of(item):
+    """Stands for the length of an input: change length_of in serve_config.yaml to your own."""
+    return len(item)
+
+
+def build(args):
+    """The application of serve_config.yaml."""
+    names = args["deployments"]
+    handles = {name: Batcher.options(name=name).bind(args["model"]) for name in names}
+    return Router.bind(args["tier_of"], args.get("length_of"), handles)
+'''
+
+
+def app(
+    max_batch_size: int, wait_s: str, at_a_time: int = 1, *, routed: bool, tiers: bool = False
+) -> str:
     """The text of ``app.py``.
 
     Args:
         max_batch_size: of the decorator, which ``user_config`` overrides.
         wait_s: of the decorator, as Python writes it.
+        at_a_time: how many batches a replica runs at a time, which only the decorator can say.
         routed: whether several deployments stand behind a router.
+        tiers: whether that router knows tiers.
     """
-    numbers = {"{max_batch_size}": str(max_batch_size), "{wait_s}": wait_s}
+    batches = "one batch" if at_a_time == 1 else f"{at_a_time} batches"
+    numbers = {
+        "{max_batch_size}": str(max_batch_size),
+        "{wait_s}": wait_s,
+        "with {at_a_time} in execution at a time": f"with {batches} in execution",
+        "{at_a_time}": str(at_a_time),
+    }
     head = HEAD
     for mark, number in numbers.items():
         head = head.replace(mark, number)
+    if tiers:
+        return head + TIERS
     return head + (ROUTED if routed else ONE)

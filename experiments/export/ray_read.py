@@ -75,7 +75,16 @@ def _one(name: str, deployment: Mapping[str, Any]) -> Imported:
 
 
 def _several(name: str, routes: Any, batched: Mapping[str, Mapping[str, Any]]) -> Imported:
-    """Deployments for ranges of length."""
+    """Deployments for ranges of length.
+
+    Raises:
+        ForeignFileError: they are something else, or of tiers.
+    """
+    if any(isinstance(route, dict) and "tier" in route for route in routes or ()):
+        raise ForeignFileError(
+            f"{name}: deployments for tiers, each with replicas of its own, are not simulated; "
+            "give a file with one of them"
+        )
     try:
         rule = [(route["up_to"], batched[route["deployment"]]) for route in routes]
         boundaries = [int(high) for high, _ in rule[:-1]]

@@ -7,36 +7,57 @@ Rules (``_BatchQueue`` in ``ray/serve/batching.py``, 2.60):
    waits however long it takes.
 2. The size of all other batches follows from the wait, about ``rate * wait + 1``; a wait with which
    such batches cannot keep up with the run's arrivals is never written.
-3. Replicas have queues of their own.  The router prefers the shorter of two random ones.
-4. ``max_ongoing_requests`` holds two full batches: one that runs and one that fills.
+3. Replicas have queues of their own.  The router prefers the shorter of two random ones, which is
+   ``power_of_two``; a replica with several instances runs as many batches at a time.
+4. ``max_ongoing_requests`` holds two full batches, one that runs and one that fills; behind a
+   router of the run it holds any number, so that every request joins a replica at once.
+5. No queue knows priorities: rules that know tiers become a deployment for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
 
+from .cluster_terms import Spread, replicas_given_up, tier_limits_given_up
 from .comment import comment_of, commented
 from .concession import Concession, unique
-from .contract import Exported, NotExpressible
-from .lengths_routed import Route, route_notes, routes
-from .load import busy_servers, rate_per_s, sealed_size, shortest_waits_ns
-from .plan import Lane, Plan, Window, plan_of
+from .contract import Exported
+from .lengths_routed import route_notes
+from .plan import Lane, Plan, plan_of
 from .ray_app import app
+from .ray_config import (
+    ROUTED_BY,
+    SCALED_BY,
+    Deployment,
+    batches_at_a_time,
+    config,
+    deployments_of,
+    replicas_of,
+    scaler_of,
+    seconds,
+)
+from .ray_lanes import STACK, around_batches, same, sealed_lanes
 from .ray_read import read, recognises
-from .rounding import in_ms, in_seconds
+from .ray_tiers import tier_deployments, tier_notes
+from .rounding import in_ms
 from .setting import Setting
 from .terms import refuse
+from .tier_windows import knows_tiers
 from .windows import reason_of
 
 __all__ = ["export", "read", "recognises"]
 
-STACK = "ray"
 CONFIG = "serve_config.yaml"
 
-ENDLESS_NS = 365 * 24 * 3600 * 10**9
-"""A year stands for a wait without an end; YAML and asyncio take it as any number."""
 
-SEALED = "Ray Serve closes a batch by size and timer, busy or not, and a closed batch never grows"
+class Fitted(NamedTuple):
+    """What Ray Serve can do of a setting."""
+
+    deployments: tuple[Deployment, ...]
+    plan: Plan
+    """Its windows, with what was given up among its notes."""
 
 
 def export(setting: Setting, *, nearest: bool) -> Exported:
@@ -45,138 +66,60 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     Raises:
         NotExpressible: Ray Serve cannot do what the policy does.
     """
-    plan = fitted(setting, plan_of(setting), nearest=nearest)
-    notes = unique(_notes(setting, plan))
+    found, plan = fitted(setting, nearest=nearest)
+    notes = unique(_notes(setting, found, plan))
     comment = commented(comment_of(setting, plan.notes, notes))
-    first = plan.lanes[0].window
-    text = app(first.max_batch_size, f"{seconds(first)}", routed=len(plan.lanes) > 1)
-    files = {"app.py": f"{comment}\n{text}", CONFIG: f"{comment}\n{config(setting, plan)}"}
+    first = found[0].window
+    text = app(
+        first.max_batch_size,
+        f"{seconds(first)}",
+        batches_at_a_time(setting),
+        routed=len(found) > 1,
+        tiers=knows_tiers(setting),
+    )
+    files = {"app.py": f"{comment}\n{text}", CONFIG: f"{comment}\n{config(setting, found)}"}
     return Exported(files, notes, plan.exact)
 
 
-def fitted(setting: Setting, plan: Plan, *, nearest: bool) -> Plan:
-    """The plan with what Ray Serve cannot do given up.
+def fitted(setting: Setting, *, nearest: bool) -> Fitted:
+    """The deployments, with what Ray Serve cannot do given up.
 
     Raises:
         NotExpressible: something has to be given up and ``nearest`` was not asked for, or no wait
             keeps up.
     """
-    found = [Concession(reason_of(setting), note) for note in plan.notes]
-    found += [*_differing(plan), *_around(setting, plan)]
-    lanes = _sufficient(setting, [_sealed(lane) for lane in plan.lanes])
-    found += _raised(setting, plan, lanes)
-    fits = Plan(tuple(lanes), unique(each.difference for each in found))
+    if knows_tiers(setting):
+        deployments, found = tier_deployments(setting)
+    else:
+        plan = plan_of(setting)
+        lanes = sealed_lanes(setting, plan)
+        deployments = list(deployments_of(setting, Plan(tuple(lanes))))
+        found = [Concession(reason_of(setting), note) for note in plan.notes]
+        found += around_batches(setting, plan, lanes)
+    found += _around(setting, deployments)
+    windows = tuple(Lane(None, each.up_to, each.window) for each in deployments)
+    fits = Plan(windows, unique(each.difference for each in found))
     if found and not nearest:
         refuse(STACK, found, fits)
-    return fits
+    return Fitted(tuple(deployments), fits)
 
 
-def same(window: Window) -> bool:
-    """Whether a window means the same where closed batches do not grow (rule 1)."""
-    full = window.endless and window.min_batch_size == window.max_batch_size
-    return window.max_batch_size == 1 or (full and not window.preferred)
-
-
-def _sealed(lane: Lane) -> Lane:
-    """A lane with the only window that Ray Serve has."""
-    window = lane.window
-    if same(window):
-        return lane
-    wait_ns = 0 if window.endless else window.max_wait_ns
-    return Lane(lane.low, lane.high, Window(window.max_batch_size, wait_ns, window.max_batch_size))
-
-
-def _sufficient(setting: Setting, lanes: list[Lane]) -> list[Lane]:
-    """Lanes whose waits make batches that keep up (rule 2)."""
-    if all(same(lane.window) for lane in lanes):
-        return lanes
-    asked = [lane.window.max_wait_ns for lane in lanes]
-    if rate_per_s(setting, Lane(None, None, lanes[0].window)) is None:
-        if min(asked) == 0:
-            raise NotExpressible(
-                STACK,
-                "a wait of 0 makes batches of 1, and the run has no rate of arrivals from which to "
-                "choose a wait",
-            )
-        return lanes
-    if busy_at(setting, lanes, asked) < setting.servers and min(asked) > 0:
-        return lanes
-    least = shortest_waits_ns(setting, lanes)
-    if least is None:
-        rate = setting.evidence.rate_per_s
-        sizes = "/".join(str(lane.window.max_batch_size) for lane in lanes)
-        raise NotExpressible(
-            STACK,
-            f"{SEALED}, and no batches up to {sizes} keep up safely with {rate:.6g} requests per "
-            "second in order of arrival",
-        )
-    return [
-        replace_wait(lane, max(wait_ns, need_ns))
-        for lane, wait_ns, need_ns in zip(lanes, asked, least, strict=True)
-    ]
-
-
-def replace_wait(lane: Lane, wait_ns: int) -> Lane:
-    """A lane with another wait."""
-    return Lane(lane.low, lane.high, lane.window._replace(max_wait_ns=wait_ns))
-
-
-def busy_at(setting: Setting, lanes: list[Lane], waits_ns: list[int]) -> float:
-    """How many servers the batches of all lanes keep busy with these waits."""
-    return sum(
-        busy_servers(setting, lane, sealed_size(setting, lane, wait_ns))
-        for lane, wait_ns in zip(lanes, waits_ns, strict=True)
-    )
-
-
-def _differing(plan: Plan) -> Iterable[Concession]:
-    """What closing batches early changes."""
-    if all(same(lane.window) for lane in plan.lanes):
-        return
-    yield Concession(
-        SEALED,
-        "it closes batches by a timer that begins when their first request is picked, also while "
-        "the server is busy, and they never grow",
-    )
-
-
-def _raised(setting: Setting, plan: Plan, lanes: list[Lane]) -> Iterable[Concession]:
-    """Waits that the load needs."""
-    asked = [0 if lane.window.endless else lane.window.max_wait_ns for lane in plan.lanes]
-    waits = [lane.window.max_wait_ns for lane in lanes]
-    if all(same(lane.window) for lane in lanes) or waits == asked:
-        return
-    sizes = [f"{sealed_size(setting, lane, lane.window.max_wait_ns):.1f}" for lane in lanes]
-    yield Concession(
-        f"a wait of {in_each(asked)} ms makes batches too small to keep up with "
-        f"{setting.evidence.rate_per_s:.6g} requests per second",
-        f"it waits {in_each(waits)} ms, for batches of about {'/'.join(sizes)}",
-    )
-
-
-def in_each(waits_ns: list[int]) -> str:
-    """Waits in ms, one for each range of lengths."""
-    return "/".join(str(in_ms(wait_ns)) for wait_ns in waits_ns)
-
-
-def _around(setting: Setting, plan: Plan) -> Iterable[Concession]:
+def _around(setting: Setting, found: list[Deployment]) -> Iterable[Concession]:
     """What stands around the batches: replicas, ranges of length, limits."""
-    if setting.servers > 1:
-        yield Concession(
-            "replicas of Ray Serve do not share one queue",
-            f"its {setting.servers} replicas have queues of their own, so that one may idle while "
-            "requests wait for another",
-        )
-    if len(plan.lanes) > 1:
+    yield from replicas_given_up(setting, _spread(setting))
+    if any(each.up_to is not None for each in found):
+        count = len({each.up_to for each in found})
+        many = "for each tier " if knows_tiers(setting) else ""
         yield Concession(
             "Ray Serve has one queue a deployment, whatever the lengths",
-            f"it becomes {len(plan.lanes)} deployments behind a router that knows the length, "
+            f"it becomes {count} deployments {many}behind a router that knows the length, "
             "which run at the same time on one server instead of taking turns",
         )
-    if setting.capacity is not None:
+    limits = unique(str(each.capacity) for each in found if each.capacity is not None)
+    if limits:
         yield Concession(
             "Ray Serve limits the requests that wait outside of the replicas, for each proxy",
-            f"its limit of {setting.capacity} does not count the requests inside the replicas, and "
+            f"its limit of {'/'.join(limits)} does not count the requests inside the replicas, and "
             "every proxy has a limit of its own",
         )
     if setting.timeout_ns is not None:
@@ -184,89 +127,71 @@ def _around(setting: Setting, plan: Plan) -> Iterable[Concession]:
             "the queue of Ray Serve has no time-out",
             f"it does not drop requests that wait longer than {in_ms(setting.timeout_ns)} ms",
         )
+    yield from _tier_limits(setting)
 
 
-def seconds(window: Window) -> float:
-    """``batch_wait_timeout_s``."""
-    return float(in_seconds(ENDLESS_NS if window.endless else window.max_wait_ns))
+def _tier_limits(setting: Setting) -> Iterable[Concession]:
+    """Limits of single tiers: a deployment for each tier has them, but for the time-outs."""
+    if knows_tiers(setting):
+        own = tuple(each._replace(capacity=None) for each in setting.traffic)
+        setting = replace(setting, traffic=own)
+    yield from tier_limits_given_up(setting, "the queue of Ray Serve")
 
 
-def config(setting: Setting, plan: Plan) -> str:
-    """The text of ``serve_config.yaml``."""
-    found = routes(setting, plan)
-    routed = len(found) > 1
-    names = [route.model if routed else "Batcher" for route in found]
-    args = ["    model: app:echo"]
-    if routed:
-        args += ["    length_of: app:size_of", f"    deployments: [{', '.join(names)}]"]
-    lines = [
-        "applications:",
-        f"- name: {setting.model}",
-        f"  route_prefix: /{setting.model}",
-        "  import_path: app:build",
-        "  args:",
-        *args,
-        "  deployments:",
-        *(_router(found) if routed else ()),
-    ]
-    for name, route in zip(names, found, strict=True):
-        lines += _deployment(setting, name, route, len(found))
-    return "\n".join(lines) + "\n"
+def _spread(setting: Setting) -> Spread:
+    count = replicas_of(setting).count
+    own = "replicas of Ray Serve do not share one queue"
+    return Spread(
+        "Ray Serve",
+        no_shared_queue=own if count > 1 else "",
+        several_queues=f"its {count} replicas have queues of their own, so that one may idle while "
+        "requests wait for another",
+        routers=(ROUTED_BY,),
+        spreads="from Ray's router, which takes the less loaded of two drawn at random",
+        scalers=(SCALED_BY,),
+        several_batches=True,
+        places=True,
+    )
 
 
-def _deployment(setting: Setting, name: str, route: Route, sharing: int) -> list[str]:
-    """One queue with its replicas."""
-    window = route.window
-    # A replica that can run one request only leaves the others to the router, in order of arrival.
-    ongoing = 1 if window.max_batch_size == 1 else 2 * window.max_batch_size
-    lines = [
-        f"  - name: {name}",
-        f"    num_replicas: {setting.servers}",
-        f"    max_ongoing_requests: {ongoing}",
-    ]
-    if setting.capacity is not None:
-        lines.append(f"    max_queued_requests: {setting.capacity}")
-    if on_gpus(setting):
-        lines.append(f"    ray_actor_options: {{num_gpus: {round(1 / sharing, 3):g}}}")
-    return [
-        *lines,
-        "    user_config:",
-        f"      max_batch_size: {window.max_batch_size}",
-        f"      batch_wait_timeout_s: {seconds(window)}",
-    ]
-
-
-def _router(found: tuple[Route, ...]) -> list[str]:
-    """The deployment that knows the lengths."""
-    lines = [
-        "  - name: Router",
-        "    max_ongoing_requests: 1000",
-        "    user_config:",
-        "      routes:",
-    ]
-    for route in found:
-        high = "null" if route.lane.high is None else route.lane.high
-        lines.append(f"      - {{up_to: {high}, deployment: {route.model}}}")
-    return lines
-
-
-def on_gpus(setting: Setting) -> bool:
-    """Whether the profile was measured on a GPU."""
-    device = setting.evidence.device
-    return device is not None and "cpu" not in device.lower()
-
-
-def _notes(setting: Setting, plan: Plan) -> Iterable[str]:
+def _notes(setting: Setting, found: tuple[Deployment, ...], plan: Plan) -> Iterable[str]:
     """Traps, and what is left to do."""
     yield "change model in serve_config.yaml from app:echo to your function, as MODULE:NAME"
-    if any(lane.window.endless for lane in plan.lanes):
+    if any(each.window.endless for each in found):
         yield "batch_wait_timeout_s is a year, for a wait without an end"
     unchecked = setting.evidence.rate_per_s is None
-    if unchecked and not all(same(lane.window) for lane in plan.lanes):
+    if unchecked and not all(same(each.window) for each in found):
         yield (
             "the run has no rate of arrivals: make sure that batches of about rate * wait + 1 "
             "requests keep up, or the queue grows without end"
         )
-    if len(plan.lanes) > 1:
+    if any(each.up_to is not None for each in found):
         yield "change length_of in serve_config.yaml to the function that tells a request's length"
-    yield from route_notes(setting, plan)
+    if knows_tiers(setting):
+        yield from tier_notes(setting)
+    else:
+        yield from route_notes(setting, plan)
+    yield from _replica_notes(setting)
+
+
+def _replica_notes(setting: Setting) -> Iterable[str]:
+    """What the replicas take for granted."""
+    replicas, scaler = replicas_of(setting), scaler_of(setting)
+    if replicas.others:
+        yield f"replicas take any GPU of the Ray cluster, which has to have {replicas.gpus}"
+    if replicas.routed_by == ROUTED_BY:
+        yield (
+            "Ray's router prefers replicas of its own node, and may go by lengths of queues that "
+            "are some seconds old"
+        )
+    if scaler is None:
+        return
+    yield (
+        "num_replicas is left out, as autoscaling_config sets it; metrics_interval_s is to become "
+        "a variable of the environment in a later Ray"
+    )
+    if not scaler.min_replicas <= replicas.initial <= scaler.max_replicas:
+        yield (
+            f"initial_replicas = {replicas.initial} lies outside of min_replicas and max_replicas, "
+            "which Ray refuses: the nearest is written"
+        )

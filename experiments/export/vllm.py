@@ -3,9 +3,9 @@
 One step of the engine is one batch, and there is no timer.  A pooling model answers a request in
 one step, so that its engine is greedy; a model that generates keeps requests over many steps,
 which is not simulated here.  With the policy ``priority`` those that wait are taken by their
-priority, lowest first, and then by their arrival: ``priority_fill`` without a wait.  Facts, from ``vllm`` 0.33.0: ``v1/core/sched/scheduler.py`` (how a
-step is filled), ``config/scheduler.py`` (fields and limits), ``utils/argparse_utils.py`` (the
-file).
+priority, lowest first, and then by their arrival: ``priority_fill`` without a wait.  Facts, from
+``vllm`` 0.33.0: ``v1/core/sched/scheduler.py`` (how a step is filled), ``request_queue.py`` there
+(the order), ``config/scheduler.py`` (fields and limits), ``utils/argparse_utils.py`` (the file).
 """
 
 from __future__ import annotations
