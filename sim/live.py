@@ -66,6 +66,8 @@ def run(policy: Policy, workload: Workload, service: Service, world: World) -> T
         PolicyError: the policy broke the contract.
     """
     require(service.stages is None, "no CPU stages in a live run", stages=service.stages)
+    failing = bool(service.grouping.outages_ns.size)
+    require(not failing, "no outages in a live run", outages=service.grouping.outages_ns.shape)
     station = Station(policy, workload, service)
     while True:
         until_ns = min(station.next_ns, station.expiry_ns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_runs import MS, differences, random_run
@@ -11,6 +13,7 @@ from policies.contract import NEVER, PolicyError, fire
 from policies.greedy import Greedy
 from policies.size_or_timeout import SizeOrTimeout
 from sim import live, model
+from sim.errors import WorkloadError
 from sim.service import Service
 from sim.service_times import Batch, DrawnTimes
 from sim.station import Station
@@ -34,6 +37,34 @@ def test_the_live_driver_equals_the_simpy_model_on_a_virtual_clock(kind):
         if columns:
             found.append((seed, columns))
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("kind", "router", "scaler"),
+    [("snap", "least_loaded", "ray_serve"), ("size_or_timeout", "power_of_two", "knative")],
+)
+def test_the_live_driver_routes_and_scales_as_the_simpy_model(kind, router, scaler):
+    found, grown = [], 0
+    for seed in range(RUNS_PER_POLICY):
+        run = random_run(seed, kind, requests=60, router=router, scaler=scaler)
+        if run.workload.closed is not None:
+            continue
+        steady = replace(run.service.cluster, outages_ns=np.zeros((0, 0, 2), dtype=np.int64))
+        run = run._replace(service=replace(run.service, cluster=steady))
+        one, other = lived(*run), model.run(*run)
+        grown += len(one.changes.replicas) > 2
+        if not one.equals(other):
+            found.append(seed)
+    assert not found
+    assert grown >= 5
+
+
+def test_a_live_run_cannot_let_replicas_fail():
+    run = random_run(1, "greedy", requests=60, router="random", scaler="none")
+    outages = np.array([[[5, 9]]] * run.service.cluster.replicas) * MS
+    failing = replace(run.service.cluster, outages_ns=outages)
+    with pytest.raises(WorkloadError, match="no outages in a live run"):
+        lived(run.policy, run.workload, replace(run.service, cluster=failing))
 
 
 def test_a_live_trace_keeps_the_invariants():
