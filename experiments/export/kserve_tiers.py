@@ -17,7 +17,6 @@ from .setting import Setting
 from .tier_windows import DOES
 from .tiers_apart import Part, parts_of, told_once
 
-
 JOINED = ", and "
 """Between the reasons of a refusal."""
 

@@ -93,12 +93,13 @@ def _blocking(policy: Any, setting: Setting, tier: int, size: int) -> int:
 
 
 def _largest_within(policy: Any, setting: Setting, limit_ns: int, most: int) -> int:
-    """The largest batch of the longest requests within a time; at least 1."""
-    table, edges = policy.service_ns, policy.length_edges
-    fits = [
-        n for n in range(1, most + 1) if planned_ns(table, edges, n, setting.longest) <= limit_ns
-    ]
-    return max(fits, default=1)
+    """The largest batch of the longest requests that arrive within a time; at least 1."""
+    longest, costs = setting.longest, setting.costs
+    if costs is not None:
+        longest = min(longest, int(costs.length[-1]))
+    sizes = range(1, most + 1)
+    times = [planned_ns(policy.service_ns, policy.length_edges, n, longest) for n in sizes]
+    return max((n for n, ns in zip(sizes, times, strict=True) if ns <= limit_ns), default=1)
 
 
 def levels_plan(setting: Setting) -> Plan:
@@ -131,7 +132,11 @@ def one_queue(setting: Setting) -> tuple[Window, str]:
     """The one window of a stack without levels (rule 3), and what it loses."""
     found, sizes = _level_window(setting.policy, setting)
     ranges = " and lengths" if boundaries_of(setting) else ""
-    return found, f"all tiers{ranges} are served in order of arrival{sizes}"
+    loses = f"all tiers{ranges} are served in order of arrival{sizes}"
+    backlogs = [tier.name for tier in setting.tiers if tier.backlog]
+    if backlogs:
+        loses += f", so that everybody waits behind the backlog of {backlogs[0]} without an end"
+    return found, loses
 
 
 def _bucketed(setting: Setting, found: Window) -> Plan:
@@ -143,8 +148,9 @@ def _bucketed(setting: Setting, found: Window) -> Plan:
 def shares_of(setting: Setting) -> tuple[float, ...]:
     """The share of the servers that each tier gets where it has some of its own; they add up to 1.
 
-    ``headroom`` reserves one and ``weighted_fair`` gives them; the others need as much as their
-    work does, a backlog what is left, and all the same where the run does not say.
+    ``headroom`` reserves one and ``weighted_fair`` gives them.  Otherwise tiers share as their work
+    does; beside a backlog they get twice what they need, since at half load a request waits for
+    about as long as it is served.  Where the run does not say, all get the same.
     """
     policy: Any = setting.policy
     count = len(setting.tiers)
@@ -161,6 +167,12 @@ def shares_of(setting: Setting) -> tuple[float, ...]:
 
 LEAST_SHARE = 0.05
 """A tier without work of its own still gets so much of the servers."""
+
+SPACE = 2.0
+"""What tiers get beside a backlog, over what they need."""
+
+MOST_OF_OTHERS = 0.9
+"""Of the servers, for all tiers beside a backlog."""
 
 
 def _normal(parts: list[float]) -> tuple[float, ...]:
@@ -180,10 +192,15 @@ def _work(setting: Setting) -> list[float]:
     if any(value is None for value in known):
         return even
     backlogs = sum(each.backlog for each in traffic)
-    used = sum(value for value in known if value is not None)
-    left = max(setting.servers - used, 0.0) / max(backlogs, 1)
-    return [left if value is None or each.backlog else value
-            for each, value in zip(traffic, need, strict=True)]  # fmt: skip
+    if not backlogs:
+        return [value or 0.0 for value in need]
+    busy = [
+        0.0 if each.backlog else value or 0.0 for each, value in zip(traffic, need, strict=True)
+    ]
+    most = MOST_OF_OTHERS * setting.servers
+    wide = min(SPACE, most / max(sum(busy), 1e-12))
+    left = (setting.servers - wide * sum(busy)) / backlogs
+    return [left if each.backlog else wide * n for each, n in zip(traffic, busy, strict=True)]
 
 
 def _busy(rate_per_s: float | None, costs: Any, size: int) -> float | None:
