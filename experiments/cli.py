@@ -14,6 +14,7 @@ import typer
 from .cli_diagnose import register as register_diagnose
 from .cli_export import register as register_export
 from .cli_profile import app as profile_app
+from .cli_schema import register as register_schema
 from .cli_speech import progress_bar, spoken
 from .cli_validate import register as register_validate
 
@@ -257,6 +258,9 @@ def policies(json: Json = False, debug: Debug = False) -> None:
         from .cli_lists import show_policies
 
         show_policies(json=json)
+
+
+register_schema(app)
 
 
 def main() -> None:

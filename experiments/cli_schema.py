@@ -1,0 +1,48 @@
+"""``batchwright schema``: the JSON schema of scenario files, for editors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_speech import say, spoken
+
+FILE = "scenario.schema.json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("schema")(schema)
+
+
+def schema(
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="FILE", help="Write it to a file instead of printing it."),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure.")
+    ] = False,
+) -> None:
+    """Print the JSON schema of scenario files, so that an editor completes and checks them.
+
+    Put `#:schema scenario.schema.json` on the first line of a scenario: Taplo and Even Better TOML
+    read it.
+    """
+    with spoken(debug=debug):
+        from .json_schema import scenario_json_schema
+        from .plain import dumps
+        from .runs import write_atomic
+
+        text = dumps(scenario_json_schema())
+        if into is None:
+            typer.echo(text, nl=False)
+            if sys.stdout.isatty():
+                say(f"batchwright schema --into {FILE}   to keep it beside a scenario")
+            return
+        write_atomic(into, text)
+        say(f"written: {into}; a scenario beside it may now begin with")
+        say(f"#:schema {into.name}")
