@@ -24,7 +24,7 @@ class Spread(NamedTuple):
     """What several servers are instead, as it goes on after *with --nearest*."""
     routers: tuple[str, ...] = ()
     """Kinds of routers that are its own."""
-    spreads: str = "as what stands before them sends them"
+    spreads: str = "as whatever stands before them sends them"
     """How its replicas get their requests, after *its replicas get the requests*."""
     scalers: tuple[str, ...] = ()
     """Kinds of autoscalers that are its own."""

@@ -33,7 +33,7 @@ def with_files(
     for (name, one), path in zip(found.items(), files, strict=True):
         servers = one.imported.servers
         notes = list(one.imported.notes)
-        if servers is not None and servers != scenario.servers:
+        if servers is not None and servers not in known_servers(scenario):
             notes.append(
                 f"the file asks for {servers} servers, the scenario has {scenario.servers}"
             )
@@ -47,6 +47,14 @@ def with_files(
             tell(f"note: {path} as {name}: {note}")
     tables = {name: one.imported.table for name, one in found.items()}
     return with_policies(scenario, tables, dict(zip(found, files, strict=True))), list(found)
+
+
+def known_servers(scenario: Scenario) -> set[int]:
+    """How many servers a file may ask for: all of them, or behind a router those of a replica."""
+    plan = scenario.cluster
+    if plan is None or plan.router is None:
+        return {scenario.servers}
+    return {scenario.servers, plan.instances, scenario.servers // plan.instances}
 
 
 def with_policies(

@@ -38,6 +38,7 @@ TERMS = Terms(
     title="LitServe",
     timer=None,
     timer_starts="when a worker begins to collect, whether or not a request is there",
+    spreads="one by one, as its workers are idle",
     other_timer="waits from the start of the worker's loop: beside an idle server a request waits "
     "anything up to batch_timeout, and a backlog waits once more",
 )

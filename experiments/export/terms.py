@@ -55,7 +55,7 @@ class Terms(NamedTuple):
     routers: tuple[str, ...] = ()
     """Kinds of routers, of scalers, and how its replicas get their requests: as in
     :class:`~experiments.export.cluster_terms.Spread`."""
-    spreads: str = "as what stands before them sends them"
+    spreads: str = "as whatever stands before them sends them"
     scalers: tuple[str, ...] = ()
     places: bool = False
     levels: bool = False
