@@ -1,12 +1,18 @@
 """Settings written as the files of serving stacks, and read back.
 
 :data:`STACKS` has one row a stack; its module is imported when it is used.  What a module gives is
-in :mod:`experiments.export.contract`.
+in :mod:`experiments.export.contract`.  ``from experiments.export import export`` writes a result's
+setting from Python.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .exporting import export
+
+__all__ = ["STACKS", "Stack", "export"]
 
 
 class Stack(NamedTuple):
@@ -105,3 +111,12 @@ STACKS: dict[str, Stack] = {
         ),
     )
 }
+
+
+def __getattr__(name: str) -> Any:
+    """``export``, when it is first used."""
+    if name == "export":
+        from .exporting import export
+
+        return export
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

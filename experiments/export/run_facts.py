@@ -12,6 +12,7 @@ from policies.contract import NEVER
 from sim.specs import TierSpec
 
 from .replicas import Replicas, TierTraffic
+from .rounding import in_ms
 from .setting import Costs
 
 
@@ -49,7 +50,8 @@ def replicas_remarks(scenario: Scenario) -> Iterable[str]:
         return
     yield f"In the simulation there were {plan.words(scenario.servers)}"
     if table.cold_start_ms:
-        yield f"A new replica was ready {table.cold_start_ms} ms after the decision to start it"
+        cold = in_ms(ms_to_ns(table.cold_start_ms))
+        yield f"A new replica was ready {cold} ms after the decision to start it"
     if table.outages is not None:
         lost = "retried, which is for what stands before them to do"
         if table.on_failure == "lose":
