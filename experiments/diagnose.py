@@ -1,4 +1,4 @@
-"""Why is p99 high, and what should I change?  ``diagnose(trace)``, ``diagnose_log("log.csv")``."""
+"""Why is p99 high, and what should I change?  ``diagnose("recommender")``, ``diagnose(trace)``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sim.service import Service
 from sim.trace import Trace
 
 from .diagnosis.diagnosis import Diagnosis, diagnosed
+from .diagnosis.errors import DiagnosisError
 from .diagnosis.opened import Asked, opened
 from .diagnosis.seen import seen_of
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def diagnose(
-    trace: Trace,
+    source: Trace | Scenario | str | Path,
     service: Service | None = None,
-    policy: Policy | None = None,
+    policy: Policy | str | None = None,
     *,
     slo_ms: float | None = None,
     percentile: float | None = None,
@@ -32,24 +33,44 @@ def diagnose(
     subject: str = "trace",
     progress: Progress | None = None,
 ) -> Diagnosis:
-    """Diagnose a simulated or live run.
+    """Diagnose a simulated or live run, or a scenario.  :func:`diagnose_log` takes a log.
 
     Args:
-        trace: what happened.
-        service: what its batches should take; its noise does not matter.  By default a table is
-            fitted to the trace.
-        policy: the rule that made the batches; by default it is inferred.
+        source: what happened; or a scenario, loaded, or the name or path to load, which is run.
+        service: what the batches of a trace should take; its noise does not matter.  By default a
+            table is fitted to the trace.
+        policy: the rule that made the batches of a trace; by default it is inferred.  Of a scenario
+            the name of a policy, by default the first.
         slo_ms: the target of the percentile; by default that of the judged tier, if it has one.
         percentile: by default that of the judged tier, 99.
         tier: the tier to judge; by default the most urgent one with a target.
-        subject: what the trace is called.
+        subject: what a trace is called.
         progress: told what is being done.
 
     Raises:
-        DiagnosisError: there are too few requests, or no such tier.
+        DiagnosisError: there are too few requests, no such tier, or the arguments are for a trace
+            and the source is none, or the other way round.
+        ScenarioError: the scenario is wrong, or has no such policy.
     """
-    asked = Asked(service, policy, _ns(slo_ms), percentile, tier)
-    return diagnosed(subject, opened(seen_of(trace), asked), progress)
+    if isinstance(source, Trace):
+        if isinstance(policy, str):
+            raise DiagnosisError(
+                f"policy = {policy!r}: of a trace must be a policy, as policies.Greedy(8), "
+                "since a trace has no names"
+            )
+        asked = Asked(service, policy, _ns(slo_ms), percentile, tier)
+        return diagnosed(subject, opened(seen_of(source), asked), progress)
+    if service is not None or not (policy is None or isinstance(policy, str)):
+        raise DiagnosisError(
+            "service and policies of your own go with a trace; of a scenario, which has both, give "
+            "the name of a policy"
+        )
+    from .contest import as_scenario
+
+    return diagnose_scenario(
+        as_scenario(source), policy, slo_ms=slo_ms, percentile=percentile, tier=tier,
+        progress=progress,
+    )  # fmt: skip
 
 
 def diagnose_scenario(

@@ -28,7 +28,7 @@ def figures_of(result: Result | Sweep | Tuning) -> dict[str, Figure]:
     drawn: dict[str, Figure] = {}
     if isinstance(result, Sweep):
         for key in result.keys:
-            if len({step.settings[key] for step in result.steps}) > 1 and is_numeric(result, key):
+            if len({step.settings[key] for step in result.steps}) > 1 and result.is_numeric(key):
                 drawn[f"against-{key.rpartition('.')[2]}"] = load_figure(result, key)
         return drawn
     if any(len(outcome.curves.latency_ms) for outcome in result.outcomes):
@@ -46,11 +46,6 @@ def figures_of(result: Result | Sweep | Tuning) -> dict[str, Figure]:
 def owner(axes: object) -> Figure:
     """The figure that axes belong to."""
     return axes.figure  # type: ignore[attr-defined,no-any-return]
-
-
-def is_numeric(sweep: Sweep, key: str) -> bool:
-    """Whether a key's values can be an axis."""
-    return all(isinstance(step.settings[key], int | float) for step in sweep.steps)
 
 
 def save(drawn: Figure, stem: Path) -> list[str]:

@@ -81,11 +81,16 @@ class Gap(NamedTuple):
         return self.ms.verdict == "tie"
 
 
-def columns(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as one row: ``latency_ms_p99``, ``latency_ms_p99_low``, ``utilisation``, ..."""
-    whole = outcome.counts
-    row: dict[str, Any] = {name: getattr(whole, name) for name in ("requests", *STATUS_NAMES)}
-    for name, found in whole.estimates().items():
+def columns(outcome: Outcome, group: Group | None = None) -> dict[str, Any]:
+    """An outcome as one row: ``latency_ms_p99``, ``latency_ms_p99_low``, ``utilisation``, ...
+
+    Args:
+        outcome: of a policy.
+        group: the tier that the row is about; by default all requests.
+    """
+    counted = outcome.counts if group is None else group
+    row: dict[str, Any] = {name: getattr(counted, name) for name in ("requests", *STATUS_NAMES)}
+    for name, found in counted.estimates().items():
         column = name.replace(".", "_")
         ends = (("", found.value), ("_low", found.low), ("_high", found.high))
         row |= {f"{column}{end}": math.nan if value is None else value for end, value in ends}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,9 @@ ALARM = "#bd1f01"
 BATCHES = "How large the batches are"
 QUEUE = "Queue depth (line: mean, shade: peak)"
 
+Panels: TypeAlias = "Axes | Sequence[Axes]"
+"""Where several panels are drawn: one axes each, as ``plt.subplots`` gives them."""
+
 TAIL = 0.01
 """The share of requests above the 99th percentile."""
 
@@ -34,6 +37,24 @@ TAIL = 0.01
 def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.0) -> Axes:
     """The given axes, or those of a new figure."""
     return figure(width, height).add_subplot() if ax is None else ax
+
+
+def panels_or_new(
+    ax: Panels | None, count: int, width: float = 2.5
+) -> tuple[Figure | None, list[Axes]]:
+    """The given axes, or small multiples in a new figure, which comes along.
+
+    Raises:
+        ValueError: there are not as many axes as panels.
+    """
+    if ax is None:
+        return grid_of_panels(count, width)
+    given: list[Axes] = np.ravel(np.asarray(ax, dtype=object)).tolist()
+    if len(given) != count:
+        raise ValueError(
+            f"`one axes for each panel` must hold, but got (axes={len(given)}, panels={count})"
+        )
+    return None, given
 
 
 def latency_ecdf(outcomes: Sequence[Outcome], ax: Axes | None = None, title: str = "") -> Axes:
@@ -129,8 +150,15 @@ def grid_of_panels(
     return drawn, flat[:count]
 
 
-def frame(drawn: Figure, below: str, beside: str, title: str) -> None:
-    """Title and axis names of small multiples."""
+def frame(
+    drawn: Figure | None, panels: Sequence[Axes], below: str, beside: str, title: str
+) -> None:
+    """Title and axis names of small multiples; on axes of somebody else's figure names alone."""
+    if drawn is None:
+        for axes in panels:
+            axes.set_xlabel(below)
+            axes.set_ylabel(beside)
+        return
     wide, high = drawn.get_size_inches()
     style: dict[str, Any] = {"fontsize": 9.5, "color": INK}
     drawn.text(0.5, 0.1 / high, below, ha="center", va="bottom", **style)
@@ -140,12 +168,14 @@ def frame(drawn: Figure, below: str, beside: str, title: str) -> None:
     )
 
 
-def batch_sizes(outcomes: Sequence[Outcome], title: str = "") -> list[Axes]:
+def batch_sizes(
+    outcomes: Sequence[Outcome], title: str = "", ax: Panels | None = None
+) -> list[Axes]:
     """Histogram of batch sizes, one panel a policy; each has its own scale of shares."""
     from matplotlib.ticker import MaxNLocator
 
     with styled():
-        drawn, panels = grid_of_panels(len(outcomes))
+        drawn, panels = panels_or_new(ax, len(outcomes))
         look = looks(outcome.policy for outcome in outcomes)
         widest = max(int(o.curves.batch_size.max(initial=1)) for o in outcomes) + 1
         for axes, outcome in zip(panels, outcomes, strict=True):
@@ -164,8 +194,9 @@ def batch_sizes(outcomes: Sequence[Outcome], title: str = "") -> list[Axes]:
             axes.grid(visible=False, axis="x")
             axes.set_ylim(0, 118 * share.max(initial=0.01))
             axes.yaxis.set_major_locator(MaxNLocator(4))
-        panels[0].set_xlim(0, widest)
-        frame(drawn, "batch size, requests", "share of batches, %", title or BATCHES)
+        for axes in panels:
+            axes.set_xlim(0, widest)
+        frame(drawn, panels, "batch size, requests", "share of batches, %", title or BATCHES)
         return panels
 
 
@@ -196,13 +227,15 @@ def padding(outcomes: Sequence[Outcome], ax: Axes | None = None, title: str = ""
         return axes
 
 
-def queue_depth(outcomes: Sequence[Outcome], title: str = "") -> list[Axes]:
+def queue_depth(
+    outcomes: Sequence[Outcome], title: str = "", ax: Panels | None = None
+) -> list[Axes]:
     """Waiting requests over time, one panel a policy: mean as a line, peak as a shade.
 
     Stable policies share one scale; each unstable one has its own.
     """
     with styled():
-        drawn, panels = grid_of_panels(len(outcomes))
+        drawn, panels = panels_or_new(ax, len(outcomes))
         look = looks(outcome.policy for outcome in outcomes)
         steady = [o for o in outcomes if o.stable] or outcomes
         highest = max(float(o.curves.queue_peak.max(initial=1)) for o in steady)
@@ -223,8 +256,9 @@ def queue_depth(outcomes: Sequence[Outcome], title: str = "") -> list[Axes]:
                     color=ALARM,
                 )  # fmt: skip
             axes.yaxis.set_major_formatter(thousands())
-        panels[0].set_xlim(0, latest)
-        frame(drawn, "time, s", "waiting requests", title or QUEUE)
+        for axes in panels:
+            axes.set_xlim(0, latest)
+        frame(drawn, panels, "time, s", "waiting requests", title or QUEUE)
         return panels
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .outcome import Outcome
+    from .plots import Panels
 
 COLOURS = dict(zip(STATIONS, (PALETTE[1], PALETTE[0], PALETTE[3]), strict=True))
 """One a station; its wait is paler."""
@@ -22,14 +23,15 @@ COLOURS = dict(zip(STATIONS, (PALETTE[1], PALETTE[0], PALETTE[3]), strict=True))
 PALE = 0.42
 
 
-def latency_parts(outcomes: Sequence[Outcome]) -> Figure | None:
+def latency_parts(outcomes: Sequence[Outcome], ax: Panels | None = None) -> Figure | None:
     """The parts of mean latency, and those of the slowest requests where they are known.
 
     Args:
         outcomes: of policies; those without stages, or unstable, are left out.
+        ax: where to draw: one axes for all requests, or two, the second for the slowest.
 
     Returns:
-        None where nothing is left.
+        The figure; None where nothing is left.
     """
     panels = {"All requests": "mean_ms", "The slowest 1 %": "slowest_ms"}
     found: dict[str, dict[str, Mapping[str, float]]] = {}
@@ -41,6 +43,8 @@ def latency_parts(outcomes: Sequence[Outcome]) -> Figure | None:
                 found.setdefault(title, {})[outcome.policy] = values
     if not found:
         return None
+    if ax is not None:
+        return _on(np.ravel(np.asarray(ax, dtype=object)).tolist(), found)
     with styled():
         width = 5.4 if len(found) == 1 else 9.4
         drawn = figure(width + 1.6, 1.5 + 0.36 * max(map(len, found.values())))
@@ -52,6 +56,18 @@ def latency_parts(outcomes: Sequence[Outcome]) -> Figure | None:
         handles, labels = axes[-1].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside right upper")
         return drawn
+
+
+def _on(given: Sequence[Axes], found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Draw on axes of somebody else's figure, as many panels as there are axes."""
+    with styled():
+        for one, (title, bars) in zip(given, found.items(), strict=False):
+            _bars(one, bars)
+            one.set_title(title)
+            one.set_xlabel("latency, ms")
+        given[-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    drawn: Figure = given[0].figure  # type: ignore[assignment]
+    return drawn
 
 
 def _bars(axes: Axes, bars: Mapping[str, Mapping[str, float]]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .plots import axes_or_new, legend_right, mark_slo
+from .plots_sweep_names import by_name
 from .style import figure, looks, plain_ticks, styled
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def latency_against(
     with styled():
         axes = axes_or_new(ax, 7.6, 4.3)
         look = look or looks(sweep.policies)
+        if not sweep.is_numeric(chosen):
+            by_name(axes, sweep, chosen, measure, look, slo)
+            _name_axes(axes, chosen, measure, title)
+            return axes
         ends: list[tuple[str, float, float, float]] = []
         known = False
         for name in sweep.policies:
@@ -69,11 +74,15 @@ def latency_against(
             plain_ticks(axes, "y")
         if slo:
             mark_slo(axes, sweep.outcomes, upright=False)
-        axes.set_xlabel(axis_name(chosen))
-        axes.set_ylabel(f"{measure} latency, ms (log scale)")
-        axes.set_title(title or f"{measure} latency against {axis_name(chosen)}")
+        _name_axes(axes, chosen, measure, title)
         legend_right(axes, "policy")
         return axes
+
+
+def _name_axes(axes: Axes, key: str, measure: str, title: str) -> None:
+    axes.set_xlabel(axis_name(key))
+    axes.set_ylabel(f"{measure} latency, ms (log scale)")
+    axes.set_title(title or f"{measure} latency against {axis_name(key)}")
 
 
 def axis_name(key: str) -> str:
@@ -82,6 +91,7 @@ def axis_name(key: str) -> str:
         "workload.arrivals.load": "load (share of the largest possible rate)",
         "workload.arrivals.rate_per_s": "arrival rate, requests/s",
         "service.servers": "servers",
+        "service.cluster.router": "router",
     }
     return known.get(key, key)
 

@@ -54,16 +54,30 @@ class Result:
             "policies": {o.policy: plain(o.to_dict()) for o in self.outcomes},
         }
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a policy; intervals are columns that end in ``_low`` and ``_high``."""
+    def to_frame(self, *, by_tier: bool = False) -> pd.DataFrame:
+        """One row a policy; intervals are columns that end in ``_low`` and ``_high``.
+
+        Args:
+            by_tier: one row a policy and tier instead.
+        """
         import pandas as pd
 
+        if by_tier:
+            apart = [
+                {"policy": o.policy, "tier": tier.name, **columns(o, tier)}
+                for o in self.outcomes
+                for tier in o.measures.tiers
+            ]
+            return pd.DataFrame(apart).set_index(["policy", "tier"])
         rows = [{"policy": o.policy, **columns(o)} for o in self.outcomes]
         return pd.DataFrame(rows).set_index("policy")
 
     @property
     def plot(self) -> ComparisonPlots:
-        """Figures: ``latency_ecdf``, ``batch_sizes``, ``padding``, ``queue_depth``."""
+        """Figures: ``latency_ecdf``, ``batch_sizes``, ``padding``, ``queue_depth``, ...
+
+        ``help(found.plot)`` lists them.
+        """
         from .views import ComparisonPlots
 
         return ComparisonPlots(self)
@@ -189,6 +203,10 @@ class Sweep:
             if name in (key, key.rpartition(".")[2]):
                 return key
         raise KeyError(f"{name!r} was not swept: there is {', '.join(self.keys)}")
+
+    def is_numeric(self, key: str) -> bool:
+        """Whether a key's values are numbers, which have an order; names have none."""
+        return all(isinstance(step.settings[key], int | float) for step in self.steps)
 
     def line(
         self, key: str, policy: str, measure: str = "p99", at: Mapping[str, Any] | None = None

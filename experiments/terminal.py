@@ -13,11 +13,10 @@ from sim.trace import STATUS_NAMES
 
 from .exact_waits import rows_of
 from .outcome import judged_by, leaders
+from .tier_words import tier_rows
 from .wording import hundred, settings_text, signed, with_interval
 
 if TYPE_CHECKING:
-    from sim.measures import Group
-
     from .outcome import Gap, Outcome
     from .results import Comparison, Result, Sweep
 
@@ -106,24 +105,12 @@ def gap_text(gap: Gap) -> Text:
 
 def tier_table(found: Result) -> Table | None:
     """One row a policy and tier, where there are several tiers."""
-    if all(len(o.measures.tiers) < 2 for o in found.outcomes):
+    known = tier_rows(found)
+    if known is None:
         return None
-    always = bool(found.scenario.get("backlogs"))
-    counts = ("served",) if always else ("served", "rejected", "expired")
-    more = ("rate, /s", "of bound\n%") if always else ()
-    drawn = table("policy", "tier", *counts, "p99, ms", "SLO %", *more, left=2)
-    for outcome in found.outcomes:
-        for tier in outcome.measures.tiers:
-            attained = tier.slo_attainment
-            rates = (with_interval(tier.throughput_per_s), of_bound(outcome, tier))
-            drawn.add_row(
-                outcome.policy,
-                tier.name,
-                *(f"{getattr(tier, name):,}" for name in counts),
-                _tail(outcome, tier),
-                hundred(None if attained is None else attained.value),
-                *(rates if always else ()),
-            )
+    drawn = table(*known.head, left=2)
+    for cells in known.rows:
+        drawn.add_row(*cells)
     return drawn
 
 
@@ -136,19 +123,6 @@ def exact_table(found: Result) -> Table | None:
     for policy, tier, measured, exact, source in rows:
         drawn.add_row(policy, tier, with_interval(measured), f"{exact:.5g}", source)
     return drawn
-
-
-def _tail(outcome: Outcome, tier: Group) -> str:
-    """A tier's p99; a backlog has none."""
-    if tier.share_of_bound is not None:
-        return "-"
-    return with_interval(tier.latency_ms["p99"]) if outcome.stable else "unstable"
-
-
-def of_bound(outcome: Outcome, tier: Group) -> str:
-    """A backlog's share of what is possible, in per cent, where the others are served."""
-    found = tier.share_of_bound
-    return "" if found is None or not outcome.stable else with_interval(found.scaled(100.0))
 
 
 def lost_table(found: Result) -> Table | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import plots
 from .plots_stages import latency_parts
 from .plots_sweep import latency_against
+from .tier_words import tier_rows
 from .wording import percent, shown, with_interval
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .outcome import Outcome
+    from .plots import Panels
     from .results import Result, Sweep
 
 HEAD = ("policy", "mean, ms", "p99, ms", "busy", "mean batch", "padding")
@@ -23,7 +25,11 @@ HEAD = ("policy", "mean, ms", "p99, ms", "busy", "mean batch", "padding")
 
 @dataclass(frozen=True)
 class ComparisonPlots:
-    """Figures of a simulation or a comparison; each returns the axes that it drew on."""
+    """Figures of a simulation or a comparison; each returns the axes that it drew on.
+
+    The figure of axes is their ``.figure``.  ``ax`` takes axes of a figure of your own; where there
+    is a panel a policy, one axes for each, as ``plt.subplots`` gives them.
+    """
 
     result: Result
 
@@ -31,39 +37,81 @@ class ComparisonPlots:
         """Share of requests slower than a latency, on log axes, one line a policy."""
         return plots.latency_ecdf(self.result.outcomes, ax)
 
-    def batch_sizes(self) -> list[Axes]:
+    def differences(
+        self, against: str | None = None, measure: str | None = None, ax: Axes | None = None
+    ) -> Axes:
+        """Paired differences of a latency, one interval a policy; grey where it holds zero.
+
+        Args:
+            against: ``greedy``, ``snap``, ``balanced_cap`` or, by default, the best policy.
+            measure: ``mean`` or ``p99``; by default ``p99`` where it is known.
+            ax: where to draw.
+
+        Raises:
+            ValueError: there is no such difference.
+        """
+        from .plots_differences import differences
+
+        return differences(self.result, against, measure, ax)
+
+    def batch_sizes(self, ax: Panels | None = None) -> list[Axes]:
         """Histogram of batch sizes, one panel a policy."""
-        return plots.batch_sizes(self.result.outcomes)
+        return plots.batch_sizes(self.result.outcomes, ax=ax)
 
     def padding(self, ax: Axes | None = None) -> Axes:
         """Share of the work that is padding, one bar a policy."""
         return plots.padding(self.result.outcomes, ax)
 
-    def queue_depth(self) -> list[Axes]:
+    def queue_depth(self, ax: Panels | None = None) -> list[Axes]:
         """Waiting requests over time, one panel a policy."""
-        return plots.queue_depth(self.result.outcomes)
+        return plots.queue_depth(self.result.outcomes, ax=ax)
 
-    def latency_parts(self) -> Figure | None:
-        """Where latency is spent, one bar a policy; None where there are no CPU stages."""
-        return latency_parts(self.result.outcomes)
+    def tiers(self, ax: Axes | None = None) -> Axes:
+        """What a backlog gets done against the p99 of those who wait, one dot a policy.
+
+        Raises:
+            ValueError: no tier is a backlog, or no policy serves the others.
+        """
+        from .plots_tiers import tiers
+
+        return tiers(self.result.outcomes, ax)
+
+    def latency_parts(self, ax: Panels | None = None) -> Figure | None:
+        """Where latency is spent, one bar a policy: a figure, None where there are no CPU stages.
+
+        On axes of your own: one for all requests, or two, the second for the slowest.
+        """
+        return latency_parts(self.result.outcomes, ax)
 
 
 @dataclass(frozen=True)
 class SweepPlots:
-    """Figures of a sweep."""
+    """Figures of a sweep; each returns the axes that it drew on."""
 
     sweep: Sweep
 
     def latency_against(
         self, key: str | None = None, measure: str = "p99", ax: Axes | None = None
     ) -> Axes:
-        """A latency against a swept key, one line a policy, with its interval."""
+        """A latency against a swept key, one line a policy, with its interval.
+
+        Values that are names, as of routers, stand beside each other.
+
+        Args:
+            key: a swept key, or its last part; by default the first.
+            measure: ``mean``, ``p50``, ``p90``, ``p95``, ``p99`` or ``p999``.
+            ax: where to draw.
+        """
         return latency_against(self.sweep, key, measure, ax)
 
 
 def html_of(result: Result) -> str:
-    """A small table and the verdict."""
-    return table(HEAD, [cells(outcome) for outcome in result.outcomes], result.verdict)
+    """A small table, one of the tiers where there are several, and the verdict."""
+    rows = [cells(outcome) for outcome in result.outcomes]
+    apart = tier_rows(result)
+    if apart is None:
+        return table(HEAD, rows, result.verdict)
+    return table(HEAD, rows) + table(apart.head, apart.rows, result.verdict)
 
 
 def html_of_sweep(sweep: Sweep) -> str:
@@ -76,13 +124,14 @@ def html_of_sweep(sweep: Sweep) -> str:
     return table((*sweep.keys, *HEAD), rows, sweep.verdict)
 
 
-def table(head: tuple[str, ...], rows: list[list[str]], below: str) -> str:
-    """An HTML table with a paragraph below it."""
+def table(head: tuple[str, ...], rows: list[list[str]], below: str = "") -> str:
+    """An HTML table with a paragraph below it, where there is something to say."""
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     start = f"<table><thead><tr>{names}</tr></thead>"
-    return f"{start}<tbody>{body}</tbody></table><p>{escape(below)}</p>"
+    words = f"<p>{escape(below)}</p>" if below else ""
+    return f"{start}<tbody>{body}</tbody></table>{words}"
 
 
 def cells(outcome: Outcome) -> list[str]:

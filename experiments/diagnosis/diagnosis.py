@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from experiments.parallel import Progress, nothing
+from experiments.plain import dumps
 from policies.contract import IntArray
 from sim.intervals import Difference
 
@@ -20,6 +21,11 @@ from .pace import on_gpu
 from .remedies import Gain, gains
 from .seen import Seen
 from .sign import hundred
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .views import DiagnosisPlots
 
 FAULT = 0.25
 """Without a target, a cause has to make up a quarter of the percentile to be called a fault."""
@@ -88,6 +94,41 @@ class Diagnosis:
 
         return verdict(self)
 
+    def to_json(self) -> str:
+        """One JSON object; NaN never appears."""
+        return dumps(self.to_dict())
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a change, the best first: the percentile after it, and what it gains, in ms."""
+        import pandas as pd
+
+        rows = [
+            {
+                "change": one.what,
+                "value_ms": one.value_ms,
+                **{f"gain_ms{end}": ms for end, ms in _ends(one.gain)},
+                "gone": one.share,
+                "served_per_s": one.per_s,
+                "lost": one.lost,
+                "worth": worth(one),
+                "elsewhere": one.elsewhere,
+            }
+            for one in self.remedies
+        ]
+        return pd.DataFrame(rows).set_index("change") if rows else pd.DataFrame()
+
+    @property
+    def plot(self) -> DiagnosisPlots:
+        """Figures: ``stages``, ``remedies``."""
+        from .views import DiagnosisPlots
+
+        return DiagnosisPlots(self)
+
+    def _repr_html_(self) -> str:
+        from .views import html_of
+
+        return html_of(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         plain = asdict(self)
@@ -95,6 +136,11 @@ class Diagnosis:
             for row in plain[rows]:
                 row["gain_ms"] = _interval(row.pop("gain"))
         return {"verdict": self.verdict, **plain}
+
+
+def _ends(gain: Difference) -> tuple[tuple[str, float | None], ...]:
+    """A difference as the columns of a frame end."""
+    return ("", gain.value), ("_low", gain.low), ("_high", gain.high)
 
 
 def _interval(gain: dict[str, Any]) -> dict[str, Any]:

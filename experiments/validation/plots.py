@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.plots import TAIL, axes_or_new
+from experiments.plots import TAIL, Panels, axes_or_new, panels_or_new
 from experiments.style import FAINT, INK, figure, looks, plain_ticks, styled
 
 from .summary import SHARES
@@ -36,38 +36,44 @@ DOTS: dict[str, dict[str, Any]] = {
 }
 
 
-def ecdf(found: Validation) -> list[Axes]:
+def ecdf(found: Validation, ax: Panels | None = None) -> list[Axes]:
     """Share of requests slower than a latency, on log axes, one panel a load.
 
     A thin line is one live window.
 
     Raises:
-        ValueError: no window was accepted.
+        ValueError: no window was accepted, or there are not as many axes as loads.
     """
     needs_windows(found)
     with styled():
         loads = found.loads
         columns = min(len(loads), ACROSS)
-        rows = math.ceil(len(loads) / columns)
-        drawn = figure(1.6 + 3.1 * columns, 0.5 + 3.0 * rows)
-        panels = list(drawn.subplots(rows, columns, sharey=True, squeeze=False).flat)
-        for spare in panels[len(loads) :]:
-            spare.remove()
+        panels = _panels(len(loads), columns) if ax is None else panels_or_new(ax, len(loads))[1]
         look = looks(found.policies)
         for axes, load in zip(panels, loads, strict=False):
             for match in found.matches:
                 if match.load == load:
                     _distribution(axes, match, look[match.policy]["color"])
             _dress(axes, at(load))
-        for first in panels[: len(loads) : columns]:
+        for first in panels[::columns]:
             first.set_ylabel("requests slower than that")
         handles = _lines(found)
         panels[columns - 1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
-        drawn.suptitle(ECDF, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        return panels[: len(loads)]
+        return panels
 
 
 ECDF = "Latency, live and predicted"
+
+
+def _panels(count: int, columns: int) -> list[Axes]:
+    """Of a new figure."""
+    rows = math.ceil(count / columns)
+    drawn = figure(1.6 + 3.1 * columns, 0.5 + 3.0 * rows)
+    drawn.suptitle(ECDF, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    panels: list[Axes] = list(drawn.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    for spare in panels[count:]:
+        spare.remove()
+    return panels[:count]
 
 
 def _dress(axes: Axes, title: str) -> None:

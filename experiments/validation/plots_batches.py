@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.plots import frame, grid_of_panels
+from experiments.plots import Panels, frame, panels_or_new
 from experiments.style import INK, looks, styled
 
 from .plots import needs_windows
@@ -21,8 +21,8 @@ SMALL = 0.001
 """Sizes that are rarer than this on both sides are not shown beyond the last that is not."""
 
 
-def batch_sizes(found: Validation) -> list[Axes]:
-    """Share of the batches by size, one panel a policy and load.
+def batch_sizes(found: Validation, ax: Panels | None = None) -> list[Axes]:
+    """Share of the batches by size, one panel a policy and load, in the order of the policies.
 
     Raises:
         ValueError: no window was accepted.
@@ -31,7 +31,7 @@ def batch_sizes(found: Validation) -> list[Axes]:
 
     needs_windows(found)
     with styled():
-        drawn, panels = grid_of_panels(len(found.matches), 2.7)
+        drawn, panels = panels_or_new(ax, len(found.matches), 2.7)
         look = looks(found.policies)
         widest = max(_last(match.curves.batches_live) for match in found.matches)
         widest = max(widest, *(_last(match.curves.batches_predicted) for match in found.matches))
@@ -50,9 +50,10 @@ def batch_sizes(found: Validation) -> list[Axes]:
             axes.grid(visible=False, axis="x")
             axes.set_ylim(0, 1.15 * max(live.max(), predicted.max()))
             axes.yaxis.set_major_locator(MaxNLocator(4))
-        panels[0].set_xlim(0.3, widest + 0.7)
-        panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
-        frame(drawn, "batch size, requests", "share of batches, %", TITLE)
+        for axes in panels:
+            axes.set_xlim(0.3, widest + 0.7)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        frame(drawn, panels, "batch size, requests", "share of batches, %", TITLE)
         return panels
 
 

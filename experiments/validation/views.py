@@ -10,6 +10,8 @@ from experiments.views import table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from experiments.plots import Panels
+
     from .result import Validation
 
 HEAD = ("load", "policy", "mean, ms", "error", "p99, ms", "error", "mean batch", "error")
@@ -17,15 +19,18 @@ HEAD = ("load", "policy", "mean, ms", "error", "p99, ms", "error", "mean batch",
 
 @dataclass(frozen=True)
 class ValidationPlots:
-    """Figures of a validation; each returns the axes that it drew on."""
+    """Figures of a validation; each returns the axes that it drew on, whose ``.figure`` is theirs.
+
+    With several panels ``ax`` takes one axes for each, as ``plt.subplots`` gives them.
+    """
 
     validation: Validation
 
-    def ecdf(self) -> list[Axes]:
+    def ecdf(self, ax: Panels | None = None) -> list[Axes]:
         """Share of requests slower than a latency, live and predicted, one panel a load."""
         from .plots import ecdf
 
-        return ecdf(self.validation)
+        return ecdf(self.validation, ax)
 
     def calibration(self, ax: Axes | None = None) -> Axes:
         """Predicted against measured p50 and p99, over all loads and policies."""
@@ -33,11 +38,11 @@ class ValidationPlots:
 
         return calibration(self.validation, ax)
 
-    def batch_sizes(self) -> list[Axes]:
+    def batch_sizes(self, ax: Panels | None = None) -> list[Axes]:
         """Sizes of batches, live and predicted, one panel a policy and load."""
         from .plots_batches import batch_sizes
 
-        return batch_sizes(self.validation)
+        return batch_sizes(self.validation, ax)
 
 
 def html_of(found: Validation) -> str:
