@@ -13,7 +13,9 @@ import typer
 
 from .cli_diagnose import register as register_diagnose
 from .cli_export import register as register_export
+from .cli_init import register as register_init
 from .cli_profile import app as profile_app
+from .cli_report import register as register_report
 from .cli_schema import register as register_schema
 from .cli_speech import progress_bar, spoken
 from .cli_validate import register as register_validate
@@ -240,6 +242,7 @@ def capacity(
 register_validate(app)
 register_diagnose(app)
 register_export(app)
+register_report(app)
 
 
 @app.command()
@@ -260,6 +263,7 @@ def policies(json: Json = False, debug: Debug = False) -> None:
         show_policies(json=json)
 
 
+register_init(app)
 register_schema(app)
 
 

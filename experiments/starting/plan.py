@@ -1,0 +1,259 @@
+"""What stands in a first scenario: from wishes, and from a log where there is one.
+
+Keys are those of the scenario file; why each value is what it is goes with it as sentences.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.runs import folder_name
+from experiments.sentences import ScenarioError
+from policies.contract import FloatArray, IntArray
+
+from .arrivals import Chosen, choose_arrivals
+from .burstiness import Burstiness
+from .lengths import KINDS as LENGTH_KINDS
+from .lengths import LengthsFound, choose_lengths
+from .log import Log, read_log
+from .wishes import DATASETS, LOAD, PROFILE, Wishes, length_keys, load_profile, model_keys
+
+if TYPE_CHECKING:
+    from profiles.latency import Profile
+
+REQUESTS = 120_000
+"""A p99 with an interval needs 112,000 (10 sections with 100 requests beyond it each)."""
+UNIT_WORDS = {"tokens": "tokens", "audio_ms": "ms"}
+NS = 1_000_000_000
+ASSUMED = "An assumption: put what your service sees."
+
+
+@dataclass(frozen=True)
+class TierPlan:
+    """A table ``[[workload.tiers]]``."""
+
+    name: str
+    share: Decimal | None = None
+    lengths: LengthsFound | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scenario before it is text."""
+
+    name: str
+    description: str
+    arrivals: dict[str, Any]
+    arrivals_why: tuple[str, ...]
+    service: dict[str, Any]
+    requests: int | None = REQUESTS
+    burstiness: Burstiness | None = None
+    chosen: Chosen | None = None
+    log: Log | None = None
+    lengths: LengthsFound | None = None
+    tiers: tuple[TierPlan, ...] = (TierPlan("all"),)
+    slo: tuple[Decimal, Decimal] | None = None
+    """Percentile and ms, of the first tier."""
+    slo_why: str = ""
+    servers: int = 1
+    servers_why: str = ""
+    truncated: str = ""
+    """Why longer requests are cut; empty: none is."""
+    by_length: bool = False
+    """Whether lengths vary, so that rules which look at them are worth a comparison."""
+    largest_batch: int = 1
+    said: str | None = None
+    """A histogram that somebody gave."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Text of the files beside the scenario, by name."""
+
+
+def planned(wishes: Wishes, name: str) -> Plan:
+    """The scenario that somebody wants, before servers and targets are sized.
+
+    Raises:
+        ScenarioError: an option, or a line of the log, makes no sense.
+    """
+    if wishes.profile is not None and wishes.model is not None:
+        raise ScenarioError("give --profile or --model, not both")
+    if wishes.rate is not None and wishes.load is not None:
+        raise ScenarioError("give --rate or --load, not both")
+    profile = None if wishes.model is not None else load_profile(wishes.profile or PROFILE)
+    service: dict[str, Any] = {"profile": wishes.profile or PROFILE}
+    if profile is None:
+        service = {"model": model_keys(wishes.model or "")}
+        largest, served = service["model"]["max_batch_size"], "a model of service times"
+    else:
+        largest, served = profile.largest_batch, profile.name
+    if wishes.log is None:
+        plan = Plan(name, f"{served} under Poisson arrivals", *_assumed(wishes), service)
+        plan = _with_said(plan, wishes, profile)
+    else:
+        plan = _from_log(wishes, name, served, service, profile)
+    return _about_lengths(replace(plan, largest_batch=largest), profile)
+
+
+def _assumed(wishes: Wishes) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Poisson arrivals at a rate or a load."""
+    why = "Poisson: users who know nothing of each other. batchwright init --from-log fits a log."
+    if wishes.rate is not None:
+        return {"process": "poisson", "rate_per_s": wishes.rate}, (why,)
+    load = "load is a share of what the servers can do at their best batch size."
+    return {"process": "poisson", "load": wishes.load or LOAD}, (f"{why} {load}",)
+
+
+def _with_said(plan: Plan, wishes: Wishes, profile: Profile | None) -> Plan:
+    """Lengths as they were said, or as somebody assumes them; a histogram is copied."""
+    lengths = _lengths_said(wishes, profile)
+    if lengths is None or "histogram" not in lengths.keys:
+        return replace(plan, lengths=lengths)
+    said, file = str(lengths.keys["histogram"]), f"{plan.name}.lengths.csv"
+    copied = LengthsFound({"histogram": file}, why=(f"As {said} counts them.",))
+    text = Path(said).read_text(encoding="utf-8")
+    return replace(plan, lengths=copied, said=said, files={**plan.files, file: text})
+
+
+def _lengths_said(wishes: Wishes, profile: Profile | None) -> LengthsFound | None:
+    if wishes.lengths in LENGTH_KINDS:
+        raise ScenarioError(f"--lengths {wishes.lengths} needs --from-log, whose lengths it fits")
+    if wishes.lengths is not None:
+        return LengthsFound(length_keys(wishes.lengths, profile))
+    if profile is None or len(profile.length) == 1:
+        return None
+    dataset = DATASETS[profile.length_unit]
+    return LengthsFound({"dataset": dataset}, why=(ASSUMED,))
+
+
+def _from_log(
+    wishes: Wishes, name: str, served: str, service: dict[str, Any], profile: Profile | None
+) -> Plan:
+    assert wishes.log is not None
+    log = read_log(wishes.log, wishes.columns, wishes.unit)
+    burstiness, chosen = choose_arrivals(log.arrival_ns, wishes.arrivals)
+    arrivals: dict[str, Any] = {"process": chosen.process, **chosen.keys}
+    if wishes.rate is not None or wishes.load is not None:
+        arrivals.pop("rate_per_s", None)
+        key, value = ("load", wishes.load) if wishes.rate is None else ("rate_per_s", wishes.rate)
+        arrivals[key] = value
+    plan = Plan(
+        name, f"{served} under the arrivals of {log.path.name}", arrivals, chosen.why, service,
+        burstiness=burstiness, chosen=chosen, log=log,
+    )  # fmt: skip
+    said = wishes.lengths is not None and wishes.lengths not in LENGTH_KINDS
+    if said or log.length is None:
+        plan = _with_said(plan, wishes, profile)
+    if chosen.replays:
+        return _replayed(plan, log, profile)
+    return _drawn(plan, log, "auto" if said else wishes.lengths or "auto", profile, said)
+
+
+def _unit_of(log: Log, profile: Profile | None) -> str | None:
+    """Lengths count what the profile's do, unless the column's name says otherwise."""
+    return log.unit or (None if profile is None else profile.length_unit)
+
+
+def _replayed(plan: Plan, log: Log, profile: Profile | None) -> Plan:
+    """The log as a file that a replay reads: seconds from 0, lengths, numbers of tiers."""
+    file = f"{plan.name}.requests.csv"
+    arrivals = {"process": "trace", "file": file, **plan.arrivals}
+    header, columns = ["arrival_s"], [[f"{t // NS}.{t % NS:09d}" for t in log.arrival_ns.tolist()]]
+    lengths, tiers = plan.lengths, plan.tiers
+    if log.length is not None and lengths is None:
+        header.append("length")
+        columns.append([str(each) for each in log.length.tolist()])
+        unit = _unit_of(log, profile)
+        keys = {"column": "length"} | ({} if unit is None else {"unit": unit})
+        lengths = LengthsFound(keys, why=("Each request keeps its own.",))
+    if log.tier is not None and len(log.tiers) > 1:
+        header.append("tier")
+        columns.append([str(each) for each in log.tier.tolist()])
+        arrivals["columns"] = {"tier": "tier"}
+        tiers = _tiers(log)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(zip(*columns, strict=True))
+    return replace(
+        plan, arrivals=arrivals, lengths=lengths, tiers=tiers, requests=None,
+        files={**plan.files, file: text.getvalue()},
+    )  # fmt: skip
+
+
+def _drawn(plan: Plan, log: Log, wanted: str, profile: Profile | None, said: bool) -> Plan:
+    """Tiers by their shares, each with lengths of its own."""
+    several = log.tier is not None and len(log.tiers) > 1
+    tiers = _tiers(log) if several else plan.tiers
+    if log.length is None or said:
+        return replace(plan, tiers=tiers)
+    unit, files = _unit_of(log, profile), dict(plan.files)
+
+    def found(length: IntArray, ending: str) -> LengthsFound:
+        file = f"{plan.name}.lengths{ending}.csv"
+        lengths = choose_lengths(length, wanted, unit, file)
+        if lengths.rows:
+            rows = "".join(f"{value},{count}\n" for value, count in lengths.rows)
+            files[file] = f"{unit or 'length'},count\n{rows}"
+        return lengths
+
+    if not several:
+        return replace(plan, lengths=found(log.length, ""), files=files)
+    tiers = tuple(
+        replace(tier, lengths=found(log.length[log.tier == place], f"-{folder_name(tier.name)}"))
+        for place, tier in enumerate(tiers)
+    )
+    return replace(plan, tiers=tiers, files=files)
+
+
+def _tiers(log: Log) -> tuple[TierPlan, ...]:
+    """Names and shares; the shares add up to 1 exactly."""
+    assert log.tier is not None
+    counts = np.bincount(log.tier, minlength=len(log.tiers)).tolist()
+    shares = [Decimal(f"{max(count / len(log), 1e-6):.6f}") for count in counts]
+    largest = shares.index(max(shares))
+    shares[largest] += 1 - sum(shares)
+    return tuple(TierPlan(name, share) for name, share in zip(log.tiers, shares, strict=True))
+
+
+def _about_lengths(plan: Plan, profile: Profile | None) -> Plan:
+    """Whether they vary, and which of them the profile does not know."""
+    length, weight = _all_lengths(plan)
+    varied = len(length) > 1 and (profile is None or len(profile.length) > 1)
+    plan = replace(plan, by_length=varied)
+    if profile is None or length.max() <= profile.longest:
+        return plan
+    share = 100.0 * float(weight[length > profile.longest].sum() / weight.sum())
+    unit = UNIT_WORDS[profile.length_unit]
+    cut = (
+        f"{share:.2g} % of requests are longer than the {profile.longest:,} {unit} that the "
+        f"profile knows (up to {length.max():,}): they are cut to that."
+    )
+    return replace(plan, truncated=cut)
+
+
+def _all_lengths(plan: Plan) -> tuple[IntArray, FloatArray]:
+    """Lengths that occur, int64 (V,), and their weights, float64 (V,)."""
+    from sim.lengths import Dataset, Histogram
+
+    keys = {} if plan.lengths is None else plan.lengths.keys
+    recorded = None if plan.log is None else plan.log.length
+    if recorded is not None and not {"dataset", "constant"} & set(keys) and plan.said is None:
+        values, counts = np.unique(recorded, return_counts=True)
+        return values, counts.astype(np.float64)
+    if "dataset" in keys or plan.said is not None:
+        pmf = Histogram(plan.said).pmf() if plan.said else Dataset(keys["dataset"]).pmf()
+        return pmf.length, pmf.probability
+    return np.array([keys.get("constant", 1)]), np.ones(1)
+
+
+def tidy_up(value: float) -> Decimal:
+    """The next value with two significant digits."""
+    power = math.floor(math.log10(value)) - 1
+    return Decimal(math.ceil(value / 10.0**power - 1e-9)).scaleb(power)
