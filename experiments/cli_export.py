@@ -99,6 +99,7 @@ def exported(
         "folder": str(place),
         "files": [str(place / each) for each in found.files],
         "exact": found.exact,
+        "differences": list(found.differences),
         "notes": list(found.notes),
     }
 
@@ -162,6 +163,8 @@ def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) ->
             typer.echo(f"{stack}: {setting.name} of {folder}{how}")
             for path in about["files"]:
                 typer.echo(f"  {path}")
+            for difference in about["differences"]:
+                typer.echo(f"  differs: {difference}")
             for note in about["notes"]:
                 typer.echo(f"  note: {note}")
             if not about["exact"] and is_another(setting, about["folder"], stack):

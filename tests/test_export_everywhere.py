@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -53,6 +52,8 @@ def tried(name, wanted):
     except NotExpressible as refusal:
         return str(refusal), nearest
     assert exact == nearest
+    assert exact.exact
+    assert exact.differences == ()
     return None, nearest
 
 
@@ -76,8 +77,8 @@ def test_a_rule_that_knows_tiers_is_exact_or_refused_in_one_sentence(name, kind)
     assert not nearest.exact
     text = written(nearest)
     assert NOT_EXACT in text
-    differences = sentence.split("; with --nearest ")[1]
-    for difference in re.split(r"; (?=its? |for )", differences):
+    assert sentence.endswith(f"; with --nearest {'; '.join(nearest.differences)}")
+    for difference in nearest.differences:
         assert f"What differs: {difference}." in text
 
 

@@ -156,6 +156,9 @@ def test_the_command_refuses_in_one_sentence_and_writes_the_nearest(folder, tmp_
     assert written.exit_code == 0
     found = json.loads(written.stdout)["stacks"]["ray"]
     assert not found["exact"]
+    assert found["differences"][0].startswith("it becomes 2 deployments, one for each tier")
+    told = runner.invoke(app, [*asked, "--nearest"]).stdout
+    assert all(f"  differs: {each}\n" in told for each in found["differences"])
     text = (tmp_path / "ray" / "serve_config.yaml").read_text()
     assert "target_ongoing_requests: 4.5\n" in text
     assert "num_gpus: 0.5" not in text  # two instances have one GPU, and the tiers share it

@@ -45,7 +45,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     differences = unique((*plan.notes, *_differences(setting, plan)))
     notes = _notes(setting, plan)
     code = commented(comment_of(setting, differences, notes)) + _service(setting, plan)
-    found = Exported({NAME: code}, notes, exact=False)
+    found = Exported({NAME: code}, notes, exact=False, differences=differences)
     if not nearest:
         raise NotExpressible(STACK, REASON, Nearest(found, "; ".join(differences)))
     return found

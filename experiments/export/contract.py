@@ -71,6 +71,8 @@ class Exported:
     and in the files."""
     exact: bool = True
     """Whether the files mean the policy as simulated (up to roundings that the notes name)."""
+    differences: tuple[str, ...] = ()
+    """What was given up, one clause each, as it goes on after *it differs:*; none where exact."""
 
 
 @dataclass(frozen=True)

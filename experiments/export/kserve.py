@@ -69,7 +69,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     )
     comment = commented(comment_of(setting, plan.notes, notes))
     files = {f"{each.folder}{NAME}": f"{comment}\n{_service(each)}" for each in services}
-    return Exported(files, notes, exact=plan.exact)
+    return Exported(files, notes, plan.exact, plan.notes)
 
 
 def _agreed(setting: Setting, *, nearest: bool) -> tuple[tuple[Service, ...], Plan]:

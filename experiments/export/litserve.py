@@ -87,7 +87,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         **file_of_each(setting, plan, LAUNCHER, lambda _route: launcher),
         **readme(setting, "LitServe", plan.notes, notes),
     }
-    return Exported(files, notes, exact=plan.exact)
+    return Exported(files, notes, plan.exact, plan.notes)
 
 
 def _largest(setting: Setting) -> int:

@@ -92,7 +92,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         SERVER: json_file({"parallel_workers": workers}),
         **readme(setting, "MLServer", plan.notes, notes),
     }
-    return Exported(files, tuple(notes), exact=plan.exact)
+    return Exported(files, tuple(notes), plan.exact, plan.notes)
 
 
 def _settings(route: Route) -> dict[str, Any]:

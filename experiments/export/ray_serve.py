@@ -78,7 +78,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         tiers=knows_tiers(setting),
     )
     files = {"app.py": f"{comment}\n{text}", CONFIG: f"{comment}\n{config(setting, found)}"}
-    return Exported(files, notes, plan.exact)
+    return Exported(files, notes, plan.exact, plan.notes)
 
 
 def fitted(setting: Setting, *, nearest: bool) -> Fitted:

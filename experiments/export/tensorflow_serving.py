@@ -72,12 +72,13 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     if plan.only is not None:
         (route,) = routes(setting, plan)
         text = f"{comment}\n{_of_queue(setting, route)}{threads}"
-        return Exported({NAME: text}, notes, plan.exact)
+        return Exported({NAME: text}, notes, plan.exact, plan.notes)
     files = {
         f"{route.folder}{NAME_OF_MODEL}": f"{comment}\n{_of_queue(setting, route)}"
         for route in routes(setting, plan)
     }
-    return Exported({NAME: f"{comment}\n{threads}", **files}, notes, exact=False)
+    every = {NAME: f"{comment}\n{threads}", **files}
+    return Exported(every, notes, plan.exact, plan.notes)
 
 
 def _of_queue(setting: Setting, route: Route) -> str:

@@ -50,7 +50,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         for route in routes(setting, found.plan)
     }
     files[COMPOSE] = f"{comment}\n{_compose(setting, found)}"
-    return Exported(files, notes, exact=found.plan.exact)
+    return Exported(files, notes, found.plan.exact, found.plan.notes)
 
 
 def _others(setting: Setting) -> list[Concession]:

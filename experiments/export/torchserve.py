@@ -59,7 +59,8 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     def text(route: Route) -> str:
         return f"{comment}\n{_settings(setting, route)}"
 
-    return Exported(file_of_each(setting, plan, NAME, text), tuple(notes), exact=plan.exact)
+    files = file_of_each(setting, plan, NAME, text)
+    return Exported(files, tuple(notes), plan.exact, plan.notes)
 
 
 def _settings(setting: Setting, route: Route) -> str:

@@ -67,7 +67,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     }
     if len(plan.lanes) > 1:
         files |= router(setting, plan)
-    return Exported(files, notes, plan.exact)
+    return Exported(files, notes, plan.exact, plan.notes)
 
 
 def fitted(setting: Setting, plan: Plan, *, nearest: bool) -> Plan:

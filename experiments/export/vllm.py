@@ -47,7 +47,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         return f"{comment}\n{_file(setting, found, route)}"
 
     files = file_of_each(setting, found.plan, NAME, text)
-    return Exported(files, notes, exact=found.plan.exact)
+    return Exported(files, notes, found.plan.exact, found.plan.notes)
 
 
 def _others(setting: Setting) -> list[Concession]:
