@@ -1,0 +1,37 @@
+"""Which runs a report can be made of: a row a command, and one function for what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .elements import Markup
+from .found import Run
+from .of_capacity import taken
+from .of_diagnosis import diagnosed
+from .of_policies import simulated
+from .of_sweep import swept
+from .of_tuning import tuned
+from .of_validation import validated
+
+Parts = Callable[[Run], Iterator[Markup | None]]
+
+
+class Kind(NamedTuple):
+    """How the result of a command is told."""
+
+    parts: Parts
+    needs: tuple[str, ...]
+    """Keys without which a result is none of this command."""
+
+
+KINDS = {
+    "simulate": Kind(simulated, ("scenario", "verdict", "policies")),
+    "compare": Kind(simulated, ("scenario", "verdict", "policies", "differences")),
+    "sweep": Kind(swept, ("scenario", "verdict", "keys", "steps")),
+    "tune": Kind(tuned, ("scenario", "verdict", "goal", "judged", "tried", "loads", "policies")),
+    "capacity": Kind(taken, ("scenario", "verdict", "slos", "policies", "rate_max_per_s")),
+    "validate": Kind(validated, ("scenario", "verdict", "windows", "cells", "matches")),
+    "diagnose": Kind(diagnosed, ("verdict", "subject", "stages", "findings", "remedies")),
+}
+"""By command."""
