@@ -48,9 +48,9 @@ def rates_table(found: Facts) -> Table:
     heads = ["policy", "capacity, /s", "interval", "of the possible, %", "tail there, ms",
              "limit", "unstable above, /s", "numbers"]  # fmt: skip
     title = f"Largest rate with {targets(found)}"
-    note = f"The largest possible rate is {rate(found['rate_max_per_s'])} requests/s."
-    return Table(title, heads, rows, note=". ".join(part for part in (tables.legend({}, best, tied), note) if part),
-                 words=("limit", "numbers"))  # fmt: skip
+    possible = f"The largest possible rate is {rate(found['rate_max_per_s'])} requests/s."
+    note = ". ".join(part for part in (tables.legend({}, best, tied), possible) if part)
+    return Table(title, heads, rows, note=note, words=("limit", "numbers"))
 
 
 def rate_cells(name: str, one: Facts, best: str | None, tied: list[str]) -> list[str]:

@@ -159,11 +159,12 @@ def judged_chart(found: Facts) -> Markup | None:
     title = found["objectives"][0]
     look = looks_of(dict.fromkeys(str(one["table"].get("kind")) for one in found["judged"]))
     unit = unit_of(title)
+    known = [one for one in found["judged"] if not is_unstable(one) and one["objectives"]]
     lines = [
         Line(one["name"] + mark_of(found, one), value.value, f"{text(value)} {unit}".strip(),
              look[str(one["table"].get("kind"))], value.low, value.high)
-        for one in found["judged"]
-        if not is_unstable(one) and one["objectives"] and (value := estimate(one["objectives"][0])).value is not None
+        for one in known
+        if (value := estimate(one["objectives"][0])).value is not None
     ]  # fmt: skip
     sign = -1.0 if more_is_better(found, title) else 1.0
     lines.sort(key=lambda one: sign * (one.value or 0.0))
