@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.export.comment import comment_of, commented
-from experiments.export.contract import NotExpressible
-from experiments.export.plan import Window, plan_of, plan_table, wanted_plan, window
+from experiments.export.plan import Window, plan_of, plan_table, window
 from experiments.export.rounding import in_ms, in_whole
 from experiments.export.setting import Costs
-from experiments.export.windows import runs
+from experiments.export.windows import reason_of, runs
 from experiments.rules import build_policy
 from policies import LengthBucketed, PreferredSizes, SizeOrTimeout, Snap, Static
 from policies.contract import NEVER, NOBODY, Tier, View, bind
@@ -285,10 +284,8 @@ def test_a_policy_that_is_no_window_says_why_and_what_comes_nearest(
     kind, keys, more, sentence, nearest
 ):
     wanted = setting(kind, **keys, **more)
-    with pytest.raises(NotExpressible) as caught:
-        wanted_plan(wanted, "anything", nearest=False)
-    assert str(caught.value) == f"anything: {sentence}"
-    plan = wanted_plan(wanted, "anything", nearest=True)
+    plan = plan_of(wanted)
+    assert f"{reason_of(wanted)}; with --nearest {'; '.join(plan.notes)}" == sentence
     assert not plan.exact
     assert plan.only == nearest
 

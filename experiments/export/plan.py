@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 
 from policies.contract import NEVER
 
-from .contract import Nearest, NotExpressible
 from .rounding import in_ms
 from .setting import Setting
 
@@ -132,20 +131,6 @@ def plan_of(setting: Setting) -> Plan:
     from .windows import exact_plan, nearest_plan
 
     return exact_plan(setting) or nearest_plan(setting)
-
-
-def wanted_plan(setting: Setting, stack: str, *, nearest: bool) -> Plan:
-    """The plan that an exporter writes.
-
-    Raises:
-        NotExpressible: the policy is no window, and ``nearest`` was not asked for.
-    """
-    plan = plan_of(setting)
-    if plan.exact or nearest:
-        return plan
-    from .windows import reason_of
-
-    raise NotExpressible(stack, reason_of(setting), Nearest(plan, "; ".join(plan.notes)))
 
 
 def window_table(found: Window) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from policies.contract import NEVER
 from .cluster_terms import Spread, replicas_given_up, tier_limits_given_up
 from .concession import Concession, unique
 from .contract import Nearest, NotExpressible
-from .plan import Lane, Plan, Timer, Window, wanted_plan
+from .plan import Lane, Plan, Timer, Window, plan_of
 from .rounding import Unit, in_ms, in_whole
 from .setting import Setting
+from .windows import reason_of
 
 
 class Terms(NamedTuple):
@@ -77,8 +78,13 @@ def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -
     Raises:
         NotExpressible: something had to be given up, and ``nearest`` was not asked for.
     """
-    plan = wanted_plan(setting, terms.stack, nearest=nearest)
-    found = [*shared_lanes(plan, terms), *beside_windows(setting, terms), *others]
+    plan = plan_of(setting)
+    found = [
+        *no_window(setting, plan),
+        *shared_lanes(plan, terms),
+        *beside_windows(setting, terms),
+        *others,
+    ]
     longest_wait_ns = longest_sensible_ns(setting)
     if longest_wait_ns < NEVER:
         terms = terms._replace(longest_wait_ns=longest_wait_ns)
@@ -87,7 +93,12 @@ def agreed(setting: Setting, terms: Terms, *others: Concession, nearest: bool) -
         window, given_up = fitted(lane.window, terms)
         lanes.append(Lane(lane.low, lane.high, window))
         found += given_up
-    return agreed_on(terms.stack, Plan(tuple(lanes), plan.notes), found, nearest=nearest)
+    return agreed_on(terms.stack, Plan(tuple(lanes)), found, nearest=nearest)
+
+
+def no_window(setting: Setting, plan: Plan) -> list[Concession]:
+    """A policy that is no window, given up for the nearest."""
+    return [Concession(reason_of(setting), note) for note in plan.notes]
 
 
 def longest_sensible_ns(setting: Setting) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .concession import Concession
-from .contract import Nearest, NotExpressible
+from .contract import NotExpressible
 from .lengths_routed import Route
-from .plan import Lane, Plan, plan_of, single, wanted_plan, window
+from .plan import Lane, Plan, plan_of, single, window
 from .setting import Setting
-from .terms import Terms, agreed_on, beside_windows, shared_lanes
+from .terms import Terms, agreed_on, beside_windows, no_window, shared_lanes
 from .tier_windows import DOES, knows_tiers, levels_plan
 
 
@@ -49,29 +49,31 @@ def token_batches(
             f"lengths of the run are in {setting.length_unit}, and {terms.title} counts tokens",
         )
     budget = budget_of(setting)
+    found: list[Concession] = []
     if budget is None:
-        plan = _asked(setting, terms, nearest=nearest)
+        plan, given_up = _asked(setting, terms)
+        found += given_up
     else:
         policy = setting.policy
         plan = single(window(policy.max_batch_size, policy.max_wait_ns))  # type: ignore[attr-defined]
-    lanes, found = [], [*shared_lanes(plan, terms), *beside_windows(setting, terms), *others]
+    found += [*shared_lanes(plan, terms), *beside_windows(setting, terms), *others]
+    lanes = []
     for lane in plan.lanes:
         greedy, given_up = _at_once(lane, terms)
         lanes.append(greedy)
         found += given_up
-    fits = agreed_on(terms.stack, Plan(tuple(lanes), plan.notes), found, nearest=nearest)
+    fits = agreed_on(terms.stack, Plan(tuple(lanes)), found, nearest=nearest)
     return TokenBatches(fits, budget, setting.longest)
 
 
-def _asked(setting: Setting, terms: Terms, *, nearest: bool) -> Plan:
-    """The windows asked for; of rules that know tiers as levels, where the stack has those."""
+def _asked(setting: Setting, terms: Terms) -> tuple[Plan, list[Concession]]:
+    """The windows asked for, and what they give up; levels, where the stack has those."""
     if not (terms.levels and knows_tiers(setting)):
-        return wanted_plan(setting, terms.stack, nearest=nearest)
+        plan = plan_of(setting)
+        return plan, no_window(setting, plan)
     plan = levels_plan(setting)
-    if not plan.exact and not nearest:
-        reason = f"{DOES[setting.kind]}, which priorities of {terms.title} cannot do"
-        raise NotExpressible(terms.stack, reason, Nearest(plan, "; ".join(plan.notes)))
-    return plan
+    reason = f"{DOES[setting.kind]}, which priorities of {terms.title} cannot do"
+    return plan, [Concession(reason, note) for note in plan.notes]
 
 
 def largest_of(setting: Setting) -> int:
