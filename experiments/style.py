@@ -141,3 +141,10 @@ def note(axes: Axes, text: str) -> None:
     axes.text(
         0.0, 1.0, text, transform=axes.transAxes, va="top", ha="left", fontsize=8, color="#717581"
     )
+
+
+def panels(count: int, width: float = 4.6, height: float = 3.8) -> list[Axes]:
+    """Axes side by side in a new figure, for figures that take ``ax``."""
+    with styled():
+        drawn = figure(width * count, height)
+        return list(drawn.subplots(1, count, squeeze=False)[0])
