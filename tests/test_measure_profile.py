@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,7 +229,8 @@ def test_a_profile_comes_back_from_its_files_exactly_with_every_raw_call(tmp_pat
     ]  # fmt: skip
 
 
-def test_the_same_seed_gives_the_same_profile_and_another_noise_does_not():
+def test_the_same_seed_gives_the_same_profile_and_another_noise_does_not(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 3.0, 3.0))  # a profile says how loaded
     prints = [profiles.fingerprint(campaign(seed=seed)[1].profile) for seed in (1, 1, 2)]
     assert prints[0] == prints[1] != prints[2]
 

@@ -149,7 +149,7 @@ def test_ctrl_c_in_a_round_keeps_what_the_threads_have_ended(quick, tmp_path):
 
 def test_a_second_ctrl_c_stops_at_once(quick, tmp_path):
     run = tmp_path / "runs/small/tune-1"
-    process = batchwright(tmp_path, quick.path, "--set", "tune.replications=60")
+    process = batchwright(tmp_path, quick.path, "--set", "tune.replications=200")
     waited_for(lambda: told(run) >= 20, process)
     process.send_signal(signal.SIGINT)
     waited_for(lambda: "RUNNING" not in states(run), process)

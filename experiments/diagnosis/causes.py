@@ -57,6 +57,9 @@ CAUSES = (
         "padding", "short requests are padded to the length of long ones", causes_batches.padded,
         usual=True,
     ),
+    Cause(
+        "absent", "replicas are not there when they are needed", causes_arrivals.absent,
+    ),
     Cause("cold_start", "servers were slow at the start", causes_device.cold_start),
     Cause("noisy_neighbour", "servers are slow at times", causes_device.noisy_neighbour),
     Cause("slow_server", "one server is slower than the others", causes_device.slow_server),

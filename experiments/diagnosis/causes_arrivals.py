@@ -9,10 +9,10 @@ import numpy as np
 
 from .look import Look
 from .seen import Mask
-from .servers import on_one_queue, with_servers
+from .servers import always_there, on_one_queue, with_servers
 from .sign import Sign, hundred, ms
 from .stretches import burst_of, crowded
-from .world import World
+from .world import World, replicas_over_time
 
 FULL_LOAD = 0.92
 """Share of the largest possible rate from which a queue is long whatever the rule: M/D/1 waits 6
@@ -51,6 +51,27 @@ def _queue_at(look: Look, share: float) -> int:
     s = look.seen
     at_ns = s.arrival_ns[0] + int(share * s.span_ns)
     return int(np.count_nonzero((s.arrival_ns <= at_ns) & (s.done_ns > at_ns) & s.coming))
+
+
+def absent(look: Look) -> Sign | None:
+    """Replicas fail, or an autoscaler starts them late; all are there in the other world."""
+    group = look.world.service.cluster
+    if group is None or not group.changes or look.world.closed is not None:
+        return None
+    log = replicas_over_time(look.world)
+    if log is None:
+        return None
+    s = look.seen
+    place = np.searchsorted(log[:, 0], s.arrival_ns, side="right") - 1
+    there = log[np.maximum(place, 0), 1]
+    slow, usual = float(there[look.slow].mean()), float(there.mean())
+    words = (
+        f"{slow:.3g} of {group.replicas} replicas were ready when the slow requests came, "
+        f"{usual:.3g} on average"
+    )
+    if group.cold_start_ns:
+        words += f"; one that is started takes {ms(group.cold_start_ns)}"
+    return Sign(words, always_there(look.world))
 
 
 LEAST_DISPERSION = 2.0

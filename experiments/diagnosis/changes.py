@@ -24,7 +24,13 @@ from .causes_batches import HELD, eager
 from .causes_device import cold_start, noisy_neighbour, shared_gpu, slow_device, slow_server
 from .look import Look
 from .retuning import wait_of, with_cap, with_wait
-from .servers import on_one_queue, with_router, with_servers
+from .servers import (
+    always_there,
+    on_one_queue,
+    started_at_once,
+    with_router,
+    with_servers,
+)
 from .sign import ms
 from .stretches import burst_of
 from .world import Workers, World
@@ -221,6 +227,17 @@ def warm(look: Look) -> Iterator[Change]:
     sign = cold_start(look)
     if sign is not None:
         yield Change("warm the servers up before requests come", sign.world)
+
+
+def keep_replicas(look: Look) -> Iterator[Change]:
+    """Replicas that are there, or that start at once."""
+    group = look.world.service.cluster
+    if group is None or not group.changes:
+        return
+    if group.cold_start_ns:
+        words = f"replicas start at once, not in {ms(group.cold_start_ns)}"
+        yield Change(words, started_at_once(look.world))
+    yield Change(f"all {group.replicas} replicas always there", always_there(look.world))
 
 
 def repair(look: Look) -> Iterator[Change]:

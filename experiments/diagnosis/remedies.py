@@ -70,6 +70,7 @@ REMEDIES = (
     Remedy("smooth", changes.smooth, elsewhere=True),
     Remedy("quiet", changes.quiet, elsewhere=True),
     Remedy("warm", changes.warm),
+    Remedy("keep_replicas", changes.keep_replicas),
     Remedy("repair", changes.repair, elsewhere=True),
     Remedy("more_memory", changes.more_memory),
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from policies.contract import IntArray
+from policies.contract import NEVER, IntArray
 from policies.routers import AtRandom
 from sim.cluster import alone
 
@@ -28,6 +28,7 @@ def with_servers(world: World, servers: int) -> World:
             replica_of=np.append(group.replica_of, replicas),
             gpu_of=np.append(group.gpus, group.gpus.max() + 1 + np.arange(more)),
             profile_of=_more(group.profile_of, more),
+            outages_ns=_never(group.outages_ns, more),
         )
     changed = replace(service, servers=servers, cluster=group)
     return replace(world, service=changed, route=_rerouted(world.route, service.servers, servers))
@@ -45,6 +46,27 @@ def _rerouted(route: IntArray | None, servers: int, most: int) -> IntArray | Non
 def _more(profile_of: IntArray, more: int) -> IntArray:
     """Profiles of replicas like the first; none where all have the same."""
     return np.append(profile_of, np.repeat(profile_of[:1], more)) if len(profile_of) else profile_of
+
+
+def _never(outages_ns: IntArray, more: int) -> IntArray:
+    """Outages of replicas, with more of those that never fail; none where nobody does."""
+    if not outages_ns.size:
+        return outages_ns
+    return np.append(outages_ns, np.full((more, *outages_ns.shape[1:]), NEVER), axis=0)
+
+
+def always_there(world: World) -> World:
+    """All replicas are ready from beginning to end."""
+    assert world.service.cluster is not None, "only clusters have replicas that come and go"
+    changed = world.service.cluster.steady()
+    return replace(world, service=replace(world.service, cluster=changed))
+
+
+def started_at_once(world: World) -> World:
+    """Replicas serve as soon as the autoscaler asks for them."""
+    assert world.service.cluster is not None, "only clusters have replicas that come and go"
+    changed = replace(world.service.cluster, cold_start_ns=0)
+    return replace(world, service=replace(world.service, cluster=changed))
 
 
 def on_one_queue(world: World) -> World:

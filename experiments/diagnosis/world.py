@@ -135,6 +135,24 @@ def _patience(world: World, at_server: IntArray) -> IntArray:
     return np.where(world.timeout_ns == NEVER, NEVER, np.maximum(left, 1))
 
 
+def replicas_over_time(world: World) -> IntArray | None:
+    """int64 (changes, 3) as in :class:`sim.changes.Changes`; None where a stage hides them."""
+    from sim.kernel import run
+
+    if world.pre is not None or world.service.cluster is None:
+        return None
+    workload = Workload(
+        length=world.length.astype(np.int32),
+        arrival_ns=np.maximum(world.arrival_ns, world.ready_ns),
+        tier=world.tier.astype(np.int8),
+        tiers=world.tiers,
+        length_unit=world.length_unit,
+        until_ns=world.until_ns,
+    )
+    changes = run(world.policy, workload, world.service).changes
+    return None if changes is None else changes.replicas
+
+
 def _served(world: World, workload: Workload, order: IntArray) -> Seen:
     """What the servers make of a workload; see rule 2."""
     from sim.kernel import run
