@@ -185,6 +185,10 @@ def test_ranges_of_length_become_deployments_behind_a_router():
         {"num_gpus": 0.5},
         {"num_gpus": 0.5},
     ]
+    assert (
+        "the router sends lengths up to and including 64 tokens to bert-to-64; lengths above 64 "
+        "tokens to bert-above-64"
+    ) in exported.notes
     imported = ray_serve.read(exported.files)
     assert imported.table["kind"] == "length_bucketed"
     assert imported.table["boundaries"] == [64]

@@ -44,14 +44,14 @@ STACKS: dict[str, Stack] = {
             "ray_serve",
             "Ray Serve",
             ("serve_config.yaml", "serve*.yaml", "serve*.yml"),
-            "batches of 1, static; a wait only nearly",
+            "batches of 1, static; a wait, and a deployment for each tier, only nearly",
         ),
         Stack(
             "kserve",
             "kserve",
             "KServe",
             ("inference-service.yaml", "*.yaml", "*.yml"),
-            "size_or_timeout with from_idle on one server",
+            "size_or_timeout with from_idle on one server; a service for each tier only nearly",
         ),
         Stack(
             "torchserve",
@@ -100,7 +100,8 @@ STACKS: dict[str, Stack] = {
             "vllm",
             "vLLM",
             (),
-            "greedy, and priority_fill without a wait, on one server, for pooling models",
+            "greedy, and priority_fill without a wait, on one server, for pooling models; "
+            "token_budget only nearly",
         ),
         Stack(
             "json",

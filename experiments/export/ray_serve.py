@@ -90,6 +90,7 @@ def fitted(setting: Setting, *, nearest: bool) -> Fitted:
     """
     if knows_tiers(setting):
         deployments, found = tier_deployments(setting)
+        lanes = [Lane(None, each.up_to, each.window) for each in deployments]
     else:
         plan = plan_of(setting)
         lanes = sealed_lanes(setting, plan)
@@ -97,8 +98,7 @@ def fitted(setting: Setting, *, nearest: bool) -> Fitted:
         found = [Concession(reason_of(setting), note) for note in plan.notes]
         found += around_batches(setting, plan, lanes)
     found += _around(setting, deployments)
-    windows = tuple(Lane(None, each.up_to, each.window) for each in deployments)
-    fits = Plan(windows, unique(each.difference for each in found))
+    fits = Plan(tuple(lanes), unique(each.difference for each in found))
     if found and not nearest:
         refuse(STACK, found, fits)
     return Fitted(tuple(deployments), fits)
