@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,8 +102,8 @@ def init(
         )  # fmt: skip
         if not yes and sys.stdin.isatty():
             wishes = asked(wishes)
-        if from_log is not None:
-            say(f"reading {from_log}")
+        if from_log is not None and sys.stderr.isatty():
+            say(f"reading {from_log}, and fitting processes to it")
         plan, scenario = start(wishes, file)
         paths = written(plan, file, force=force)
         print_plan(plan, scenario, paths)
@@ -126,7 +127,9 @@ def wished(
         raise ScenarioError("--columns and --arrivals are of a log: give --from-log, too")
     none = slo is not None and slo.strip().lower() == "none"
     return Wishes(
-        rate=None if rate is None else positive(rate, "--rate", "requests per second, as in 250"),
+        rate=None
+        if rate is None
+        else positive(rate, "--rate", "requests per second above 0, as in 250"),
         load=None if load is None else positive(load, "--load", "a number above 0, as in 0.6"),
         slo=None if none or slo is None else Slo(slo.strip()),
         no_slo=none,
@@ -180,12 +183,17 @@ def print_plan(plan: Plan, scenario: Scenario, paths: list[Path]) -> None:
     typer.echo(f"written: {', '.join(map(str, paths[::-1]))}")
     typer.echo("")
     typer.echo(scenario.describe())
+    typer.echo(plan.servers_why)
+    if plan.truncated:
+        typer.echo(f"{plan.truncated} Another --profile may know them.")
     if plan.log is not None:
         typer.echo("")
         for why in plan.arrivals_why:
             typer.echo(why)
-        parts = [plan.lengths, *(tier.lengths for tier in plan.tiers)]
-        for why in [why for part in parts if part is not None for why in part.why]:
-            typer.echo(f"lengths: {why}")
+        parts = {"lengths": plan.lengths}
+        parts |= {f"lengths of {tier.name}": tier.lengths for tier in plan.tiers}
+        for name, part in parts.items():
+            for why in () if part is None else part.why:
+                typer.echo(f"{name}: {why}")
     typer.echo("")
-    typer.echo(f"next: batchwright compare {paths[-1]}")
+    typer.echo(f"next: batchwright compare {quote(str(paths[-1]))}")

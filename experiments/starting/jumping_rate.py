@@ -17,7 +17,7 @@ from sim.modulated import Mmpp
 
 from .burstiness import Burstiness
 
-STARTS = 12
+STARTS = 8
 """Searches from different beginnings; the figures have several local optima."""
 FINE = 0.6
 """A fit whose figures are all this near to what is allowed needs no other beginning."""
@@ -89,7 +89,7 @@ def fit_mmpp(log: Burstiness, states: int) -> Fit:
     best: Fit | None = None
     for _ in range(STARTS):
         begin = low + (high - low) * rng.uniform(0.2, 0.8, len(low))
-        found = least_squares(_residuals, begin, bounds=(low, high), args=(log,), max_nfev=60)
+        found = least_squares(_residuals, begin, bounds=(low, high), args=(log,), max_nfev=40)
         fit = judged(_process(found.x, log.rate_per_s), log)
         if best is None or fit.misfit < best.misfit:
             best = fit

@@ -103,7 +103,7 @@ def planned(wishes: Wishes, name: str) -> Plan:
 
 def _assumed(wishes: Wishes) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Poisson arrivals at a rate or a load."""
-    why = "Poisson: users who know nothing of each other. batchwright init --from-log fits a log."
+    why = "Poisson: users who know nothing of each other. `batchwright init --from-log` fits a log."
     if wishes.rate is not None:
         return {"process": "poisson", "rate_per_s": wishes.rate}, (why,)
     load = "load is a share of what the servers can do at their best batch size."
@@ -219,7 +219,9 @@ def _tiers(log: Log) -> tuple[TierPlan, ...]:
     shares = [Decimal(f"{max(count / len(log), 1e-6):.6f}") for count in counts]
     largest = shares.index(max(shares))
     shares[largest] += 1 - sum(shares)
-    return tuple(TierPlan(name, share) for name, share in zip(log.tiers, shares, strict=True))
+    return tuple(
+        TierPlan(name, share.normalize()) for name, share in zip(log.tiers, shares, strict=True)
+    )
 
 
 def _about_lengths(plan: Plan, profile: Profile | None) -> Plan:
@@ -232,7 +234,7 @@ def _about_lengths(plan: Plan, profile: Profile | None) -> Plan:
     share = 100.0 * float(weight[length > profile.longest].sum() / weight.sum())
     unit = UNIT_WORDS[profile.length_unit]
     cut = (
-        f"{share:.2g} % of requests are longer than the {profile.longest:,} {unit} that the "
+        f"{_percent(share)} of requests are longer than the {profile.longest:,} {unit} that the "
         f"profile knows (up to {length.max():,}): they are cut to that."
     )
     return replace(plan, truncated=cut)
@@ -251,6 +253,11 @@ def _all_lengths(plan: Plan) -> tuple[IntArray, FloatArray]:
         pmf = Histogram(plan.said).pmf() if plan.said else Dataset(keys["dataset"]).pmf()
         return pmf.length, pmf.probability
     return np.array([keys.get("constant", 1)]), np.ones(1)
+
+
+def _percent(share: float) -> str:
+    """``0.31 %``, ``81 %``, ``99.6 %``."""
+    return f"{share:.3g} %" if share >= 99.0 else f"{share:.2g} %"
 
 
 def tidy_up(value: float) -> Decimal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from shlex import quote
 from typing import Any
 
 from experiments.export.toml_text import key_toml, value_toml
@@ -14,6 +15,9 @@ from .jumping_rate import Fit
 from .plan import Plan, TierPlan
 
 WIDTH = 100
+ENOUGH = 112_000
+"""Requests that a p99 takes: 10 sections with 100 requests beyond it each, after the warm-up."""
+FEW = "A p99 with an interval needs 112,000; a mean needs far fewer."
 USUAL_BATCH = 16
 """What people set by hand where the profile has it."""
 USUAL_WAIT_MS = Decimal("5.0")
@@ -47,9 +51,10 @@ def inline(table: Mapping[str, Any]) -> str:
 def _head(plan: Plan) -> Iterator[str]:
     yield from comment(f"{plan.description}: written by batchwright init, to be changed by you.")
     yield from comment(
-        f"Try it with  batchwright compare {plan.name}.toml  ; every key is in "
-        "batchwright schema  , which editors read, too."
+        f"Next: `batchwright compare {quote(plan.name)}.toml`. Editors complete and check this "
+        "file after `batchwright schema --into scenario.schema.json`, with the first line"
     )
+    yield "#   #:schema scenario.schema.json"
     yield f"name = {value_toml(plan.name)}"
     yield f"description = {value_toml(plan.description)}"
 
@@ -60,7 +65,10 @@ def _workload(plan: Plan) -> Iterator[str]:
         yield "# A p99 with an interval needs 112,000."
         yield f"requests = {plan.requests:_}"
     elif plan.log is not None:
-        yield from comment(f"All {len(plan.log):,} requests of the log.")
+        yield from comment(
+            f"As many as the log has: {len(plan.log):,}.",
+            FEW if len(plan.log) < ENOUGH else "",
+        )  # fmt: skip
     if plan.lengths is not None:
         yield from comment(*plan.lengths.why)
         yield f"lengths = {inline(plan.lengths.keys)}"
@@ -71,6 +79,8 @@ def _workload(plan: Plan) -> Iterator[str]:
         yield f"{key} = {inline(value) if isinstance(value, Mapping) else value_toml(value)}"
     for place, tier in enumerate(plan.tiers):
         yield ""
+        if place == 0 and len(plan.tiers) > 1:
+            yield "# The most urgent first, as the log has them: put them in the right order."
         yield from _tier(plan, tier, first=place == 0)
 
 
@@ -133,7 +143,7 @@ def _service(plan: Plan) -> Iterator[str]:
     yield "[service]"
     if "profile" in plan.service:
         yield from comment(
-            "batchwright profile list names others; profile measure makes one of your own model."
+            "`batchwright profile list` names others; `profile measure` makes one of your model."
         )
         yield f"profile = {value_toml(plan.service['profile'])}"
     else:
@@ -198,8 +208,8 @@ def _policy(name: str, why: str, table: Mapping[str, Any]) -> Iterator[str]:
 def _tuning(plan: Plan) -> Iterator[str]:
     goal = "p99" if plan.slo is None else f"p{plan.slo[0]:g}"
     yield from comment(
-        f"batchwright tune {plan.name}.toml  looks for the best numbers of these rules: the least "
-        f"{goal} that keeps every target. Other goals:"
+        f"`batchwright tune {quote(plan.name)}.toml` looks for the best numbers of these rules: "
+        f"the least {goal} that keeps every target. Other goals:"
     )
     yield "# [tune]"
     yield '# objective = "capacity"'

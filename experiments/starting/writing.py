@@ -22,13 +22,15 @@ from experiments.sentences import ScenarioError
 
 from .plan import Plan, planned, tidy_up
 from .text import scenario_text
-from .wishes import Wishes
+from .wishes import LOAD, Wishes
 
 if TYPE_CHECKING:
     from experiments.scenario import Scenario
 
 LOAD_MOST = 0.7
 """Servers are as many as it takes to stay below: beyond it queues grow fast with every burst."""
+LOAD_LEAST = 0.05
+"""Below it batches are of one, whatever the rule."""
 SLO_TIMES = 4
 """A target of so many times the batch that keeps up with the arrivals: one that was just missed, a
 request's own, and as much again for bursts."""
@@ -50,11 +52,9 @@ def start(wishes: Wishes, target: Path) -> tuple[Plan, Scenario]:
     if wishes.servers is None and load > LOAD_MOST:
         plan, scenario = _with_servers(plan, scenario, load, said=wishes.load is not None)
     elif load >= 1.0:
-        plan = replace(plan, servers_why=(
-            f"Too few: the load is {load:.3g}, so that the queue grows as long as requests come."
-        ))  # fmt: skip
-    elif not plan.servers_why:
-        plan = replace(plan, servers_why=f"The load is {load:.2g} of what it can do at best.")
+        plan = replace(plan, servers_why=_overload(load))
+    else:
+        plan = replace(plan, servers_why=_load_told(plan, load))
     plan = _with_slo(plan, scenario, wishes)
     return plan, tried(plan)
 
@@ -63,15 +63,29 @@ def _name_of(target: Path) -> str:
     return target.name.removesuffix(".toml")
 
 
+def _overload(load: float) -> str:
+    if load < 1.0:
+        return f"A load of {load:.3g}, as asked."
+    return f"A load of {load:.3g}, as asked: above 1 the queue grows as long as requests come."
+
+
+def _load_told(plan: Plan, load: float) -> str:
+    what = "it" if plan.servers == 1 else "they"
+    told = f"The load is {load:.2g} of what {what} can do at best."
+    if load >= LOAD_LEAST:
+        return told
+    return f"{told} Hardly anything waits at that: --load {LOAD} brings the same requests faster."
+
+
 def _with_servers(plan: Plan, scenario: Scenario, load: float, said: bool) -> tuple[Plan, Scenario]:
     """As many servers as keep the load of a rate low enough; a load that was said stays."""
     if said:
-        return replace(plan, servers_why=f"The load of {load:.3g} is as asked."), scenario
+        return replace(plan, servers_why=_overload(load)), scenario
     servers = math.ceil(load / LOAD_MOST)
     if servers > SERVERS_MOST:
         raise ScenarioError(
-            f"{scenario.offered_rate_per_s:,.4g} requests per second are {load:,.4g} times what one "
-            "server can do; are --rate, or the log's unit (--unit), and the profile right?"
+            f"{scenario.offered_rate_per_s:,.4g} requests per second are {load:,.4g} times what "
+            "one server can do; are --rate, or the log's unit (--unit), and the profile right?"
         )
     plan = replace(plan, servers=servers)
     scenario = tried(plan)

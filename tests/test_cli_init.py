@@ -1,0 +1,422 @@
+"""``batchwright init``: the written scenario loads and runs, and the log's process is found."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from experiments.cli import app
+from experiments.config import load_scenario
+from experiments.starting import arrivals as choosing
+from experiments.starting.arrivals import choose_arrivals
+from experiments.starting.burstiness import burstiness, dispersion, windows_s
+from experiments.starting.jumping_rate import dispersions_of, empty_shares
+from experiments.starting.lengths import choose_lengths
+from experiments.starting.log import read_log
+from experiments.starting.wishes import rate_or_load
+from sim import arrivals as processes
+from sim.arrivals import draw_arrivals
+from sim.fitted import AZURE_CODE_2023, AZURE_CONV_2023
+from sim.streams import stream
+
+NS = 1_000_000_000
+SMALL = ("--model", "2.0,0.35,32", "--rate", "800")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+def drawn(process, requests, seed=0):
+    return np.asarray(draw_arrivals(process, stream(seed, "arrivals"), requests=requests))
+
+
+def log_file(arrival_ns, lengths=None, tiers=None, path="log.csv", header="arrival_s"):
+    columns = [[f"{t / NS:.9f}" for t in arrival_ns.tolist()]]
+    for name, values in (("tokens", lengths), ("tier", tiers)):
+        if values is not None:
+            header += f",{name}"
+            columns.append([str(value) for value in values])
+    rows = "\n".join(",".join(row) for row in zip(*columns, strict=True))
+    Path(path).write_text(f"{header}\n{rows}\n")
+
+
+def sentence_of(result):
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+def next_step(result):
+    assert result.exit_code == 0, result.output
+    line = result.stdout.strip().splitlines()[-1]
+    assert line.startswith("next: batchwright ")
+    return line.removeprefix("next: batchwright ").split()
+
+
+def test_in_an_empty_folder_it_writes_a_scenario_whose_next_step_runs(run):
+    step = next_step(run("init"))
+    assert step == ["compare", "scenario.toml"]
+    done = run(*step, "--no-load-curve", "--set", "workload.requests=3000")
+    assert done.exit_code == 0, done.output
+    assert "deadline_aware" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "profile", ["bert-base-t4-tensorrt-fp16", "jasper-t4-fp16", "minilm-cpu-fp32"]
+)
+def test_any_profile_gets_lengths_in_its_unit(run, profile):
+    next_step(run("init", "a.toml", "--profile", profile, "--yes"))
+    scenario = load_scenario("a.toml")
+    assert scenario.profile.name == profile
+    assert scenario.load == pytest.approx(0.6)
+    assert scenario.workload.lengths.pmf().cv > 0
+
+
+def test_every_question_is_an_option(run):
+    options = ("--slo", "p95=12.5", "--lengths", "sst2", "--servers", "3", "--load", "0.45")
+    next_step(run("init", "b", "--profile", "bert-base-l4-tensorrt-fp16", *options))
+    scenario = load_scenario("b.toml")
+    (tier,) = scenario.tiers
+    assert (tier.percentile, tier.slo_ns) == (95, 12_500_000)
+    assert (scenario.servers, scenario.spec.workload.lengths.dataset) == (3, "sst2")
+    assert scenario.load == pytest.approx(0.45)
+
+
+def test_a_rate_gets_as_many_servers_as_it_needs(run):
+    next_step(run("init", "c.toml", "--model", "2.0,0.35,32", "--rate", "9000", "--slo", "none"))
+    scenario = load_scenario("c.toml")
+    assert scenario.offered_rate_per_s == 9000
+    assert (
+        scenario.load
+        <= 0.7
+        < 9000 / scenario.rate_max_per_s * scenario.servers / (scenario.servers - 1)
+    )
+
+
+@pytest.mark.parametrize("load", [0.2, 0.6, 0.9])
+def test_the_guessed_target_is_one_that_greedy_meets_and_no_batch_of_one_spoils(run, load):
+    assert run("init", "d.toml", "--model", "2.0,0.35,32", "--load", load).exit_code == 0
+    done = run("compare", "d.toml", "--policy", "greedy", "--no-load-curve", "--json")
+    p99 = json.loads(done.stdout)["policies"]["greedy"]["latency_ms"]["p99"]
+    slo_ms = load_scenario("d.toml").tiers[0].slo_ns / 1e6
+    assert p99["high"] < slo_ms < 4 * p99["value"]
+
+
+def test_nothing_is_overwritten_unless_forced(run):
+    Path("scenario.toml").write_text("mine")
+    assert "is there already; give another FILE, or --force" in sentence_of(run("init"))
+    assert Path("scenario.toml").read_text() == "mine"
+    assert run("init", "--force").exit_code == 0
+    assert Path("scenario.toml").read_text() != "mine"
+
+
+def test_a_file_beside_the_scenario_is_not_overwritten_either(run):
+    rng = np.random.default_rng(1)
+    log_file(drawn(processes.Poisson(50.0), 500), rng.choice([3, 90], 500))
+    Path("a.lengths.csv").write_text("mine")
+    assert "a.lengths.csv is there already" in sentence_of(
+        run("init", "a", "--from-log", "log.csv")
+    )
+    assert Path("a.lengths.csv").read_text() == "mine"
+    assert not Path("a.toml").exists()
+
+
+def test_it_runs_from_another_folder_as_well(run, tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    log_file(drawn(processes.Poisson(50.0), 500), rng.choice([3, 90], 500))
+    Path("there").mkdir()
+    next_step(run("init", "there/a.toml", "--from-log", "log.csv"))
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert load_scenario(tmp_path / "there" / "a.toml").workload.lengths.pmf().longest == 90
+
+
+@pytest.mark.parametrize(
+    ("process", "requests", "found"),
+    [
+        (processes.Poisson(50.0), 20_000, "poisson"),
+        (processes.Poisson(2.0), 400, "poisson"),
+        (processes.Gamma(0.5, 50.0), 20_000, "gamma"),
+        (processes.Gamma(2.0, 50.0), 20_000, "gamma"),
+        (processes.Hyperexponential(3.0, 50.0), 20_000, "hyperexponential"),
+        (processes.Paced(20.0), 3_000, "paced"),
+        (AZURE_CONV_2023, 19_366, "mmpp"),
+        (processes.Clumped(8, 0, 100.0), 5_000, "trace"),
+    ],
+    ids=str,
+)
+def test_each_process_is_known_again(process, requests, found):
+    log, chosen = choose_arrivals(drawn(process, requests))
+    assert chosen.process == found, chosen.why
+    if found in ("gamma", "hyperexponential"):
+        assert chosen.keys["cv"] == pytest.approx(process.gap_cv, rel=0.1)
+    if "rate_per_s" in chosen.keys:
+        assert chosen.keys["rate_per_s"] == pytest.approx(log.rate_per_s, rel=1e-3)
+
+
+def test_poisson_logs_are_hardly_ever_taken_for_something_else():
+    """40 logs at 4 standard errors and 7 figures each: one false alarm has a chance below 3 %."""
+    found = [
+        choose_arrivals(drawn(processes.Poisson(10.0), 3_000, k))[1].process for k in range(40)
+    ]
+    assert found.count("poisson") >= 39
+
+
+def test_a_rate_that_jumps_twice_needs_three_states():
+    _, chosen = choose_arrivals(drawn(AZURE_CODE_2023, 8_819))
+    assert chosen.process == "mmpp"
+    assert len(chosen.keys["rates_per_s"]) == 3
+    assert any("between 2 states misses" in why for why in chosen.why)
+
+
+def test_the_fit_has_the_figures_of_the_log():
+    log, chosen = choose_arrivals(drawn(AZURE_CONV_2023, 19_366))
+    fit = chosen.fit
+    assert fit.mmpp.rate_per_s == pytest.approx(log.rate_per_s, rel=1e-6)
+    assert fit.mmpp.gap_cv == pytest.approx(log.gap_cv, rel=0.1)
+    for known, fitted in zip(log.dispersions, fit.dispersions, strict=True):
+        assert fitted == pytest.approx(known.value, rel=max(0.25, 3 * known.error))
+
+
+def test_a_rate_that_grows_all_day_is_replayed():
+    rng = np.random.default_rng(3)
+    arrival = np.sort(np.sqrt(rng.uniform(0, 1, 20_000)) * 4000 * NS).astype(np.int64)
+    _, chosen = choose_arrivals(arrival - arrival[0])
+    assert chosen.process == "trace"
+    assert "cannot tell what is typical" in " ".join(chosen.why) or "misses" in " ".join(chosen.why)
+
+
+def test_closed_forms_agree_with_simulated_counts():
+    windows = np.array([1.0, 10.0])
+    arrival = drawn(AZURE_CONV_2023, 400_000)
+    known = [dispersion(arrival, window) for window in windows]
+    assert dispersions_of(AZURE_CONV_2023, windows) == pytest.approx(
+        [d.value for d in known], rel=0.06
+    )
+    assert empty_shares(AZURE_CONV_2023, windows)[0] == pytest.approx(known[0].empty, rel=0.06)
+
+
+def test_a_coarse_clock_is_noticed_and_gaps_are_not_believed():
+    arrival = drawn(processes.Poisson(5.0), 20_000) // NS * NS
+    log, chosen = choose_arrivals(arrival)
+    assert log.clock_s == 1.0
+    assert chosen.process == "poisson"
+    assert "CV" not in chosen.why[0]
+
+
+def test_a_coarse_clock_on_which_requests_come_one_by_one_is_none():
+    assert burstiness(drawn(processes.Paced(20.0), 3_000)).clock_s == 0.0
+
+
+def test_windows_hold_enough_and_are_enough():
+    found = windows_s(50.0, 400.0)
+    assert found == sorted(found)
+    assert found[0] * 50 >= 3
+    assert 400 / found[-1] >= 20
+    assert len(found) <= 6
+
+
+def test_few_requests_are_called_few():
+    _, chosen = choose_arrivals(drawn(processes.Gamma(3.0, 5.0), 50))
+    assert chosen.process == "poisson"
+    assert "50 requests tell a rate and little else" in chosen.why[0]
+
+
+@pytest.mark.parametrize("wanted", ["poisson", "gamma", "mmpp", "trace"])
+def test_a_process_can_be_asked_for(run, wanted):
+    log_file(drawn(AZURE_CONV_2023, 2_000))
+    next_step(run("init", "a", "--from-log", "log.csv", "--arrivals", wanted, *SMALL[:2]))
+    scenario = load_scenario("a.toml")
+    assert scenario.spec.workload.arrivals.process == wanted
+    assert f"--arrivals {wanted} asks for it" in Path("a.toml").read_text()
+
+
+def test_the_evidence_stands_in_the_file(run):
+    log_file(drawn(AZURE_CONV_2023, 19_366))
+    next_step(run("init", "a", "--from-log", "log.csv", *SMALL[:2], "--load", "0.4"))
+    text = Path("a.toml").read_text()
+    assert "# log.csv: 19,366 requests in " in text
+    assert "# Not Poisson: " in text
+    assert "# CV of gaps" in text
+    assert "dispersion at 100 s" in text
+    scenario = load_scenario("a.toml")
+    assert scenario.load == pytest.approx(0.4)
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_replay_has_the_requests_of_the_log(run):
+    arrival = drawn(processes.Clumped(5, 0, 100.0), 600)
+    lengths = np.arange(1, 601)
+    log_file(arrival + 77 * NS, lengths)
+    next_step(run("init", "a", "--from-log", "log.csv", "--profile", "bert-base-t4-tensorrt-fp16"))
+    workload, _ = load_scenario("a.toml").draw()
+    assert (workload.arrival_ns == arrival - arrival[0]).all()
+    assert (workload.length == np.minimum(lengths, 384)).all()
+    assert 'over_length = "truncate"' in Path("a.toml").read_text()
+
+
+def test_tiers_have_their_shares_and_lengths_of_their_own(run):
+    rng = np.random.default_rng(5)
+    tiers = np.where(rng.random(3_000) < 0.2, "chat", "bulk")
+    lengths = np.where(tiers == "chat", 20, rng.integers(100, 300, 3_000))
+    log_file(drawn(processes.Poisson(50.0), 3_000), lengths, tiers)
+    next_step(run("init", "a", "--from-log", "log.csv", "--slo", "30"))
+    scenario = load_scenario("a.toml")
+    shares = {tier.tier.name: tier.share for tier in scenario.workload.tiers}
+    assert shares["chat"] == pytest.approx((tiers == "chat").mean(), abs=1e-5)
+    assert math.fsum(shares.values()) == pytest.approx(1.0)
+    by_name = {t.tier.name: scenario.workload.lengths_of(t).pmf() for t in scenario.workload.tiers}
+    assert by_name["chat"].longest == 20
+    assert by_name["bulk"].length[0] >= 100
+    assert "priority_fill" in scenario.policies
+
+
+def test_a_replay_keeps_tiers(run):
+    arrival = drawn(processes.Clumped(5, 0, 100.0), 600)
+    log_file(arrival, tiers=["b" if k % 3 else "a" for k in range(600)])
+    next_step(run("init", "r", "--from-log", "log.csv", *SMALL[:2]))
+    workload, _ = load_scenario("r.toml").draw()
+    assert workload.tier.tolist() == [1 if k % 3 else 0 for k in range(600)]
+
+
+def test_lognormal_lengths_are_known_again_and_others_are_counted():
+    rng = np.random.default_rng(2)
+    found = choose_lengths(
+        np.rint(rng.lognormal(4.0, 0.5, 20_000)).astype(np.int64), "auto", "tokens", "f"
+    )
+    assert found.keys["distribution"] == "lognormal"
+    assert found.keys["median"] == pytest.approx(math.exp(4.0), rel=0.03)
+    assert found.keys["sigma"] == pytest.approx(0.5, rel=0.03)
+    counted = choose_lengths(rng.choice([10, 400], 5_000), "auto", "tokens", "f.csv")
+    assert counted.keys == {"histogram": "f.csv"}
+    assert sum(count for _, count in counted.rows) == 5_000
+    assert "since" in counted.why[0]
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("arrival_ms", ["1000", "1500", "3000"]),
+        ("timestamp_us", ["1000000", "1500000", "3000000"]),
+        ("Timestamp", ["2026-01-05 10:00:00", "2026-01-05 10:00:00.5", "2026-01-05 10:00:02"]),
+        ("time", ["2026-01-05T10:00:00Z", "2026-01-05T10:00:00.5Z", "2026-01-05T10:00:02Z"]),
+        ("arrival_s", ["1700000001.0", "1700000000.5", "1700000002.5"]),
+        ("ts", ["0.0", "2.0", "0.5"]),
+    ],
+)
+def test_instants_are_read_in_any_unit_order_and_form(tmp_path, header, rows):
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    expected = [0, NS // 2, 2 * NS]
+    assert read_log(path).arrival_ns.tolist() == expected
+    packed = tmp_path / "log.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_log(packed).arrival_ns.tolist() == expected
+
+
+def test_unit_and_columns_can_be_said(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("t,n\n0,5\n2000,7\n")
+    log = read_log(path, {"arrival": "t", "length": "n"}, unit="ms")
+    assert log.arrival_ns.tolist() == [0, 2 * NS]
+    assert log.length.tolist() == [5, 7]
+    assert log.unit is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--rate", "0"), "--rate 0 must be requests per second above 0"),
+        (("--load", "much"), "--load much must be a number above 0"),
+        (("--slo", "-5"), "--slo -5 must be milliseconds above 0"),
+        (("--slo", "p100=5"), "--slo p100=5 must be"),
+        (("--profile", "bert-bas"), "'bert-bas' is neither a shipped profile"),
+        (("--profile", "minilm-cpu-fp32", "--model", "1,1"), "give --profile or --model, not both"),
+        (("--rate", "5", "--load", "0.5"), "give --rate or --load, not both"),
+        (("--model", "2"), "--model 2 must be milliseconds"),
+        (("--model", "2,0.3,0"), "the largest batch must be from 1 to 4096"),
+        (("--lengths", "imbd"), "did you mean imdb?"),
+        (("--lengths", "lognormal"), "--lengths lognormal needs --from-log"),
+        (("--columns", "arrival=t"), "give --from-log, too"),
+        (("--from-log", "nope.csv"), "there is no file nope.csv"),
+        (("--from-log", "log.csv", "--arrivals", "poison"), "did you mean poisson?"),
+        (("--from-log", "log.csv", "--columns", "arrival=x"), "has no column 'x' for arrival"),
+        (("--from-log", "log.csv", "--columns", "start=a"), "--columns start: is not known"),
+        (("--from-log", "log.csv", "--unit", "h"), "--unit h must be one of s, ms, us, ns"),
+        (("--from-log", "log.csv", "--columns", "length=word"), "word = 'a' must be a length"),
+        (("--from-log", "empty.csv"), "empty.csv is empty"),
+        (("--from-log", "one.csv"), "holds 1 request(s)"),
+        (("--from-log", "same.csv"), "come at one instant"),
+        (("--from-log", "gap.csv"), "gap.csv, line 3: arrival_s is empty"),
+        (("--from-log", "words.csv"), "line 3: arrival_s = 'soon' must be a number of s"),
+        (("--from-log", "other.csv"), "--columns arrival=when_it_came"),
+        (("--rate", "1e12"), "times what one server can do"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_makes_no_sense_is_told_in_a_sentence_and_nothing_is_written(run, arguments, says):
+    files = {
+        "log.csv": "arrival_s,word\n0,a\n1,b\n", "empty.csv": "", "one.csv": "arrival_s\n1\n",
+        "same.csv": "arrival_s\n1\n1\n", "gap.csv": "arrival_s\n1\n\"\"\n2\n",
+        "words.csv": "arrival_s\n1\nsoon\n", "other.csv": "when_it_came\n1\n2\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        Path(name).write_text(text)
+    assert says in sentence_of(run("init", "new.toml", *arguments))
+    assert {path.name for path in Path().iterdir()} == set(files)
+
+
+def test_a_folder_that_is_not_there_is_told(run):
+    assert "there is no folder no" in sentence_of(run("init", "no/a.toml"))
+
+
+def test_rates_and_loads_are_told_apart():
+    assert [float(x or 0) for x in rate_or_load("250")] == [250, 0]
+    assert [float(x or 0) for x in rate_or_load("1,200/s")] == [1200, 0]
+    assert [float(x or 0) for x in rate_or_load("60%")] == [0, 0.6]
+    assert [float(x or 0) for x in rate_or_load("load 0.6")] == [0, 0.6]
+
+
+@pytest.mark.skipif(shutil.which("stty") is None, reason="needs a terminal of Unix")
+def test_at_a_terminal_it_asks_and_asks_again(tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    import sys
+
+    child = pexpect.spawn(
+        sys.executable, ["-c", "from experiments.cli import main; main()", "init"],
+        cwd=str(tmp_path), encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    child.expect("profile .*: ")
+    child.sendline("bert-bas")
+    child.expect("error: 'bert-bas' is neither")
+    child.expect("profile .*: ")
+    child.sendline("minilm-cpu-fp32")
+    child.expect("rate .60%.: ")
+    child.sendline("90")
+    child.expect("slo .guess.: ")
+    child.sendline("p95=150")
+    child.expect("next: batchwright compare scenario.toml")
+    child.expect(pexpect.EOF)
+    scenario = load_scenario(tmp_path / "scenario.toml")
+    assert scenario.offered_rate_per_s == 90
+    assert scenario.tiers[0].percentile == 95
+
+
+def test_a_process_too_slow_for_the_log_is_not_taken(monkeypatch):
+    log, chosen = choose_arrivals(drawn(AZURE_CONV_2023, 19_366))
+    slow = replace(log, span_s=200.0)
+    assert choosing._rounds(chosen.fit, log) > choosing.LEAST_VISITS
+    assert choosing._rounds(chosen.fit, slow) < choosing.LEAST_VISITS
