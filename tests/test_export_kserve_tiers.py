@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -97,6 +98,18 @@ def test_one_service_of_a_tier_is_read_back():
         "max_wait_ms": 50,
         "from_idle": True,
     }
+
+
+def test_tiers_of_any_name_have_folders_of_their_own_inside_the_export():
+    tiers = (Tier("../up", 200 * MS), Tier("a b"), Tier("A/B"), Tier("a_b"))
+    found = services(setting("priority", tiers=tiers, max_batch_size=8, max_wait_ms=5))
+    assert len(found) == 4
+    for path, table in found.items():
+        folder, name = path.split("/")
+        assert name == NAME
+        assert not folder.startswith(".")
+        assert re.fullmatch(r"[a-z][a-z0-9-]*[a-z0-9]", table["metadata"]["name"])
+    assert len({table["metadata"]["name"] for table in found.values()}) == 4
 
 
 def test_more_tiers_than_servers_need_more_replicas_and_say_so():

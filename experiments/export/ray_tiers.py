@@ -6,7 +6,6 @@ places replicas by those shares and holds nobody to them: batches of all tiers r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from .concession import Concession
@@ -74,7 +73,7 @@ def _deployments(part: Part, plan: Plan) -> Iterable[Deployment]:
     found = routes(part.setting, plan)
     for route in found:
         yield Deployment(
-            name=re.sub(r"[^A-Za-z0-9_.-]", "-", route.model),
+            name=route.model,
             window=route.window,
             up_to=route.lane.high,
             tier=part.name,

@@ -6,12 +6,14 @@ that of :func:`experiments.export.tier_windows.tier_windows`, its limits are its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.runs import folder_name
 from policies.length_bucketed import LengthBucketed
 from policies.size_or_timeout import SizeOrTimeout
 
@@ -36,9 +38,27 @@ def parts_of(setting: Setting) -> tuple[Part, ...]:
     """A setting for each tier, most urgent first."""
     shares = shares_of(setting)
     traffic = setting.traffic or (TierTraffic(),) * len(setting.tiers)
-    return tuple(
-        Part(each.name, shares[n], _alone(setting, n, each.window, traffic[n], shares[n]))
+    models = models_of(setting)
+    alone = (
+        _alone(setting, n, each.window, traffic[n], shares[n])
         for n, each in enumerate(tier_windows(setting))
+    )
+    return tuple(
+        Part(tier.name, share, replace(own, model=model))
+        for tier, share, own, model in zip(setting.tiers, shares, alone, models, strict=True)
+    )
+
+
+def models_of(setting: Setting) -> tuple[str, ...]:
+    """A name for the model of each tier, which is a folder too.
+
+    No two are equal, nor would be in small letters and digits alone, as Kubernetes takes them.
+    """
+    names = [f"{setting.model}-{folder_name(tier.name)}" for tier in setting.tiers]
+    plain = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names]
+    return tuple(
+        name if plain.count(plain[place]) == 1 else f"{name}-{place + 1}"
+        for place, name in enumerate(names)
     )
 
 
@@ -52,7 +72,6 @@ def _alone(
     timeout_ns = traffic.timeout_ns if setting.timeout_ns is None else setting.timeout_ns
     return replace(
         setting,
-        model=f"{setting.model}-{tier.name}",
         policy=_policy(plan),
         kind=table.pop("kind"),
         parameters=table,
