@@ -32,6 +32,9 @@ def report(
             "--to", metavar="FILE", help="Default: report.html in the run, or among the runs."
         ),
     ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also a PDF beside it, printed by Chromium or Chrome.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -47,13 +50,20 @@ def report(
     with spoken(debug=debug):
         from .plain import dumps
         from .report import report as written
+        from .report.pdf import browser, printed
 
+        if pdf:
+            browser()  # say that it is missing before anything is written
         asked = runs or ["latest"]
         path = written(asked, to, root=out)
         size = path.stat().st_size
+        paper = printed(path) if pdf else None
         if json:
-            typer.echo(dumps({"report": path, "bytes": size, "runs": asked}), nl=False)
+            found = {"report": path, "bytes": size, "pdf": paper, "runs": asked}
+            typer.echo(dumps(found), nl=False)
             return
         typer.echo(str(path))
+        if paper is not None:
+            typer.echo(str(paper))
         if not quiet:
             say(f"{size / 1000:,.0f} kB, one file: open it in a browser, or attach it to a mail")
