@@ -68,7 +68,7 @@ class RateGap(NamedTuple):
         return self.per_s.verdict == "tie"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Capacities:
     """The largest rate of every policy, on the same arrivals, lengths and noise."""
 
@@ -179,6 +179,9 @@ class Capacities:
         from .plots_capacity import CapacityPlots
 
         return CapacityPlots(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.scenario['name']}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         from .capacity_words import HEAD, cells

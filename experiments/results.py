@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .views import ComparisonPlots, SweepPlots
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What every result has."""
 
@@ -82,18 +82,21 @@ class Result:
 
         return ComparisonPlots(self)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.scenario['name']}: {self.verdict}>"
+
     def _repr_html_(self) -> str:
         from .views import html_of
 
         return html_of(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Simulation(Result):
     """One policy on one scenario."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Result):
     """Several policies on the same arrivals, lengths and noise."""
 
@@ -169,7 +172,7 @@ class Step:
     load: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """The same comparison over values of one or more keys of the scenario."""
 
@@ -268,6 +271,9 @@ class Sweep:
         from .views import SweepPlots
 
         return SweepPlots(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.scenario['name']}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         from .views import html_of_sweep

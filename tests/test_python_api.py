@@ -90,6 +90,14 @@ def test_every_result_shows_and_tabulates_itself(results):
         assert json.loads(result.to_json()), name
 
 
+def test_every_result_prints_as_its_verdict(results):
+    for name, result in results.items():
+        text = repr(result)
+        assert text.startswith(f"<{type(result).__name__} of "), name
+        assert text.endswith(f": {result.verdict}>"), name
+        assert len(text) < 3000, name
+
+
 def test_every_figure_of_a_result_is_described_and_takes_axes(results):
     for name, result in results.items():
         drawers = inspect.getmembers(result.plot, inspect.ismethod)

@@ -49,7 +49,7 @@ class Stage:
     slow_share: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """Why latency is high, and what to change."""
 
@@ -123,6 +123,9 @@ class Diagnosis:
         from .views import DiagnosisPlots
 
         return DiagnosisPlots(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.subject}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         from .views import html_of

@@ -28,7 +28,7 @@ def _floor(found: Floor) -> dict[str, Any]:
     return {"value_ms": found.value_ms, "exact": found.exact, "name": found.name, "why": found.why}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tuning:
     """The result of :func:`experiments.tune.tune`."""
 
@@ -173,6 +173,9 @@ class Tuning:
         from .views import TuningPlots
 
         return TuningPlots(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.scenario['name']}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         from .views import html_of

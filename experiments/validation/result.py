@@ -67,7 +67,7 @@ class Reading:
         return cls(condition=condition, values=named, **known)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Validation:
     """A live run held against the simulator; made by :func:`experiments.validation.judged`."""
 
@@ -201,6 +201,9 @@ class Validation:
         from .views import ValidationPlots
 
         return ValidationPlots(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.scenario['name']}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         from .views import html_of
