@@ -155,7 +155,7 @@ FACTS = {
     "shared GPUs": (
         {"instances_per_gpu": 2},
         "do not say how many servers share a GPU",
-        ("triton", "ray"),
+        ("triton", "ray", "litserve"),
     ),
 }
 
@@ -195,6 +195,18 @@ def test_a_limit_of_a_tier_is_told_where_one_queue_serves_all(name, limit):
     }[limit]
     assert words in sentence
     assert words in written(nearest)
+
+
+def test_litserve_puts_workers_that_share_a_gpu_on_one_device():
+    def server(servers, each):
+        _, nearest = tried("litserve", in_cluster(servers, instances_per_gpu=each))
+        found = json.loads(nearest.files["litserve.json"])["server"]
+        return found["devices"], found["workers_per_device"]
+
+    assert server(4, 2) == (2, 2)
+    assert server(4, 1) == (1, 4)
+    assert server(5, 2) == (1, 5)
+    assert "share a GPU" in tried("litserve", in_cluster(5, instances_per_gpu=2))[0]
 
 
 SCALED = {

@@ -32,6 +32,8 @@ class Spread(NamedTuple):
     """Whether a replica can run several batches from its queue."""
     places: bool = False
     """Whether its files, or what starts them, say which server has which GPU."""
+    shares: bool = False
+    """Whether they say how many servers share one."""
 
 
 def replicas_given_up(setting: Setting, spread: Spread) -> list[Concession]:
@@ -81,14 +83,14 @@ def _scaling(setting: Setting, spread: Spread) -> Iterable[Concession]:
 
 def _placing(setting: Setting, spread: Spread) -> Iterable[Concession]:
     replicas = setting.replicas
-    if replicas is None or spread.places:
+    if replicas is None:
         return
-    if replicas.others:
+    if replicas.others and not spread.places:
         yield Concession(
             f"the files of {spread.title} do not say which server has which GPU",
             f"it takes all servers for equal: see to it that there are {replicas.gpus}",
         )
-    if replicas.instances_per_gpu > 1:
+    if replicas.instances_per_gpu > 1 and not spread.shares:
         yield Concession(
             f"the files of {spread.title} do not say how many servers share a GPU",
             f"it places no server: see to it that {replicas.instances_per_gpu} share a GPU",

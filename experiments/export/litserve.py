@@ -71,9 +71,9 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     Raises:
         NotExpressible: LitServe cannot do what the policy does.
     """
-    terms = TERMS
+    terms = TERMS._replace(shares=_shares(setting))
     if _largest(setting) > 1:
-        terms = TERMS._replace(no_shared_queue=SHARED_QUEUE, several_queues=SPLIT)
+        terms = terms._replace(no_shared_queue=SHARED_QUEUE, several_queues=SPLIT)
     plan = agreed(setting, terms, *no_capacity(setting, "LitServe"), nearest=nearest)
     _check_timeout(setting, plan)
     notes = (*_notes(setting, plan), *route_notes(setting, plan))
@@ -88,6 +88,12 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         **readme(setting, "LitServe", plan.notes, notes),
     }
     return Exported(files, notes, plan.exact, plan.notes)
+
+
+def _shares(setting: Setting) -> bool:
+    """Whether workers of a device are those that share a GPU."""
+    replicas = setting.replicas
+    return replicas is not None and workers_on_device(setting) == replicas.instances_per_gpu
 
 
 def _largest(setting: Setting) -> int:
@@ -105,11 +111,18 @@ def _arguments(setting: Setting, route: Route) -> dict[str, Any]:
             "batch_timeout": float(in_seconds(found.max_wait_ns)) if waits else 0.0,
         },
         "server": {
-            "devices": 1,
-            "workers_per_device": setting.servers,
+            "devices": setting.servers // workers_on_device(setting),
+            "workers_per_device": workers_on_device(setting),
             "timeout": False if timeout_ns is None else float(in_seconds(timeout_ns)),
         },
     }
+
+
+def workers_on_device(setting: Setting) -> int:
+    """Workers that share a device: as many as share a GPU in the run, all where it does not say."""
+    replicas = setting.replicas
+    each = 1 if replicas is None else replicas.instances_per_gpu
+    return each if each > 1 and setting.servers % each == 0 else setting.servers
 
 
 def _check_timeout(setting: Setting, plan: Plan) -> None:
@@ -129,7 +142,7 @@ def _check_timeout(setting: Setting, plan: Plan) -> None:
 def _notes(setting: Setting, plan: Plan) -> list[str]:
     """Traps, and what is left to do."""
     notes = ["model.py holds your litserve.LitAPI, whose constructor hands its arguments on"]
-    if setting.servers > 1:
+    if workers_on_device(setting) == setting.servers > 1:
         notes.append(
             "all workers are on one device: for GPUs of their own give devices, and "
             "workers_per_device 1"

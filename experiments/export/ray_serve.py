@@ -151,6 +151,7 @@ def _spread(setting: Setting) -> Spread:
         scalers=(SCALED_BY,),
         several_batches=True,
         places=True,
+        shares=True,
     )
 
 

@@ -59,6 +59,7 @@ class Terms(NamedTuple):
     spreads: str = "as whatever stands before them sends them"
     scalers: tuple[str, ...] = ()
     places: bool = False
+    shares: bool = False
     levels: bool = False
     """Whether it serves urgent requests first, and fills batches up with the others."""
 
@@ -206,7 +207,8 @@ def beside_windows(setting: Setting, terms: Terms) -> list[Concession]:
         terms.routers,
         terms.spreads,
         terms.scalers,
-        terms.places,
+        places=terms.places,
+        shares=terms.shares,
     )
     return [*replicas_given_up(setting, spread), *tier_limits_given_up(setting, terms.title)]
 

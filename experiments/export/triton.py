@@ -135,7 +135,7 @@ def _replicas(setting: Setting) -> list[Concession]:
     """What stands before several Triton servers, or starts and stops them."""
     own = "every Triton server has a queue of its own" if routed_by(setting) else ""
     before = "from a balancer that you put before them"
-    spread = Spread("Triton", own, spreads=before, several_batches=True, places=True)
+    spread = Spread("Triton", own, spreads=before, several_batches=True, places=True, shares=True)
     return replicas_given_up(setting, spread)
 
 
