@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .cli_diagnose import register as register_diagnose
+from .cli_doctor import register as register_doctor
 from .cli_export import register as register_export
 from .cli_init import register as register_init
 from .cli_profile import app as profile_app
@@ -264,6 +265,7 @@ def policies(json: Json = False, debug: Debug = False) -> None:
 
 
 register_init(app)
+register_doctor(app)
 register_schema(app)
 
 
