@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from decimal import Decimal
 
@@ -203,6 +204,21 @@ def test_the_application_loads_and_sends_every_tier_to_its_deployment(wanted, mo
     assert "offline" in app.seen[-1]
     with pytest.raises(ValueError, match="no deployment takes the tier gold"):
         answered(bound, {"tier": "gold", "length": 1})
+
+
+@pytest.mark.parametrize("wanted", [PRIORITY, BUCKETS], ids=["tiers", "buckets"])
+def test_ray_itself_binds_the_application(wanted, tmp_path, monkeypatch):
+    pytest.importorskip("ray.serve", reason="needs ray[serve], 400 MB")
+    exported = ray_serve.export(wanted, nearest=True)
+    (tmp_path / "app.py").write_text(exported.files["app.py"])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    import app
+
+    (application,) = yaml.safe_load(exported.files["serve_config.yaml"])["applications"]
+    assert app.build(application["args"]) is not None
+    names = [name for name in deployments(exported) if name != "Router"]
+    assert application["args"]["deployments"] == names
 
 
 def test_deployments_of_tiers_are_not_read_as_a_policy():

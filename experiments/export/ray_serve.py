@@ -188,8 +188,9 @@ def _replica_notes(setting: Setting) -> Iterable[str]:
     if scaler is None:
         return
     yield (
-        "num_replicas is left out, as autoscaling_config sets it; metrics_interval_s is to become "
-        "a variable of the environment in a later Ray"
+        "num_replicas is left out, as autoscaling_config sets it; Ray warns that "
+        "metrics_interval_s is to become a variable of the environment, "
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S"
     )
     if not scaler.min_replicas <= replicas.initial <= scaler.max_replicas:
         yield (
