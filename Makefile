@@ -24,6 +24,7 @@ demo: $(VENV)/ready
 	$(RUN)/batchwright compare speech
 	$(RUN)/batchwright tune bert
 	$(RUN)/batchwright export bert --to triton --to ray --nearest
+	$(RUN)/batchwright diagnose recommender
 	$(RUN)/batchwright validate bert --device emulated --load 0.3 --window 2s --calibrate 8s
 
 test: $(VENV)/ready
