@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .cli_diagnose import register as register_diagnose
 from .cli_doctor import register as register_doctor
 from .cli_export import register as register_export
@@ -39,7 +40,12 @@ app = typer.Typer(
 app.add_typer(profile_app, name="profile")
 
 Scenario = Annotated[
-    str, typer.Argument(metavar="SCENARIO", help="A shipped scenario's name, or a TOML file.")
+    str,
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A shipped scenario's name, or a TOML file.",
+        autocompletion=completion.scenarios,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -53,7 +59,12 @@ Over = Annotated[
 ]
 Policies = Annotated[
     list[str] | None,
-    typer.Option("--policy", metavar="NAME", help="Only this policy of the scenario; repeatable."),
+    typer.Option(
+        "--policy",
+        metavar="NAME",
+        help="Only this policy of the scenario; repeatable.",
+        autocompletion=completion.policies,
+    ),
 ]
 With = Annotated[
     list[str] | None,
@@ -91,7 +102,12 @@ def options(
 @app.command()
 def simulate(
     scenario: Scenario,
-    policy: Annotated[str | None, typer.Option(metavar="NAME", help="Default: the first.")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Default: the first.", autocompletion=completion.policies
+        ),
+    ] = None,
     engine: EngineChoice = Engine.kernel,
     settings: Set = None,
     records: Records = False,
@@ -165,6 +181,7 @@ def tune(
         typer.Argument(
             metavar="SCENARIO",
             help="A shipped scenario's name, or a TOML file; a run with --resume.",
+            autocompletion=completion.scenarios_and_runs,
         ),
     ],
     objective: Annotated[
@@ -177,7 +194,12 @@ def tune(
     ] = None,
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", metavar="NAME", help="Only this policy or kind; repeatable."),
+        typer.Option(
+            "--policy",
+            metavar="NAME",
+            help="Only this policy or kind; repeatable.",
+            autocompletion=completion.policies_and_kinds,
+        ),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Settings to try; by default 500.")] = None,
     present: With = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .cli_speech import FAILED, console, spoken
 
 if TYPE_CHECKING:
@@ -36,7 +37,13 @@ BUDGET = "5m"
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A shipped profile's name, or one of its files.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped profile's name, or one of its files.",
+            autocompletion=completion.profiles,
+        ),
+    ],
     bound: Annotated[
         float, typer.Option(min=0.1, max=100.0, help="The error that is fine, in percent.")
     ] = 5.0,

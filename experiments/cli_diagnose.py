@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from . import completion
 from .cli_speech import console, progress_bar, spoken
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def diagnose(
         typer.Argument(
             metavar="RUN|TRACE",
             help="A run, a scenario, a saved trace's folder, or a CSV log of your own service.",
+            autocompletion=completion.scenarios_and_runs,
         ),
     ] = "latest",
     slo: Annotated[
@@ -56,12 +58,19 @@ def diagnose(
         typer.Option(metavar="NAME", help="Default: the most urgent tier with an SLO."),
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of a run; default: its first.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of a run; default: its first.",
+            autocompletion=completion.policies,
+        ),
     ] = None,
     scenario: Annotated[
         str | None,
         typer.Option(
-            metavar="SCENARIO", help="Service times and policy of a trace or a log, where known."
+            metavar="SCENARIO",
+            help="Service times and policy of a trace or a log, where known.",
+            autocompletion=completion.scenarios,
         ),
     ] = None,
     columns: Annotated[

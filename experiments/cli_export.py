@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .cli_speech import WRONG_INPUT, console, say, spoken
 from .plain import dumps
 
@@ -38,14 +39,29 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's folder, a scenario's name, or `latest`.")
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's folder, a scenario's name, or `latest`.",
+            autocompletion=completion.runs,
+        ),
     ] = "latest",
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", metavar="STACK", help="As `stacks` lists them; repeatable."),
+        typer.Option(
+            "--to",
+            metavar="STACK",
+            help="As `stacks` lists them; repeatable.",
+            autocompletion=completion.stacks,
+        ),
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Default: the winner, or the best.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Default: the winner, or the best.",
+            autocompletion=completion.policies,
+        ),
     ] = None,
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Write the nearest where a stack cannot do it.")
@@ -180,7 +196,13 @@ def import_(
         Path, typer.Argument(metavar="FILE", help="A stack's file, or the folder of an export.")
     ],
     source: Annotated[
-        str | None, typer.Option("--from", metavar="STACK", help="Default: found out.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STACK",
+            help="Default: found out.",
+            autocompletion=completion.stacks,
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the policy; default: the file's.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .cli_diagnose import named_column
 from .cli_speech import input_errors, say, sentence, spoken
 
@@ -35,7 +36,12 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the scenario goes.")] = FILE,
     profile: Annotated[
         str | None,
-        typer.Option("--profile", metavar="NAME", help="Latencies: a shipped profile, or a file."),
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="Latencies: a shipped profile, or a file.",
+            autocompletion=completion.profiles,
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -58,6 +64,7 @@ def init(
             "--lengths",
             metavar="WHAT",
             help="A data set, a number, a histogram's CSV file; with a log histogram or lognormal.",
+            autocompletion=completion.datasets,
         ),
     ] = None,
     servers: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .cli_check import check
 from .cli_measure import measure
 from .cli_speech import console, say, spoken
@@ -48,7 +49,13 @@ def list_profiles(json: Json = False, debug: Debug = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A shipped profile's name, or one of its files.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped profile's name, or one of its files.",
+            autocompletion=completion.profiles,
+        ),
+    ],
     json: Json = False,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the picture goes.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .cli_speech import say, spoken
 
 COMMAND = "report"
@@ -24,6 +25,7 @@ def report(
             metavar="RUN...",
             help="A run's folder, a scenario's name (its newest run) or `latest`; or a file of "
             "`diagnose --json`. Default: latest.",
+            autocompletion=completion.runs,
         ),
     ] = None,
     to: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import completion
 from .cli_measure import Mode, Precision, model_errors, read_budget
 from .cli_speech import FAILED, progress_bar, say, spoken
 
@@ -24,6 +25,7 @@ def validate(
         typer.Argument(
             metavar="SCENARIO|RUN",
             help="A scenario's name or file; or a run, whose winner takes part.",
+            autocompletion=completion.scenarios_and_runs,
         ),
     ],
     device: Annotated[
@@ -40,7 +42,12 @@ def validate(
     threads: Annotated[int, typer.Option(min=1, help="Of the model, on a CPU.")] = 1,
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", metavar="NAME", help="Only this policy; repeatable."),
+        typer.Option(
+            "--policy",
+            metavar="NAME",
+            help="Only this policy; repeatable.",
+            autocompletion=completion.policies,
+        ),
     ] = None,
     load: Annotated[
         list[float] | None,
