@@ -18,9 +18,12 @@ from experiments.report.charts import Axis, Chart, Mark, Series, drawn
 from experiments.report.elements import Markup, element
 from experiments.report.kinds import KINDS
 from experiments.report.looks import DARK, Look, looks_of
+from experiments.report.of_sweep import latencies
+from experiments.report.outcome_charts import line_chart
 from experiments.report.pdf import browser
 from experiments.report.scales import linear_ticks, log_ticks, scale_of, thinned
 from experiments.report.script import SCRIPT
+from experiments.report.tables import MOST, Row, Table, written
 from experiments.runs import RunError
 from experiments.style import PALETTE
 from experiments.wording import with_interval
@@ -181,6 +184,41 @@ def test_every_step_of_a_sweep_is_there(pages, runs):
         for policy in step["policies"].values():
             for found in map(estimate, policy["latency_ms"].values()):
                 assert found.value is None or with_interval(found) in page
+
+
+def test_the_lowest_latency_of_a_step_is_starred():
+    def policy(value):
+        found = {"value": value, "low": value - 0.1, "high": value + 0.1}
+        return {"latency_ms": {"p99": found}, "intervals": {}}
+
+    step = {"settings": {"service.servers": 2}, "policies": {"a": policy(3.0), "b": policy(2.0)}}
+    (row,) = latencies([step], "p99").rows
+    assert row.cells == ["servers 2", "3.0 ± 0.1", "2.0 ± 0.1 *"]
+
+
+def test_words_that_were_swept_stand_side_by_side_and_are_not_joined():
+    def step(word, value):
+        found = {"value": value, "low": value, "high": value}
+        return {
+            "settings": {"service.cluster.router": word},
+            "policies": {name: {"latency_ms": {"p99": found}} for name in ("a", "b")},
+        }
+
+    sweep = {"keys": ["service.cluster.router"], "steps": [step("first", 1.0), step("last", 2.0)]}
+    chart = line_chart(sweep, "service.cluster.router", "p99")
+    assert ">first<" in chart
+    assert ">last<" in chart
+    assert "a at router last: 2 ms" in chart
+    assert 'class="line"' not in chart
+    places = re.findall(r'<circle cx="([\d.]+)"', chart)
+    assert len(set(places)) == len(places) == 4
+
+
+def test_a_very_long_table_says_how_much_of_it_is_shown():
+    table = Table("long", ("a", "b"), [Row([str(k), "1"]) for k in range(MOST + 5)])
+    text = written(table)
+    assert text.count("<tr>") == MOST + 1
+    assert f"The first 1,000 of {MOST + 5:,} rows" in text
 
 
 def test_paired_differences_are_there_with_their_intervals(pages, runs):

@@ -58,6 +58,8 @@ class Axis:
     zero: bool = False
     places: tuple[tuple[float, str], ...] = ()
     """Ticks of its own."""
+    room: float = 0.0
+    """Left free beyond the ticks."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def drawn(chart: Chart) -> Markup | None:
     if not series:
         return None
     marks = [mark for one in series for mark in one.marks if finite(mark)]
-    x = scale_of((mark.x for mark in marks), LEFT, RIGHT, log=chart.x.log, zero=chart.x.zero)
+    ticks = (at + side for at, _ in chart.x.places for side in (-chart.x.room, chart.x.room))
+    across = [*(mark.x for mark in marks), *ticks]
+    x = scale_of(across, LEFT, RIGHT, log=chart.x.log, zero=chart.x.zero)
     ends = [end for mark in marks for end in ends_of(mark)]
     ends += [y for guide in chart.guides if guide.alarm for _, y in guide.points]
     y = scale_of(ends, BOTTOM, TOP, log=chart.y.log, zero=chart.y.zero)

@@ -109,7 +109,7 @@ def rates_chart(found: Facts) -> Markup | None:
     own = found["scenario"].get("offered_rate_per_s")
     return lines_drawn(Lines(
         f"Largest rate with {targets(found)}", "requests/s", lines, bars=True, target=own,
-        target_text="" if own is None else f"scenario: {rate(own)}/s",
+        alarm=False, target_text="" if own is None else f"scenario: {rate(own)}/s",
         note="The thin mark is where a policy becomes unstable.",
     ))  # fmt: skip
 

@@ -8,13 +8,13 @@ from typing import Any
 from experiments.wording import settings_text
 
 from . import outcome_charts as charts
-from .amounts import STATISTICS, Facts, statistic, text
+from .amounts import PERCENTILES, STATISTICS, Facts, statistic, text
 from .elements import Markup, element
 from .found import Run
 from .of_policies import gallery, slo_of
 from .tables import Row, Table, written
 
-LATENCIES = ("mean", "p50", "p90", "p95", "p99", "p999")
+LATENCIES = {"mean": "mean", **PERCENTILES}
 
 
 def swept(run: Run) -> Iterator[Markup | None]:
@@ -55,7 +55,9 @@ def cells(step: Facts, names: Sequence[str], measure: str) -> list[str]:
 
 def whole(steps: Sequence[Facts]) -> Table:
     """One row a step and policy, with every number."""
-    known: dict[str, Any] = {f"latency_ms.{each}": f"{each}, ms" for each in LATENCIES}
+    known: dict[str, Any] = {
+        f"latency_ms.{key}": f"{title}, ms" for key, title in LATENCIES.items()
+    }
     known |= {each: STATISTICS[each] for each in STATISTICS if has(steps, each)}
     rows = [
         Row([settings_text(step["settings"]), name, *(text(statistic(one, s)) for s in known)],

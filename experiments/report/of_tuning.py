@@ -92,7 +92,7 @@ def judged_table(found: Facts) -> Table:
         values = ["unstable", *[""] * (len(titles) - 1)] if unstable else values
         rows.append(Row([
             one["name"] + mark_of(found, one), one["role"], *values,
-            "holds" if one["feasible"] else f"broken: {', '.join(one['broken'])}",
+            held(one),
             *(text(statistic(outcome, s)) for s in figures),
             "-" if one["unstable_above_load"] is None else f"{one['unstable_above_load']:.2f}",
             str(one["table"].get("kind", "")), tables.settings(one["table"]), str(one["servers"]),
@@ -104,6 +104,13 @@ def judged_table(found: Facts) -> Table:
     note = f"* the winner{front}. All figures are of fresh runs, not of the search."
     return Table("Judged settings", heads, rows, left=2, note=note,
                  words=("constraints", "kind", "numbers"))  # fmt: skip
+
+
+def held(one: Facts) -> str:
+    """``holds``, or the constraints that are broken."""
+    if is_unstable(one):
+        return "unstable"
+    return "holds" if one["feasible"] else f"broken: {', '.join(one['broken'])}"
 
 
 def is_unstable(one: Facts) -> bool:

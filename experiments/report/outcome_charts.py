@@ -20,6 +20,12 @@ Policies = Mapping[str, Facts]
 FAR = 30.0
 """Swept values that differ by more than this factor stand on a log axis."""
 
+BESIDE = 0.06
+"""Between the marks of two policies at one word, as a share of the way to the next word."""
+
+WORD = 13
+"""Characters of a value that stand below an axis."""
+
 TAILS = {"p50": 0.5, "p90": 0.1, "p95": 0.05, "p99": 0.01, "p999": 0.001}
 """Share of requests that are slower than a percentile."""
 
@@ -109,41 +115,49 @@ def share_chart(policies: Policies, name: str, title: str) -> Markup | None:
 
 
 def line_charts(sweep: Facts, slo_ms: float | None = None) -> list[Markup | None]:
-    """Mean and p99 against each numeric key of a sweep; of a grid the other keys stand still."""
+    """Mean and p99 against each key that varies; of a grid the other keys stand still."""
     steps: Sequence[Facts] = sweep["steps"]
-    keys = [key for key in sweep["keys"] if is_axis(steps, key)]
+    keys = [key for key in sweep["keys"] if len({str(s["settings"][key]) for s in steps}) > 1]
     return [line_chart(sweep, key, measure, slo_ms) for key in keys for measure in ("mean", "p99")]
 
 
-def is_axis(steps: Sequence[Facts], key: str) -> bool:
-    """Whether a key has several values, all numbers."""
-    values = [step["settings"][key] for step in steps]
-    return all(isinstance(v, int | float) for v in values) and len(set(values)) > 1
-
-
 def line_chart(sweep: Facts, key: str, measure: str, slo_ms: float | None = None) -> Markup | None:
-    """A latency against a key, one line a policy with its interval, broken where it is unstable."""
+    """A latency against a key, one line a policy with its interval, broken where it is unstable.
+
+    Where the values are words, they stand side by side and are not joined.
+    """
     steps: Sequence[Facts] = sweep["steps"]
     fixed = {k: v for k, v in steps[0]["settings"].items() if k != key}
     along = [step for step in steps if all(step["settings"][k] == v for k, v in fixed.items())]
     names = list(dict.fromkeys(name for step in along for name in step["policies"]))
-    look = looks_of(names)
-    series = [Series(name, points(along, key, name, measure), look[name]) for name in names]
+    look, x = looks_of(names), axis_along(along, key)
+    series = [
+        Series(
+            name, points(along, key, name, measure, BESIDE * (k - (len(names) - 1) / 2)),
+            look[name], line=not x.places, band=not x.places,
+        )
+        for k, name in enumerate(names)
+    ]  # fmt: skip
     where = "".join(f", {k.rpartition('.')[2]} {shown(v)}" for k, v in fixed.items())
     stopped = any(one.get("stable") is False for step in along for one in step["policies"].values())
+    lost = "Where a policy is unstable, it has no mark." if x.places else (
+        "A line ends where its policy becomes unstable.")  # fmt: skip
     target = measure == "p99" and slo_ms is not None and fits(series, slo_ms)
     return drawn(Chart(
         f"{'Mean' if measure == 'mean' else measure} latency against {short(key)}{where}", series,
-        Axis(axis_name(key), log=wide(along, key)), Axis(f"{measure} latency, ms"),
+        x, Axis(f"{measure} latency, ms"),
         [slo_guide(slo_ms)] if target and slo_ms is not None else (),
-        note="A line ends where its policy becomes unstable." if stopped else "",
+        note=lost if stopped else "",
     ))  # fmt: skip
 
 
-def wide(steps: Sequence[Facts], key: str) -> bool:
-    """Whether the values of a key are so far apart that they need a log axis."""
+def axis_along(steps: Sequence[Facts], key: str) -> Axis:
+    """A key's values as an axis: numbers, or words side by side."""
     values = [step["settings"][key] for step in steps]
-    return bool(min(values) > 0 and max(values) > FAR * min(values))
+    if not all(isinstance(value, int | float) for value in values):
+        words = tuple((float(k), str(value)[:WORD]) for k, value in enumerate(values))
+        return Axis(axis_name(key), log=False, places=words, room=0.5)
+    return Axis(axis_name(key), log=min(values) > 0 and max(values) > FAR * min(values))
 
 
 def short(key: str) -> str:
@@ -151,15 +165,18 @@ def short(key: str) -> str:
     return key.rpartition(".")[2].replace("_", " ")
 
 
-def points(steps: Sequence[Facts], key: str, name: str, measure: str) -> list[Mark]:
-    """A policy's points, NaN where it has no value."""
+def points(
+    steps: Sequence[Facts], key: str, name: str, measure: str, beside: float = 0.0
+) -> list[Mark]:
+    """A policy's points, NaN where it has no value; words are moved aside, so that all are seen."""
     marks = []
-    for step in steps:
+    numbers = all(isinstance(step["settings"][key], int | float) for step in steps)
+    for place, step in enumerate(steps):
         at = step["settings"][key]
         if name not in step["policies"]:
             continue
         value = statistic(step["policies"][name], f"latency_ms.{measure}")
         y = math.nan if value.value is None else value.value
         tip = f"{name} at {short(key)} {shown(at)}: {text(value)} ms"
-        marks.append(Mark(float(at), y, tip, value.low, value.high))
+        marks.append(Mark(float(at) if numbers else place + beside, y, tip, value.low, value.high))
     return sorted(marks, key=lambda mark: mark.x)

@@ -47,6 +47,8 @@ class Lines:
     """From 0; else dots, on a log axis where values are wide apart."""
     target: float | None = None
     target_text: str = ""
+    alarm: bool = True
+    """The target is a limit; else only something to compare with."""
     note: str = ""
     zero: bool = False
     """A line at 0, as for differences."""
@@ -93,12 +95,12 @@ def upright(chart: Lines, x: Scale) -> list[Markup]:
     if chart.zero:
         parts.append(element("path", d=strokes(x(0.0), len(chart.lines)), class_="edge"))
     if chart.target is not None:
-        at = x(chart.target)
-        parts.append(element("path", d=strokes(at, len(chart.lines)), class_="target"))
+        at, alarm = x(chart.target), " alarm" if chart.alarm else ""
+        parts.append(element("path", d=strokes(at, len(chart.lines)), class_=f"target{alarm}"))
         right = at > WIDTH / 2
         parts.append(
             element("text", chart.target_text, x=at + (-4 if right else 4), y=TOP - 7,
-                    class_="tick alarm" + (" e" if right else ""))
+                    class_=f"tick{alarm}" + (" e" if right else ""))
         )  # fmt: skip
     return parts
 

@@ -54,8 +54,7 @@ tr.dim>th,tr.dim>td{color:var(--soft)}
 .facts th{color:var(--soft);font-weight:500;padding-left:0}
 .facts td{white-space:normal;overflow-wrap:anywhere}
 .facts tr+tr>*{border-top:0}
-.w{white-space:normal;min-width:7rem;max-width:34rem}
-.w:last-child{min-width:16rem}
+.w.long{white-space:normal;min-width:18rem;max-width:34rem}
 pre{background:var(--panel);padding:.75rem;border-radius:6px;overflow:auto;max-height:32rem;
 font-size:.8rem;line-height:1.4;margin:.5rem 0}
 code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
@@ -81,8 +80,8 @@ svg text.alarm{fill:var(--alarm)}
 .grid{stroke:var(--faint);stroke-width:.8}
 .edge{stroke:var(--soft);stroke-width:1}
 .guide{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 3;fill:none}
-.guide.alarm,.target{stroke:var(--alarm)}
-.target{stroke-width:1.6}
+.guide.alarm,.target.alarm{stroke:var(--alarm)}
+.target{stroke:var(--ink);stroke-width:1.6}
 .line,.legend line{stroke:var(--c);stroke-width:2;fill:none;stroke-linejoin:round}
 .band{fill:var(--c);opacity:.18}
 .whisker{stroke:var(--c);stroke-width:1.6;fill:none}

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 from .elements import Markup, element, paragraph
 
+WORDY = 40
+"""Characters from which on a cell of words gets room to wrap in."""
+
+MOST = 1000
+"""Rows that are written."""
+
 LONG = 40
 """Rows from which on a table is folded."""
 
@@ -49,22 +55,28 @@ def written(table: Table) -> Markup | None:
         "table",
         element("caption", table.caption),
         element("thead", element("tr", *heads)),
-        element("tbody", *(line(row, table) for row in table.rows)),
+        element("tbody", *(line(row, table) for row in table.rows[:MOST])),
     )
     whole = element("div", drawn, class_="scroll", tabindex=0, role="region",
                     aria_label=table.caption)  # fmt: skip
-    note = paragraph(table.note, "note") if table.note else None
+    note = paragraph(words, "note") if (words := noted(table)) else None
     if table.fold or len(table.rows) > LONG:
         summary = element("summary", f"{table.caption}: {len(table.rows)} rows")
         return element("details", summary, whole, note)
     return element("div", whole, note, class_="table")
 
 
+def noted(table: Table) -> str:
+    """What stands below a table; of a very long one, how much is shown."""
+    cut = f"The first {MOST:,} of {len(table.rows):,} rows: all are in the run's result.json."
+    return " ".join(part for part in (table.note, cut if len(table.rows) > MOST else "") if part)
+
+
 def line(row: Row, table: Table) -> Markup:
     """One row; its first cell is its head."""
     first, *rest = row.cells
     cells = (
-        element("td", cell, class_=side(place, table, "w"))
+        element("td", cell, class_=side(place, table, "w long" if len(cell) > WORDY else "w"))
         for place, cell in enumerate(rest, start=1)
     )
     return element("tr", element("th", first, scope="row"), *cells, class_=row.tone)
