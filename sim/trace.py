@@ -117,8 +117,10 @@ class Trace:
             same_changes = self.changes is other.changes
         else:
             same_changes = self.changes.equals(other.changes)
-        return same_stages and same_changes and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in _fields()
+        return (
+            same_stages
+            and same_changes
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _fields())
         )
 
     def check(
