@@ -22,7 +22,7 @@ def report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="A run's folder, a scenario's name (its newest run) or `latest`; or a file of "
             "`diagnose --json`. Default: latest.",
             autocompletion=completion.runs,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from reported_runs import EVIL, all_runs, batchwright, run_of
 
-from experiments.report import report
+from experiments.report import html_of, report
 from experiments.report.amounts import SHARES, estimate
 from experiments.report.charts import Axis, Chart, Mark, Series, drawn
 from experiments.report.elements import Markup, element
+from experiments.report.found import opened
 from experiments.report.kinds import KINDS
 from experiments.report.looks import DARK, Look, looks_of
 from experiments.report.of_sweep import latencies
@@ -408,6 +411,47 @@ def test_an_old_or_damaged_result_gets_one_sentence(change, words, tmp_path):
     assert words in said
     assert "run it again" in said
     assert not (run / "report.html").exists()
+
+
+def places_in(value, path=()):
+    """Where something stands in a JSON value; of long lists only the beginning."""
+    items = value.items() if isinstance(value, dict) else enumerate(value[:3])
+    for key, inside in items:
+        yield (*path, key)
+        if isinstance(inside, dict | list):
+            yield from places_in(inside, (*path, key))
+
+
+def damaged(value, rng):
+    """A JSON value in which something is missing or is something else."""
+    value = json.loads(json.dumps(value))
+    path = rng.choice(list(places_in(value)))
+    inside = value
+    for key in path[:-1]:
+        inside = inside[key]
+    if rng.random() < 0.4:
+        del inside[path[-1]]
+    else:
+        inside[path[-1]] = rng.choice([None, -1, 0, "x", [], {}, 1e308, True, [None]])
+    return value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_damaged_gets_a_page_or_one_sentence(kind, runs):
+    run, rng, pages = opened(runs[kind]), random.Random(7), 0
+    for _ in range(25):
+        broken = replace(run, result=damaged(run.result, rng))
+        if run.manifest:
+            broken = replace(broken, manifest=damaged(run.manifest, rng))
+        try:
+            text = html_of([broken])
+        except RunError as error:
+            assert "\n" not in str(error)
+            continue
+        if pages % 5 == 0:
+            assert Page(text).wrong == []
+        pages += 1
+    assert pages > 2
 
 
 def test_a_run_of_another_command_gets_one_sentence(tmp_path):

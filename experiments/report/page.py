@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from .elements import Markup, element, joined, paragraph
@@ -67,7 +67,9 @@ def title_of(runs: Sequence[Run]) -> str:
 
 def descriptions(runs: Sequence[Run]) -> list[Markup]:
     """What the scenarios are."""
-    texts = (str((run.manifest.get("scenario") or {}).get("description") or "") for run in runs)
+    scenarios = (run.manifest.get("scenario") for run in runs)
+    known = (one for one in scenarios if isinstance(one, Mapping))
+    texts = (str(one.get("description") or "") for one in known)
     return [paragraph(text, "what") for text in dict.fromkeys(texts) if text]
 
 

@@ -86,7 +86,9 @@ def parts_of(run: Run) -> list[Markup | None]:
         beside = None if run.diagnosis is None else diagnosis_part(run.diagnosis)
         return [interrupted(run), scenario_part(run), joined(told), beside, files_part(run),
                 manifest_part(run)]  # fmt: skip
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except RunError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise another_version(run, f"{type(error).__name__} {error}") from error
 
 
