@@ -77,6 +77,8 @@ def _path_of(source: str | Path) -> Path:
         raise ScenarioError(f"{source} is a folder; give a TOML file or a name; {ALL_NAMES}")
     near = nearest(str(source), names)
     hint = f"did you mean {near}?" if near else ALL_NAMES
+    if not near and path.suffix == ".toml":
+        hint = f"{ALL_NAMES}, and `batchwright init {source}` writes one"
     raise ScenarioError(f"there is no file or scenario {str(source)!r}; {hint}")
 
 

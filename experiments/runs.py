@@ -24,6 +24,8 @@ from .plain import dumps
 RUNS = Path("runs")
 """Where runs go, relative to the working directory."""
 
+NO_RUN = "holds no run yet; `batchwright compare SCENARIO` makes one"
+
 LATEST = "latest"
 MANIFEST = "manifest.json"
 RESULT = "result.json"
@@ -126,7 +128,7 @@ def resolve_run(
         if (folder / MANIFEST).is_file():
             return folder
     known = sorted(entry.parent.name for entry in root.glob(f"*/{LATEST}"))
-    have = f"has runs of {', '.join(known)}" if known else "holds no run yet"
+    have = f"has runs of {', '.join(known)}" if known else NO_RUN
     raise RunError(
         f"there is no run {name!r}: give a run's folder, a scenario's name or `{LATEST}` "
         f"({root} {have})"

@@ -28,6 +28,7 @@ from .metadata import ProfileError, from_mapping
 
 SHIPPED = tuple(Path(__file__).parent / folder for folder in ("published", "measured"))
 GRID, SIDE, SAMPLES = ".csv", ".json", ".samples.csv.gz"
+LISTED = "`batchwright profile list` names those"
 FILE_MODE = 0o644
 """Readable by all, as data is; a temporary file is the owner's alone."""
 
@@ -131,8 +132,8 @@ def find(wanted: str) -> tuple[Path, str]:
     there = [(path.parent / f"{name}{suffix}").is_file() for suffix in (GRID, SIDE)]
     if not name or not any(there):
         nearest = difflib.get_close_matches(wanted, names(), n=3, cutoff=0.4)
-        hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
-        raise ProfileError(f"{wanted!r} is neither a shipped profile nor a profile's file{hint}")
+        hint = f"nearest: {', '.join(nearest)}" if nearest else LISTED
+        raise ProfileError(f"{wanted!r} is neither a shipped profile nor a profile's file; {hint}")
     if not all(there):
         here, missing = (GRID, SIDE) if there[0] else (SIDE, GRID)
         raise ProfileError(

@@ -211,7 +211,8 @@ def test_a_profile_without_its_side_file_is_told(folder):
         ("sp", "there is no file or scenario 'sp'; did you mean speech?"),
         (
             "none.toml",
-            "there is no file or scenario 'none.toml'; `batchwright scenarios` lists the names",
+            "there is no file or scenario 'none.toml'; `batchwright scenarios` lists the names, "
+            "and `batchwright init none.toml` writes one",
         ),
         (".", ". is a folder; give a TOML file or a name; `batchwright scenarios` lists the names"),
     ],

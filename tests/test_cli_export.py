@@ -212,7 +212,11 @@ def test_what_was_exported_is_imported_from_its_folder(work):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("nothing.pbtxt", None, "there is no file 'nothing.pbtxt'"),
+        (
+            "nothing.pbtxt",
+            None,
+            "there is no file 'nothing.pbtxt'; give a file of a serving stack, or a folder of them",
+        ),
         (
             "notes.txt",
             b"hello",

@@ -264,7 +264,7 @@ def test_a_profile_that_has_gone_asks_to_run_again(folder):
     change(folder, "manifest.json", gone)
     assert refused(folder) == (
         "run small/compare-1 cannot be read back: service.profile: 'no-such-profile' is neither a "
-        "shipped profile nor a profile's file; run it again"
+        "shipped profile nor a profile's file; `batchwright profile list` names those; run it again"
     )
 
 

@@ -133,7 +133,10 @@ def test_an_unknown_name_lists_the_nearest():
         "nearest: bert-base-a100-tensorrt-fp16, bert-base-v100-tensorrt-fp16, "
         "bert-base-a100-tensorrt-int8"
     )
-    assert refusal("zzz") == "'zzz' is neither a shipped profile nor a profile's file"
+    assert refusal("zzz") == (
+        "'zzz' is neither a shipped profile nor a profile's file; "
+        "`batchwright profile list` names those"
+    )
 
 
 def test_a_profile_without_its_side_file_is_refused(tmp_path):

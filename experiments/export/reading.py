@@ -146,7 +146,9 @@ def _one_model(where: Path, row: Stack, files: Mapping[str, str]) -> None:
 def _texts(where: Path) -> dict[str, str]:
     """The texts of a file or of a folder's files, by name."""
     if not where.exists():
-        raise ForeignFileError(f"there is no file {str(where)!r}")
+        raise ForeignFileError(
+            f"there is no file {str(where)!r}; give a file of a serving stack, or a folder of them"
+        )
     if where.is_file():
         return {where.name: _text(where)}
     inside = sorted(each for each in where.rglob("*") if each.is_file())
