@@ -22,6 +22,9 @@ STATISTICS = {
     "lost": "not served",
 }  # fmt: skip
 
+LATENCIES = ("mean", "p50", "p99")
+"""Statistics of the first table."""
+
 NEAR = 0.1
 """Half of the band along the line where predicted is measured."""
 
@@ -43,7 +46,9 @@ def validated(run: Run) -> Iterator[Markup | None]:
     device = found["device"]
     known = [str(device[key]) for key in ("device_name", "model") if device.get(key)]
     yield paragraph(f"Measured on {'; model '.join(known)}.")
-    yield written(against_table([c for c in found["cells"] if c["measured"] is not None]))
+    cells = [cell for cell in found["cells"] if cell["measured"] is not None]
+    yield written(latency_table(cells))
+    yield written(against_table(cells))
     own = [c for m in found["matches"] for c in m.get("tier_cells") or ()
            if c["measured"] is not None]  # fmt: skip
     yield written(against_table(own, "Each tier, measured and predicted"))
@@ -60,7 +65,27 @@ def loads(found: Facts) -> list[float | None]:
     return list(dict.fromkeys(match["load"] for match in found["matches"]))
 
 
-def against_table(cells: Sequence[Facts], title: str = "Measured and predicted") -> Table:
+def latency_table(cells: Sequence[Facts]) -> Table:
+    """One row a load and policy: what was measured, what was predicted, and the error."""
+    known = {(cell["load"], cell["policy"], cell["statistic"]): cell for cell in cells}
+    rows = []
+    for load, policy in dict.fromkeys((cell["load"], cell["policy"]) for cell in cells):
+        parts: list[str] = []
+        for name in LATENCIES:
+            cell = known.get((load, policy, name))
+            parts += ["-"] * 3 if cell is None else [
+                measured(cell, 1.0), number(cell["a_priori"]["value"], 1.0),
+                signed(cell["a_priori_error"]) + ("" if cell["is_inside"] else " !"),
+            ]  # fmt: skip
+        rows.append(Row([load_words(load), policy, *parts]))
+    heads = [f"{name}, {what}" for name in LATENCIES for what in ("ms", "predicted", "error")]
+    return Table("Latency, measured and predicted", ["load", "policy", *heads], rows, left=2,
+                 note="! the measured mean is outside of the interval of 90 %.")  # fmt: skip
+
+
+def against_table(
+    cells: Sequence[Facts], title: str = "Every statistic, measured and predicted"
+) -> Table:
     """One row a load, policy and statistic."""
     tiers = any(cell.get("tier") for cell in cells)
     rows = []
@@ -79,7 +104,8 @@ def against_table(cells: Sequence[Facts], title: str = "Measured and predicted")
     heads = ["load", "policy", *(["tier"] if tiers else []), "statistic", "measured", "predicted",
              "interval of 90 %", "error", "error of the replay", "error with drift",
              "inside"]  # fmt: skip
-    return Table(title, heads, rows, left=4 if tiers else 3, note=ERRORS, words=("inside",))
+    return Table(title, heads, rows, left=4 if tiers else 3, note=ERRORS, words=("inside",),
+                 fold=True)  # fmt: skip
 
 
 def tier_cell(cell: Facts, *, tiers: bool) -> list[str]:
@@ -130,7 +156,8 @@ def predicted_chart(found: Facts) -> Markup | None:
         for times, words in ((1.0, ""), (1 - NEAR, ""), (1 + NEAR, ""))
     ]
     return drawn(Chart(
-        "Predicted against measured latency", series, Axis("measured, ms"), Axis("predicted, ms"),
+        "Predicted against measured latency", series,
+        Axis("measured, ms", log=True), Axis("predicted, ms", log=True),
         guides, note="Rings: p50, dots: p99. Bars: intervals of 90 %. Lines: equal, and 10 % off.",
     ))  # fmt: skip
 
