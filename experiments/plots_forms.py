@@ -119,7 +119,7 @@ def noise(profile: Profile, ax: Axes | None = None, title: str = "") -> Axes:
             axes.bar(place, high - low, bottom=low, width=0.5, color=PALETTE[0], alpha=0.55)
             axes.plot([place] * 2, far, "o", color=PALETTE[0], markersize=4.5)
             axes.annotate(
-                f"{far[1]:.2f}", (place, far[1]), xytext=(7, 0), textcoords="offset points",
+                f"{far[1]:.2f}", (place + 0.27, far[1]), xytext=(2, 2), textcoords="offset points",
                 va="center", fontsize=8,
             )  # fmt: skip
         axes.axhline(1.0, color=INK, linewidth=0.9)

@@ -120,6 +120,13 @@ def test_tuning_finds_a_setting_that_keeps_both_promises():
     assert "of the 77.41/s that no rule can exceed" in found.verdict
 
 
+def test_a_tuning_draws_its_winner_beside_the_present_settings():
+    goal = ["tune.trials=8", 'tune.policies=["priority_fill"]']
+    found = tune(load_scenario("mixed_sla", goal), load_curve=False)
+    names = {one.get_label() for one in found.plot.tiers().containers}
+    assert names == {found.winner.name, "priority", "priority_fill", "headroom"}
+
+
 @pytest.mark.slow
 def test_the_front_of_throughput_against_latency_is_searched_whole():
     aims = 'tune.objective=["throughput of offline", "p99 of interactive"]'

@@ -6,6 +6,7 @@ for: the schema of scenario files takes the words of this package, and needs no 
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ __all__ = ["tune"]
 def __getattr__(name: str) -> Any:
     """``tune``, when it is first used."""
     if name == "tune":
-        from .tuning import tune
+        with warnings.catch_warnings():
+            # Optuna's progress bar, which is not used, warns in notebooks without ipywidgets.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from .tuning import tune
 
         return tune
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

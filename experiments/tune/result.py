@@ -169,7 +169,7 @@ class Tuning:
 
     @property
     def plot(self) -> TuningPlots:
-        """Figures: ``history``, ``importance``, ``front``, ``surface``, ``load``."""
+        """Figures: ``history``, ``importance``, ``front``, ``surface``, ``load``, ``tiers``, ..."""
         from .views import TuningPlots
 
         return TuningPlots(self)

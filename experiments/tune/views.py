@@ -60,6 +60,18 @@ class TuningPlots:
 
         return load(self.tuning, measure, ax)
 
+    def tiers(self, ax: Axes | None = None) -> Axes:
+        """What a backlog gets done against the p99 of those who wait: winner and present settings.
+
+        Raises:
+            ValueError: no tier is a backlog, or no setting serves the others.
+        """
+        from experiments.plots_tiers import tiers
+
+        winner = self.tuning.winner
+        shown = {one.name for one in self.tuning.judged if one is winner or one.role != "tuned"}
+        return tiers([one for one in self.tuning.outcomes if one.policy in shown], ax)
+
     def regret(self, ax: Axes | None = None) -> Axes:
         """How much worse than the best at each of several loads."""
         from .plots_regret import regret

@@ -120,7 +120,7 @@ def _distribution(axes: Axes, match: Match, colour: str) -> None:
         axes.plot(live, SLOWER, color=colour, linewidth=0.9)
 
 
-def calibration(found: Validation, ax: Axes | None = None) -> Axes:
+def calibration(found: Validation, ax: Axes | None = None, title: str = "") -> Axes:
     """Predicted against measured p50 (rings) and p99 (dots), over all loads and policies.
 
     Bars: the range of the windows, and the interval of 90 % for one window.
@@ -157,7 +157,7 @@ def calibration(found: Validation, ax: Axes | None = None) -> Axes:
         plain_ticks(axes, "y")
         axes.set_xlabel("measured, ms (log scale)")
         axes.set_ylabel("predicted from the calibration, ms (log scale)")
-        axes.set_title("Predicted against measured, every load and policy")
+        axes.set_title(title or "Predicted against measured, every load and policy")
         _keys(axes, found)
         return axes
 

@@ -32,11 +32,11 @@ class ValidationPlots:
 
         return ecdf(self.validation, ax)
 
-    def calibration(self, ax: Axes | None = None) -> Axes:
+    def calibration(self, ax: Axes | None = None, title: str = "") -> Axes:
         """Predicted against measured p50 and p99, over all loads and policies."""
         from .plots import calibration
 
-        return calibration(self.validation, ax)
+        return calibration(self.validation, ax, title)
 
     def batch_sizes(self, ax: Panels | None = None) -> list[Axes]:
         """Sizes of batches, live and predicted, one panel a policy and load."""
