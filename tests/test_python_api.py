@@ -105,8 +105,7 @@ def test_every_figure_of_a_result_is_described_and_takes_axes(results):
         assert drawers, name
         for key, draw in drawers:
             assert inspect.getdoc(draw), (name, key)
-            if (name, key) not in {("tuning", "importance"), ("tuning", "fronts")}:
-                assert "ax" in inspect.signature(draw).parameters, (name, key)
+            assert "ax" in inspect.signature(draw).parameters, (name, key)
 
 
 def test_figures_draw_on_the_axes_that_they_are_given(found, mixed, diagnosis):

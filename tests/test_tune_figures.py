@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from tuned_by_hand import as_capacity, over_loads, renamed, run, trial, with_objectives
@@ -51,6 +52,14 @@ def test_a_run_gets_the_figures_that_it_has_data_for(found, tmp_path):
     names = ["history", "importance", "surface", "load"]
     assert written == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
     assert all((tmp_path / name).stat().st_size > 5_000 for name in written)
+
+
+def test_panels_are_drawn_on_given_axes(found):
+    own = plt.Figure().subplots(2, 1)
+    count = len(found.plot.importance())
+    assert found.plot.importance(ax=own[:count]) == list(own[:count])
+    with pytest.raises(ValueError, match="one axes for each panel"):
+        found.plot.importance(ax=plt.Figure().subplots(1, count + 1))
 
 
 def test_several_objectives_add_a_front_and_several_loads_regret(found):
@@ -357,6 +366,8 @@ def test_three_objectives_have_a_panel_a_pair(found):
     three = with_objectives(found, "mean", "busy", "batch_size")
     tried = tuple(trial("greedy", k, (8.0, 0.9, 4.0)) for k in range(3))
     assert len(replace(three, tried=tried).plot.fronts()) == 3
+    panels = plt.Figure().subplots(1, 3)
+    assert replace(three, tried=tried).plot.fronts(panels) == list(panels)
 
 
 def test_one_objective_has_no_front(found):

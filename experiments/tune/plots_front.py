@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from experiments.plots import axes_or_new, legend_right
+from experiments.plots import Panels, axes_or_new, legend_right, panels_or_new
 from experiments.style import FAINT, INK, figure, styled
 
 from .looks import axis_name, in_order, log_where_wide, look_of, scale
@@ -45,21 +45,24 @@ def front(found: Tuning, first: int = 0, second: int = 1, ax: Axes | None = None
         return axes
 
 
-def fronts(found: Tuning) -> list[Axes]:
+def fronts(found: Tuning, ax: Panels | None = None) -> list[Axes]:
     """Every pair of objectives, side by side.
 
     Raises:
-        ValueError: there is one objective.
+        ValueError: there is one objective, or there are not as many axes as pairs.
     """
     _two(found)
     pairs = list(combinations(range(len(found.goal.objectives)), 2))
+    given = None if ax is None else panels_or_new(ax, len(pairs))[1]
     if len(pairs) == 1:
-        return [front(found)]
+        return [front(found, ax=None if given is None else given[0])]
     columns = min(3, len(pairs))
     rows = math.ceil(len(pairs) / columns)
     with styled():
-        drawn = figure(4.1 * columns + 1.9, 3.9 * rows)
-        panels = list(drawn.subplots(rows, columns, squeeze=False).flat)
+        if given is None:
+            drawn = figure(4.1 * columns + 1.9, 3.9 * rows)
+            given = list(drawn.subplots(rows, columns, squeeze=False).flat)
+        panels = given
         for axes, (first, second) in zip(panels, pairs, strict=False):
             _panel(axes, found, first, second)
         for spare in panels[len(pairs) :]:

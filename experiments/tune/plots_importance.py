@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from experiments.plots import Panels, panels_or_new
 from experiments.style import INK, figure, styled
 
 from .importance import Importance, importances
@@ -19,11 +21,11 @@ WIDEST = 1.05
 """A mark further right is an arrow there."""
 
 
-def importance(found: Tuning, objective: int = 0) -> list[Axes]:
+def importance(found: Tuning, objective: int = 0, ax: Panels | None = None) -> list[Axes]:
     """Which number of each policy matters, one panel a policy, the best policy first.
 
     Raises:
-        ValueError: no policy has enough settings.
+        ValueError: no policy has enough settings, or there are not as many axes as policies.
     """
     known = importances(found, objective)
     if not known:
@@ -32,14 +34,9 @@ def importance(found: Tuning, objective: int = 0) -> list[Axes]:
             "trials, as tune.trials = 500"
         )
     with styled():
-        bars = [len(one.shares) for one in known]
-        drawn = figure(7.6, 0.9 + sum(0.3 * count + 0.55 for count in bars))
-        panels = drawn.subplots(
-            len(known), 1, sharex=True, squeeze=False,
-            gridspec_kw={"height_ratios": [count + 0.4 for count in bars]},
-        )[:, 0]  # fmt: skip
         look = palette(found)
         measure = found.goal.objectives[objective]
+        panels = panels_or_new(ax, len(known))[1] if ax is not None else _panels(known, measure)
         for axes, one in zip(panels, known, strict=True):
             _bars(axes, one, look[one.policy]["color"], measure)
         panels[-1].set_xlim(0, WIDEST + 0.03)
@@ -48,11 +45,20 @@ def importance(found: Tuning, objective: int = 0) -> list[Axes]:
             "share of what separates the best settings from the others, %\n"
             "(mark: what chance alone exceeds once in 20 times; pale: not beyond it)"
         )
-        drawn.suptitle(
-            f"Which number matters for {measure.title}", x=0.01, ha="left", fontsize=11,
-            fontweight="bold", color=INK,
-        )  # fmt: skip
-        return list(panels)
+        return panels
+
+
+def _panels(known: Sequence[Importance], measure: Measure) -> list[Axes]:
+    """Of a new figure, as high as they have bars."""
+    bars = [len(one.shares) for one in known]
+    drawn = figure(7.6, 0.9 + sum(0.3 * count + 0.55 for count in bars))
+    drawn.suptitle(
+        f"Which number matters for {measure.title}", x=0.01, ha="left", fontsize=11,
+        fontweight="bold", color=INK,
+    )  # fmt: skip
+    ratios = {"height_ratios": [count + 0.4 for count in bars]}
+    panels = drawn.subplots(len(known), 1, sharex=True, squeeze=False, gridspec_kw=ratios)
+    return list(panels[:, 0])
 
 
 def _bars(axes: Axes, one: Importance, colour: str, measure: Measure) -> None:

@@ -10,6 +10,8 @@ from experiments.views import table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from experiments.plots import Panels
+
     from .result import Tuning
 
 
@@ -28,11 +30,11 @@ class TuningPlots:
 
         return history(self.tuning, objective, ax)
 
-    def importance(self, objective: int = 0) -> list[Axes]:
+    def importance(self, objective: int = 0, ax: Panels | None = None) -> list[Axes]:
         """Which number of each policy matters, one panel a policy with enough trials."""
         from .plots_importance import importance
 
-        return importance(self.tuning, objective)
+        return importance(self.tuning, objective, ax)
 
     def front(self, first: int = 0, second: int = 1, ax: Axes | None = None) -> Axes:
         """Two objectives against each other: trials, and judged settings with intervals."""
@@ -40,11 +42,11 @@ class TuningPlots:
 
         return front(self.tuning, first, second, ax)
 
-    def fronts(self) -> list[Axes]:
+    def fronts(self, ax: Panels | None = None) -> list[Axes]:
         """Every pair of objectives, side by side."""
         from .plots_front import fronts
 
-        return fronts(self.tuning)
+        return fronts(self.tuning, ax)
 
     def surface(
         self, policy: str | None = None, objective: int = 0, ax: Axes | None = None
