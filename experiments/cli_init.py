@@ -68,7 +68,7 @@ def init(
         ),
     ] = None,
     servers: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Default: enough for a load of 0.7.")
+        int | None, typer.Option(min=1, max=4096, help="Default: as many as the rate needs.")
     ] = None,
     from_log: Annotated[
         Path | None,

@@ -81,7 +81,7 @@ def test_any_profile_gets_lengths_in_its_unit(run, profile):
     next_step(run("init", "a.toml", "--profile", profile, "--yes"))
     scenario = load_scenario("a.toml")
     assert scenario.profile.name == profile
-    assert scenario.load == pytest.approx(0.6)
+    assert scenario.load == pytest.approx(0.4)
     assert scenario.workload.lengths.pmf().cv > 0
 
 
@@ -362,7 +362,7 @@ def test_unit_and_columns_can_be_said(tmp_path):
         (("--from-log", "same.csv"), "come at one instant"),
         (("--from-log", "gap.csv"), "gap.csv, line 3: arrival_s is empty"),
         (("--from-log", "words.csv"), "line 3: arrival_s = 'soon' must be a number of s"),
-        (("--from-log", "other.csv"), "--columns arrival=when_it_came"),
+        (("--from-log", "other.csv"), "it has when_it_came: name it, as in --columns arrival=NAME"),
         (("--rate", "1e12"), "times what one server can do"),
     ],
     ids=str,
@@ -404,7 +404,7 @@ def test_at_a_terminal_it_asks_and_asks_again(tmp_path):
     child.expect("error: 'bert-bas' is neither")
     child.expect("profile .*: ")
     child.sendline("minilm-cpu-fp32")
-    child.expect("rate .60%.: ")
+    child.expect("rate .40%.: ")
     child.sendline("90")
     child.expect("slo .guess.: ")
     child.sendline("p95=150")
@@ -420,3 +420,28 @@ def test_a_process_too_slow_for_the_log_is_not_taken(monkeypatch):
     slow = replace(log, span_s=200.0)
     assert choosing._rounds(chosen.fit, log) > choosing.LEAST_VISITS
     assert choosing._rounds(chosen.fit, slow) < choosing.LEAST_VISITS
+
+
+def test_at_the_default_load_no_rule_of_the_file_is_overrun_by_padding(run):
+    step = next_step(run("init"))
+    done = run(*step, "--no-load-curve", "--json", "--set", "workload.requests=30000")
+    found = json.loads(done.stdout)["policies"]
+    assert len(found) >= 6
+    assert all(each["stable"] for each in found.values())
+
+
+def test_a_tier_with_a_target_gets_enough_requests_for_its_p99(run):
+    tiers = ["rare" if k % 4 == 0 else "usual" for k in range(1_000)]
+    log_file(drawn(processes.Poisson(50.0), 1_000), tiers=tiers)
+    next_step(run("init", "a", "--from-log", "log.csv", *SMALL[:2]))
+    scenario = load_scenario("a.toml")
+    assert scenario.tiers[0].name == "rare"
+    assert scenario.spec.workload.requests * 0.25 >= 112_000
+
+
+def test_room_for_padding_is_left_where_lengths_vary(run):
+    profile = ("--profile", "bert-base-t4-tensorrt-fp16", "--rate", "2000")
+    next_step(run("init", "varied", *profile, "--lengths", "imdb"))
+    next_step(run("init", "same", *profile, "--lengths", "128"))
+    assert load_scenario("varied.toml").load <= 0.4
+    assert 0.4 < load_scenario("same.toml").load <= 0.7

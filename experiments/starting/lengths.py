@@ -33,7 +33,9 @@ class LengthsFound:
     why: tuple[str, ...] = field(default=())
 
 
-def choose_lengths(length: IntArray, wanted: str, unit: str | None, file: str) -> LengthsFound:
+def choose_lengths(
+    length: IntArray, wanted: str, unit: str | None, file: str, *, usual: bool = False
+) -> LengthsFound:
     """The table for recorded lengths.
 
     Args:
@@ -41,29 +43,27 @@ def choose_lengths(length: IntArray, wanted: str, unit: str | None, file: str) -
         wanted: one of :data:`KINDS`.
         unit: ``tokens`` or ``audio_ms``.
         file: name of the histogram's file.
+        usual: whether the unit is that of the profile, and need not be said.
     """
     figures = _figures(length, unit)
     low, high = int(length.min()), int(length.max())
+    said = {} if unit is None or usual else {"unit": unit}
     if low == high:
-        return LengthsFound({"constant": low, **_unit(unit)}, why=(f"All are {low}.",))
+        return LengthsFound({"constant": low, **said}, why=(f"All are {low}.",))
     median, sigma, distance, p99_off = _lognormal(length)
     off = (
         f"their distribution is within {distance:.2g} of a lognormal of median {median:g} and "
-        f"sigma {sigma:g}, whose p99 is {100 * p99_off:+.1f} % off"
+        f"sigma {sigma:g}, whose p99 is {_percent(p99_off)} off"
     )
     fits = distance <= LIKE and abs(p99_off) <= LIKE_QUANTILE
     if wanted == "lognormal" or (wanted == "auto" and fits):
         keys: dict[str, Any] = {"distribution": "lognormal", "median": median, "sigma": sigma}
-        keys |= {"min": low, "max": high, **_unit(unit)}
+        keys |= {"min": low, "max": high, **said}
         return LengthsFound(keys, why=(f"{figures}; {off}.",))
     values, counts = np.unique(length, return_counts=True)
     rows = tuple(zip(values.tolist(), counts.tolist(), strict=True))
     reason = "" if wanted == "histogram" else f"; a histogram, since {off}"
     return LengthsFound({"histogram": file}, rows, (f"{figures}{reason}.",))
-
-
-def _unit(unit: str | None) -> dict[str, Any]:
-    return {} if unit is None else {"unit": unit}
 
 
 def _figures(length: IntArray, unit: str | None) -> str:
@@ -86,3 +86,9 @@ def _lognormal(length: IntArray) -> tuple[float, float, float, float]:
     known[pmf.length - low] = pmf.probability
     distance = float(np.abs(known.cumsum() - counts.cumsum() / len(length)).max())
     return median, sigma, distance, pmf.quantile(0.99) / float(np.quantile(length, 0.99)) - 1.0
+
+
+def _percent(share: float) -> str:
+    """``+1.2 %``; what rounds to nothing has no sign."""
+    text = f"{100 * share:+.1f} %"
+    return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text

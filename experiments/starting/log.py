@@ -28,7 +28,15 @@ WHAT = ("arrival", "length", "tier")
 
 USUAL = {
     "arrival": (
-        *("arrival", *(f"arrival_{unit}" for unit in UNITS), "arrived", "arrived_at"),
+        *(
+            "arrival",
+            *(f"arrival_{unit}" for unit in UNITS),
+            "arrived",
+            "arrived_at",
+            "received",
+            "received_at",
+            "created_at",
+        ),
         *("timestamp", *(f"timestamp_{unit}" for unit in UNITS), "time", "ts", "datetime"),
     ),
     "length": (
@@ -132,7 +140,7 @@ def _column(path: Path, header: list[str], key: str, named: Mapping[str, str]) -
     if not found and key == "arrival":
         raise ScenarioError(
             f"{path} has no column for arrival ({', '.join(USUAL[key][:5])}, ...); it has "
-            f"{', '.join(header)}: name it, as in --columns arrival={header[0]}"
+            f"{', '.join(header)}: name it, as in --columns arrival=NAME"
         )
     return found[0] if found else None
 

@@ -29,8 +29,11 @@ from .wishes import DATASETS, LOAD, PROFILE, Wishes, length_keys, load_profile, 
 if TYPE_CHECKING:
     from profiles.latency import Profile
 
-REQUESTS = 120_000
-"""A p99 with an interval needs 112,000 (10 sections with 100 requests beyond it each)."""
+ENOUGH = 112_000
+"""Requests that a p99 takes: 10 sections with 100 requests beyond it each, after the warm-up."""
+REQUESTS, REQUESTS_MOST = 120_000, 1_000_000
+"""The most is what a comparison runs in a few seconds a policy."""
+ROUND = 10_000
 UNIT_WORDS = {"tokens": "tokens", "audio_ms": "ms"}
 NS = 1_000_000_000
 ASSUMED = "An assumption: put what your service sees."
@@ -55,6 +58,7 @@ class Plan:
     arrivals_why: tuple[str, ...]
     service: dict[str, Any]
     requests: int | None = REQUESTS
+    requests_why: str = f"A p99 with an interval needs {ENOUGH:,}."
     burstiness: Burstiness | None = None
     chosen: Chosen | None = None
     log: Log | None = None
@@ -170,7 +174,8 @@ def _replayed(plan: Plan, log: Log, profile: Profile | None) -> Plan:
         header.append("length")
         columns.append([str(each) for each in log.length.tolist()])
         unit = _unit_of(log, profile)
-        keys = {"column": "length"} | ({} if unit is None else {"unit": unit})
+        usual = unit is None or (profile is not None and unit == profile.length_unit)
+        keys = {"column": "length"} | ({} if usual else {"unit": unit})
         lengths = LengthsFound(keys, why=("Each request keeps its own.",))
     if log.tier is not None and len(log.tiers) > 1:
         header.append("tier")
@@ -192,12 +197,13 @@ def _drawn(plan: Plan, log: Log, wanted: str, profile: Profile | None, said: boo
     several = log.tier is not None and len(log.tiers) > 1
     tiers = _tiers(log) if several else plan.tiers
     if log.length is None or said:
-        return replace(plan, tiers=tiers)
+        return _enough(replace(plan, tiers=tiers))
     unit, files = _unit_of(log, profile), dict(plan.files)
+    usual = profile is not None and unit == profile.length_unit
 
     def found(length: IntArray, ending: str) -> LengthsFound:
         file = f"{plan.name}.lengths{ending}.csv"
-        lengths = choose_lengths(length, wanted, unit, file)
+        lengths = choose_lengths(length, wanted, unit, file, usual=usual)
         if lengths.rows:
             rows = "".join(f"{value},{count}\n" for value, count in lengths.rows)
             files[file] = f"{unit or 'length'},count\n{rows}"
@@ -209,7 +215,19 @@ def _drawn(plan: Plan, log: Log, wanted: str, profile: Profile | None, said: boo
         replace(tier, lengths=found(log.length[log.tier == place], f"-{folder_name(tier.name)}"))
         for place, tier in enumerate(tiers)
     )
-    return replace(plan, tiers=tiers, files=files)
+    return _enough(replace(plan, tiers=tiers, files=files))
+
+
+def _enough(plan: Plan) -> Plan:
+    """So many requests that the first tier, which has the target, has enough of them."""
+    first = plan.tiers[0]
+    if first.share is None:
+        return plan
+    needed = math.ceil(ENOUGH / first.share / ROUND) * ROUND
+    why = f"A p99 with an interval needs {ENOUGH:,} of {first.name}."
+    if needed > REQUESTS_MOST:
+        why = f"{why} That would be {needed:,} of all: a mean, or a p95, needs fewer."
+    return replace(plan, requests=min(needed, REQUESTS_MOST), requests_why=why)
 
 
 def _tiers(log: Log) -> tuple[TierPlan, ...]:

@@ -12,11 +12,9 @@ from experiments.export.toml_text import key_toml, value_toml
 
 from .burstiness import Burstiness
 from .jumping_rate import Fit
-from .plan import Plan, TierPlan
+from .plan import ENOUGH, Plan, TierPlan
 
 WIDTH = 100
-ENOUGH = 112_000
-"""Requests that a p99 takes: 10 sections with 100 requests beyond it each, after the warm-up."""
 FEW = "A p99 with an interval needs 112,000; a mean needs far fewer."
 USUAL_BATCH = 16
 """What people set by hand where the profile has it."""
@@ -62,7 +60,7 @@ def _head(plan: Plan) -> Iterator[str]:
 def _workload(plan: Plan) -> Iterator[str]:
     yield "[workload]"
     if plan.requests is not None:
-        yield "# A p99 with an interval needs 112,000."
+        yield from comment(plan.requests_why)
         yield f"requests = {plan.requests:_}"
     elif plan.log is not None:
         yield from comment(

@@ -27,15 +27,16 @@ from .wishes import LOAD, Wishes
 if TYPE_CHECKING:
     from experiments.scenario import Scenario
 
-LOAD_MOST = 0.7
-"""Servers are as many as it takes to stay below: beyond it queues grow fast with every burst."""
+LOAD_MOST, LOAD_MOST_BY_LENGTH = 0.7, 0.4
+"""Servers are as many as it takes to stay below: beyond it queues grow fast with every burst.
+Where lengths vary there must be room for padding, too, which a load does not count."""
 LOAD_LEAST = 0.05
 """Below it batches are of one, whatever the rule."""
 SLO_TIMES = 4
 """A target of so many times the batch that keeps up with the arrivals: one that was just missed, a
 request's own, and as much again for bursts."""
 SERVERS_MOST = 4096
-NS_PER_MS = 1_000_000
+NS_PER_MS, NS_PER_S = 10**6, 10**9
 
 
 def start(wishes: Wishes, target: Path) -> tuple[Plan, Scenario]:
@@ -49,7 +50,7 @@ def start(wishes: Wishes, target: Path) -> tuple[Plan, Scenario]:
         plan = replace(plan, servers=wishes.servers)
     scenario = tried(plan)
     load = scenario.load or 0.0
-    if wishes.servers is None and load > LOAD_MOST:
+    if wishes.servers is None and load > _most(plan):
         plan, scenario = _with_servers(plan, scenario, load, said=wishes.load is not None)
     elif load >= 1.0:
         plan = replace(plan, servers_why=_overload(load))
@@ -61,6 +62,10 @@ def start(wishes: Wishes, target: Path) -> tuple[Plan, Scenario]:
 
 def _name_of(target: Path) -> str:
     return target.name.removesuffix(".toml")
+
+
+def _most(plan: Plan) -> float:
+    return LOAD_MOST_BY_LENGTH if plan.by_length else LOAD_MOST
 
 
 def _overload(load: float) -> str:
@@ -81,7 +86,7 @@ def _with_servers(plan: Plan, scenario: Scenario, load: float, said: bool) -> tu
     """As many servers as keep the load of a rate low enough; a load that was said stays."""
     if said:
         return replace(plan, servers_why=_overload(load)), scenario
-    servers = math.ceil(load / LOAD_MOST)
+    servers = math.ceil(load / _most(plan))
     if servers > SERVERS_MOST:
         raise ScenarioError(
             f"{scenario.offered_rate_per_s:,.4g} requests per second are {load:,.4g} times what "
@@ -91,7 +96,7 @@ def _with_servers(plan: Plan, scenario: Scenario, load: float, said: bool) -> tu
     scenario = tried(plan)
     why = (
         f"One would have a load of {load:.3g}; {servers} have {scenario.load:.2g}, which leaves "
-        "room for bursts."
+        f"room for bursts{' and for padding' if plan.by_length else ''}."
     )
     return replace(plan, servers_why=why), scenario
 
@@ -113,18 +118,30 @@ def _with_slo(plan: Plan, scenario: Scenario, wishes: Wishes) -> Plan:
 def keeping_up(scenario: Scenario) -> tuple[int, float]:
     """The smallest batch size that keeps up with the arrivals, and its time in ms.
 
-    At the mean length; the most efficient size where none keeps up.
+    Padding counts: a batch of k takes as long as the length that one of k + 1 requests exceeds.
+    The size with most requests per second stands in where none keeps up.
     """
+    table = scenario.service_ns[0]
+    sizes = np.arange(1, len(table) + 1)
+    lengths = [_quantile(scenario, size / (size + 1.0)) for size in sizes.tolist()]
+    times = np.array(
+        [
+            np.interp(length, scenario.length_edges, row)
+            for length, row in zip(lengths, table, strict=True)
+        ]
+    )
+    per_s = sizes / times * NS_PER_S
+    needed = (scenario.offered_rate_per_s or 0.0) / scenario.speed
+    place = int(np.argmax(per_s >= min(needed, per_s.max())))
+    return place + 1, float(times[place]) / NS_PER_MS
+
+
+def _quantile(scenario: Scenario, share: float) -> float:
+    """A quantile of the lengths, averaged over the tiers."""
     tiers = scenario.workload.tiers
     shares = np.array([tier.share for tier in tiers])
-    means = np.array([scenario.workload.lengths_of(tier).pmf().mean for tier in tiers])
-    length = float(shares @ means / shares.sum())
-    table = scenario.service_ns[0]
-    times = np.array([np.interp(length, scenario.length_edges, row) for row in table])
-    per_ns = np.arange(1, len(times) + 1) / times
-    needed = (scenario.load or 0.0) * per_ns.max()
-    place = int(np.argmax(per_ns >= min(needed, per_ns.max())))
-    return place + 1, float(times[place]) / NS_PER_MS
+    found = [scenario.workload.lengths_of(tier).pmf().quantile(share) for tier in tiers]
+    return float(shares @ np.array(found, dtype=np.float64) / shares.sum())
 
 
 def tried(plan: Plan) -> Scenario:
