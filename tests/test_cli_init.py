@@ -445,3 +445,17 @@ def test_room_for_padding_is_left_where_lengths_vary(run):
     next_step(run("init", "same", *profile, "--lengths", "128"))
     assert load_scenario("varied.toml").load <= 0.4
     assert 0.4 < load_scenario("same.toml").load <= 0.7
+
+
+def test_shares_of_thirds_add_up_to_one(run):
+    log_file(drawn(processes.Poisson(50.0), 999), tiers=["abc"[k % 3] for k in range(999)])
+    next_step(run("init", "a", "--from-log", "log.csv", *SMALL[:2]))
+    assert [str(t.share) for t in load_scenario("a.toml").spec.workload.tiers] == [
+        "0.333334", "0.333333", "0.333333",
+    ]  # fmt: skip
+
+
+def test_two_lengths_are_no_lognormal_though_its_p99_would_fit():
+    rng = np.random.default_rng(4)
+    found = choose_lengths(rng.choice([90, 110], 5_000), "auto", "tokens", "f.csv")
+    assert found.keys == {"histogram": "f.csv"}
