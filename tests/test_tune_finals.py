@@ -229,3 +229,41 @@ def test_every_round_of_the_halving_counts(tmp_path, monkeypatch):
     settings = [Setting("greedy", {"kind": "greedy", "max_batch_size": k}, 1) for k in (1, 2)]
     best, _ = halved(scenario, goal_of(scenario), settings, (None,), kernel.run, SILENT)
     assert best.table["max_batch_size"] == 2
+
+
+@pytest.fixture(scope="module")
+def short_search(tmp_path_factory):
+    """Finalists of a search that has found nothing, beside a snap that the scenario has."""
+    scenario = small(
+        tmp_path_factory.mktemp("short"), 'objective = "mean"\nreplications = 3',
+        model=TILES, load=0.6, requests=50_000,
+    )  # fmt: skip
+    goal = goal_of(scenario)
+    slow = {"kind": "size_or_timeout", "max_batch_size": 16, "max_wait_ms": 40.0}
+    finalists = [Setting("waits", slow, 1)]
+    present = {"mine": {"kind": "size_or_timeout", "max_batch_size": 16, "max_wait_ms": 1.0}}
+    entries = entries_of(scenario, goal, finalists, [], (None,), present)
+    return goal, judged(scenario, goal, entries, (None,), kernel.run, SILENT)
+
+
+def test_a_present_setting_that_is_better_than_all_that_was_found_is_kept(short_search):
+    goal, found = short_search
+    without = [one for one in found if one.role in ("tuned", "present")]
+    best = winner_of(without, goal, baselines_compete=False)
+    assert (best.name, best.role) == ("mine", "present")
+    assert renamed(without, best)[1] is best
+
+
+def test_a_present_setting_of_a_policy_that_does_not_compete_is_not_kept(short_search):
+    from dataclasses import replace
+
+    goal, found = short_search
+    other = [
+        replace(one, setting=replace(one.setting, table={**one.setting.table, "kind": "other"}))
+        if one.role == "present"
+        else one
+        for one in found
+        if one.role in ("tuned", "present")
+    ]
+    assert winner_of(other, goal, baselines_compete=False).role == "tuned"
+    assert winner_of(other, goal, baselines_compete=True).role == "present"

@@ -8,6 +8,8 @@
    fewest numbers is taken: what does not help is left out.
 4. Where ``greedy`` is feasible and not worse beyond the interval, it wins: it has nothing to tune.
    So do the other baselines, where the scenario did not say which policies compete.
+5. A present setting wins where it is better than all of these beyond the interval: a short search
+   may not find again what is there.  It competes where its policy does.
 """
 
 from __future__ import annotations
@@ -47,6 +49,14 @@ def winner_of(judged: Sequence[Judged], goal: Goal, *, baselines_compete: bool) 
         best = _simplest(best, finalists, goal)
     for one in simple:
         if best is None or _takes_over(one, best, goal):
+            best = one
+    if len(goal.objectives) > 1:
+        return best
+    kinds = {one.setting.table["kind"] for one in judged if one.role == "tuned"}
+    present = [one for one in judged if one.role == "present" and one.feasible]
+    for one in present:
+        competes = baselines_compete or one.setting.table["kind"] in kinds
+        if competes and (best is None or is_better(one.against(best), goal)):
             best = one
     return best
 

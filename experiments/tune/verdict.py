@@ -62,7 +62,11 @@ def _winner(found: Tuning) -> str:
     if found.goal.constraints and not found.goal.finds_load:
         limits = joined([one.title for one in found.goal.constraints])
         held = f"; {limits} holds with 95 % confidence"
-    return f"Use {said(best)}: {figures(best, found.goal.objectives)}{held}."
+    told = f"{figures(best, found.goal.objectives)}{held}."
+    if best.role == "present":
+        more = "Nothing that was tried is better; more trials may find it."
+        return f"Keep {best.name} as it is ({said(best)}): {told} {more}"
+    return f"Use {said(best)}: {told}"
 
 
 def _nobody(found: Tuning) -> str:
