@@ -221,6 +221,12 @@ def test_a_result_is_exported_with_its_evidence(bert, found, tmp_path):
     assert got.exact
     assert f"scenario bert (hash {bert.hash[:12]})" in text.replace("\n#  ", "")
     assert "Command: Python compare bert" in text
+    shown = got._repr_html_()
+    assert "<b>config.pbtxt</b>" in shown
+    assert "Not the policy" not in shown
+    assert all(note.split(",")[0] in shown for note in got.notes)
+    nearly = export(found, "triton", "length_bucketed", nearest=True, scenario=bert)
+    assert nearly._repr_html_().startswith("<p><b>Not the policy that was simulated")
     with pytest.raises(NotExpressible, match="triton"):
         export(found, "triton", "length_bucketed", scenario=bert)
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -73,6 +74,16 @@ class Exported:
     """Whether the files mean the policy as simulated (up to roundings that the notes name)."""
     differences: tuple[str, ...] = ()
     """What was given up, one clause each, as it goes on after *it differs:*; none where exact."""
+
+    def _repr_html_(self) -> str:
+        """The files and notes, in a notebook."""
+        how = "" if self.exact else "<p><b>Not the policy that was simulated; it differs:</b></p>"
+        said = "".join(f"<li>{escape(each)}</li>" for each in (*self.differences, *self.notes))
+        files = (
+            f"<p><b>{escape(name)}</b></p><pre>{escape(text)}</pre>"
+            for name, text in self.files.items()
+        )
+        return f"{how}<ul>{said}</ul>{''.join(files)}"
 
 
 @dataclass(frozen=True)
