@@ -235,3 +235,19 @@ def test_versions_with_labels_are_numbers():
     assert doctor._numbers("2.11.0+cu126") == (2, 11, 0)
     assert doctor._numbers("5.0rc1")[:2] == (5, 0)
     assert Need("a", "1", None).extra is None
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("echo 'NVIDIA L4, 570.1'; echo 'NVIDIA L4, 570.1'", "NVIDIA L4, 570.1; NVIDIA L4, 570.1"),
+        ("echo 'No devices were found'; exit 6", None),
+        ("exit 0", None),
+    ],
+)
+def test_the_driver_is_asked_by_its_own_tool(tmp_path, monkeypatch, script, found):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert doctor_machine._driver() == found

@@ -22,6 +22,7 @@ from experiments.starting.jumping_rate import dispersions_of, empty_shares
 from experiments.starting.lengths import choose_lengths
 from experiments.starting.log import read_log
 from experiments.starting.wishes import rate_or_load
+from experiments.starting.writing import keeping_up
 from sim import arrivals as processes
 from sim.arrivals import draw_arrivals
 from sim.fitted import AZURE_CODE_2023, AZURE_CONV_2023
@@ -459,3 +460,15 @@ def test_two_lengths_are_no_lognormal_though_its_p99_would_fit():
     rng = np.random.default_rng(4)
     found = choose_lengths(rng.choice([90, 110], 5_000), "auto", "tokens", "f.csv")
     assert found.keys == {"histogram": "f.csv"}
+
+
+def test_the_batch_that_keeps_up_counts_padding():
+    scenario = load_scenario("bert", ["workload.arrivals.load=0.3"])
+    size, takes_ms = keeping_up(scenario)
+    longest = scenario.workload.lengths.pmf().quantile(size / (size + 1))
+    row = scenario.service_ns[0][size - 1]
+    assert takes_ms == pytest.approx(np.interp(longest, scenario.length_edges, row) / 1e6)
+    assert size / takes_ms * 1000 >= scenario.offered_rate_per_s
+    assert takes_ms > np.interp(150, scenario.length_edges, row) / 1e6
+    busier = load_scenario("bert", ["workload.arrivals.load=0.45"])
+    assert keeping_up(busier)[0] > size
