@@ -472,3 +472,19 @@ def test_the_batch_that_keeps_up_counts_padding():
     assert takes_ms > np.interp(150, scenario.length_edges, row) / 1e6
     busier = load_scenario("bert", ["workload.arrivals.load=0.45"])
     assert keeping_up(busier)[0] > size
+
+
+def test_tuning_says_when_a_replay_or_a_tier_is_too_short_for_its_percentile(run):
+    arrival = drawn(processes.Clumped(5, 0, 100.0), 2_000)
+    log_file(arrival, tiers=["rare" if k % 4 == 0 else "usual" for k in range(2_000)])
+    next_step(run("init", "drawn", "--from-log", "log.csv", *SMALL, "--arrivals", "poisson"))
+    tier = sentence_of(
+        run("tune", "drawn.toml", "--trials", "20", "--set", "workload.requests=120000", "-q")
+    )
+    assert tier.endswith("give at least 444448, as --set workload.requests=444448")
+    next_step(run("init", "played", "--from-log", "log.csv", *SMALL))
+    replay = sentence_of(run("tune", "played.toml", "--trials", "20", "-q"))
+    assert "the trace is too short for the percentiles of the goal" in replay
+    advice = ("--objective", "mean", "--set", "tune.slo=false")
+    done = run("tune", "played.toml", "--trials", "20", "-q", *advice)
+    assert done.exit_code == 0, done.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from experiments.load_curve import load_curve_of
 from experiments.parallel import Progress, nothing
 from experiments.results import Sweep
 from experiments.scenario import Scenario
+from experiments.schema_arrivals import TraceFile
 from experiments.sentences import ScenarioError
 from experiments.wording import whole_run
 from sim.intervals import percentile_needs
@@ -82,6 +84,8 @@ def tune(
         search = Search(scenario, goal, scorer, contestants, database, name, tell)
         try:
             tried = search.go()
+        except TooShort as error:
+            raise _too_short(scenario, error.needs) from error
         except KeyboardInterrupt:
             tell("interrupted: judging what is known", 0, 1)
             tried, interrupted = search.tried(), True
@@ -129,7 +133,14 @@ def check_tuning(scenario: Scenario) -> tuple[Goal, tuple[Contestant, ...]]:
 
 
 def _too_short(scenario: Scenario, needs: int) -> ScenarioError:
-    total = whole_run(needs)
+    shares = [tier.share for tier in scenario.spec.workload.tiers or () if tier.slo and tier.share]
+    total = math.ceil(whole_run(needs) / float(min(shares, default=1)))
+    if isinstance(scenario.spec.workload.arrivals, TraceFile):
+        return ScenarioError(
+            f"{scenario.name}: the trace is too short for the percentiles of the goal, which take "
+            f"{total} requests: aim at the mean, as --objective mean --set tune.slo=false, or let "
+            "`batchwright init --from-log FILE --arrivals mmpp` fit a process, which never ends"
+        )
     return ScenarioError(
         f"{scenario.name}: workload.requests = {scenario.spec.workload.requests} is too few for "
         f"the percentiles of the goal: give at least {total}, as --set workload.requests={total}"
