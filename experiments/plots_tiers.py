@@ -108,5 +108,6 @@ def _mark_bound(axes: Axes, spots: Sequence[Spot]) -> None:
     axes.axhline(bound, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=0.5)
     axes.annotate(
         f"no rule above {bound:.4g}/s on these arrivals", (0.5, bound),
-        xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8, color=INK,
+        xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
+        ha="center", fontsize=8, color=INK,
     )  # fmt: skip
