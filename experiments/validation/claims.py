@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -132,9 +133,10 @@ class Ranking:
 
 
 def rankings(matches: Sequence[Match]) -> Iterator[Ranking]:
-    """One a load with several policies and a statistic."""
-    for load in dict.fromkeys(match.load for match in matches):
-        here = [match for match in matches if match.load == load]
+    """One a load with several policies and a statistic; who served nobody has no rank."""
+    served = [match for match in matches if math.isfinite(match.cell("mean").measured)]
+    for load in dict.fromkeys(match.load for match in served):
+        here = [match for match in served if match.load == load]
         if len(here) > 1:
             yield from (ranking([match.cell(name) for match in here]) for name in RANKED)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from .plots import calibration, ecdf
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def figures_of(found: Validation) -> dict[str, Figure]:
-    """Figures by file name; none where no window was accepted."""
-    if not found.matches:
+    """Figures by file name, of the policies that served somebody in a window that counts."""
+    served = tuple(one for one in found.matches if isfinite(one.cell("mean").measured))
+    if not served:
         return {}
+    found = replace(found, matches=served)
     return {
         "latency": owner(ecdf(found)[0]),
         "predicted": owner(calibration(found)),

@@ -136,7 +136,7 @@ def calibration(found: Validation, ax: Axes | None = None, title: str = "") -> A
         for match in found.matches:
             for statistic, dots in DOTS.items():
                 ends += _point(axes, match, statistic, dots, look[match.policy]["color"])
-        low, high = min(ends) / 1.2, max(ends) * 1.2
+        low, high = min(ends, default=1.0) / 1.2, max(ends, default=1.0) * 1.2
         line = np.array([low, high])
         axes.fill_between(
             line,
@@ -168,13 +168,15 @@ def _point(
     """One statistic of one policy at one load; returns what the axes have to show."""
     cell = match.cell(statistic)
     x, y = cell.measured, cell.predicted
+    if not np.isfinite([x, y, *cell.live]).all():
+        return []  # nobody was served
     axes.errorbar(
         x, y,
         xerr=[[x - min(cell.live)], [max(cell.live) - x]],
         yerr=[[max(y - cell.low, 0.0)], [max(cell.high - y, 0.0)]],
         color=colour, linewidth=0.9, linestyle="none", zorder=2, **dots,
     )  # fmt: skip
-    return [x, y, cell.low, cell.high]
+    return [end for end in (x, y, cell.low, cell.high) if np.isfinite(end)]
 
 
 def _keys(axes: Axes, found: Validation) -> None:

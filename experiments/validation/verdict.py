@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -183,17 +184,21 @@ def _busy(found: Validation) -> Iterator[str]:
         for name in ("mean", "p99")
         if (errors := _known(match.cell(name).error for match in above))
     ]
-    moves = percent(max(one.sensitivity for one in above) / 100)
+    moves = max(_known(one.sensitivity for one in above), default=0.0)
+    claim = f"No error is claimed above {BUSY_MOST:g} busy ({_listed(above)})"
+    if not seen:
+        yield f"{claim}: nobody was served there."
+        return
     yield (
-        f"No error is claimed above {BUSY_MOST:g} busy ({_listed(above)}), where 1 % more service "
-        f"time moves the mean by up to {moves}; seen were up to "
+        f"{claim}, where 1 % more service "
+        f"time moves the mean by up to {percent(moves / 100)}; seen were up to "
         f"{percent(max(replays, default=0.0))} in a replay, and {joined(seen)} from the "
         "calibration alone."
     )
 
 
 def _known(errors: Iterable[float | None]) -> list[float]:
-    return [abs(error) for error in errors if error is not None]
+    return [abs(error) for error in errors if error is not None and math.isfinite(error)]
 
 
 def _listed(matches: Sequence[Match]) -> str:
