@@ -31,12 +31,15 @@ import time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # heard in the background, too
 from experiments import cli_tune
 from experiments.cli import main
-from experiments.tune import search
-real = search.Search._score
+from experiments.tune import judging, search
+real, real_outcome = search.Search._score, judging._Bench._outcome
 def score(self, job):
     time.sleep({slower_s})
     return real(self, job)
-search.Search._score = score
+def outcome(self, *given):
+    time.sleep({judges_s})
+    return real_outcome(self, *given)
+search.Search._score, judging._Bench._outcome = score, outcome
 cli_tune.write_figures = lambda *_: []
 main()
 """
@@ -52,9 +55,9 @@ def timeless(text):
     return {key: value for key, value in found.items() if key != "seconds"}
 
 
-def batchwright(folder, *arguments, slower_s=0.02):
+def batchwright(folder, *arguments, slower_s=0.02, judges_s=0.0):
     """The command in a process of its own; it draws nothing, and takes its time for each trial."""
-    code = SLOWLY.format(slower_s=slower_s)
+    code = SLOWLY.format(slower_s=slower_s, judges_s=judges_s)
     return subprocess.Popen(
         [sys.executable, "-c", code, "tune", *map(str, arguments)],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -149,10 +152,11 @@ def test_ctrl_c_in_a_round_keeps_what_the_threads_have_ended(quick, tmp_path):
 
 def test_a_second_ctrl_c_stops_at_once(quick, tmp_path):
     run = tmp_path / "runs/small/tune-1"
-    process = batchwright(tmp_path, quick.path, "--set", "tune.replications=200")
+    process = batchwright(tmp_path, quick.path, judges_s=2.0)
     waited_for(lambda: told(run) >= 20, process)
     process.send_signal(signal.SIGINT)
     waited_for(lambda: "RUNNING" not in states(run), process)
+    time.sleep(1.0)  # what was running is given back; now it judges, which takes 8 s and more
     process.send_signal(signal.SIGINT)
     before = time.monotonic()
     out, err = process.communicate(timeout=40)
