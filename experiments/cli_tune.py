@@ -77,12 +77,14 @@ def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
         scenario = _scenario(asked)
         check_tuning(scenario)
         folder, started = create_run(scenario.name, "tune", root), now()
-        write_manifest(folder, about_run(scenario, "tune", "running", started) | asked.kept)
-    storage = asked.storage or sqlite_url(folder / STUDY)
     try:
+        if not asked.resume:
+            write_manifest(folder, about_run(scenario, "tune", "running", started) | asked.kept)
+        storage = asked.storage or sqlite_url(folder / STUDY)
         found = tune(scenario, storage=storage, study=asked.study, progress=progress)
     except KeyboardInterrupt:
-        say(f"nothing is judged yet; go on with: batchwright tune {folder} --resume")
+        if (folder / MANIFEST).is_file():  # from then on there is something to go on with
+            say(f"nothing is judged yet; go on with: batchwright tune {folder} --resume")
         raise
     except ScenarioError:
         if not asked.resume and not (folder / STUDY).exists():
