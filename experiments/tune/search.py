@@ -23,7 +23,7 @@ from itertools import takewhile
 
 from optuna.trial import FrozenTrial
 
-from experiments.parallel import Interrupted, Progress, in_threads
+from experiments.parallel import Interrupted, Progress, in_threads, uninterrupted
 from experiments.plain import plain
 from experiments.scenario import Scenario
 from experiments.tables import content
@@ -99,7 +99,7 @@ class Search:
         self.rounds.retire()
         self._look_around()
         while True:
-            if jobs := self.rounds.next():
+            if jobs := self._next():
                 self._run(jobs)
             elif self.database.shared and self.rounds.anybody_runs():
                 self.progress("waiting for other machines", self._done(), self.budget)
@@ -108,6 +108,18 @@ class Search:
                 return self.tried()
             if self.database.shared:
                 self.rounds.retire()
+
+    def _next(self) -> Sequence[Job]:
+        """The next round; with Ctrl-C meanwhile it is given back."""
+        jobs: Sequence[Job] = ()
+        try:
+            with uninterrupted():
+                jobs = self.rounds.next()
+        except KeyboardInterrupt:
+            for job in jobs:
+                job.shelf.give_back([job.trial])
+            raise
+        return jobs
 
     def _look_around(self) -> None:
         """Find out where contestants that have not been spread yet begin."""
@@ -130,15 +142,17 @@ class Search:
             with self.database.beating([job.trial for job in jobs]):
                 scores = in_threads(self._score, jobs, names, self._watching(len(jobs)))
                 for job, score in zip(jobs, scores, strict=True):
-                    job.shelf.tell(job, score)
-                    told += 1
+                    with uninterrupted():
+                        job.shelf.tell(job, score)
+                        told += 1
         except KeyboardInterrupt as error:
             ended = takewhile(lambda job: job.setting.key in self._scores, jobs)
-            for job in ended if isinstance(error, Interrupted) else ():
-                job.shelf.tell(job, self._scores[job.setting.key])
-                told += 1
-            for job in jobs[told:]:
-                job.shelf.give_back([job.trial])
+            with uninterrupted():
+                for job in ended if isinstance(error, Interrupted) else ():
+                    job.shelf.tell(job, self._scores[job.setting.key])
+                    told += 1
+                for job in jobs[told:]:
+                    job.shelf.give_back([job.trial])
             raise
 
     def tried(self) -> list[Tried]:
