@@ -35,9 +35,9 @@ from .truth import FRESH, NEAR, STAGES, Truth, answer_of
 from .tune.contestants import Setting
 from .tune.database import sqlite_url
 from .tune.goal import Goal, goal_of
+from .tune.setting_words import name as key_name
+from .tune.setting_words import value as key_value
 from .tune.tuning import tune
-from .tune.verdict import name as key_name
-from .tune.verdict import value as key_value
 
 SEEDS = 20
 

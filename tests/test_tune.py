@@ -124,6 +124,18 @@ def test_where_no_setting_keeps_the_slo_nobody_wins_and_the_nearest_is_named(tmp
     assert found.to_dict()["winner"] is None
 
 
+def test_a_setting_that_keeps_the_slo_and_did_not_compete_is_named_where_nobody_wins(tmp_path):
+    tiers = TIERS.replace("30.0", "18.0")
+    space = "space = { waits = { max_batch_size = [17, 19], max_wait_ms = 0.0 } }"
+    table = f'policies = ["waits"]\ntrials = 6\nreplications = 2\n{space}'
+    mine = small(tmp_path, table, model=TILES, load=0.7, tiers=tiers, requests=120_000)
+    found = tune(mine, load_curve=False)
+    assert found.winner is None
+    assert {one.name for one in found.judged if one.feasible} == {"snap", "optimal"}
+    assert "the nearest is size_or_timeout with" in found.verdict
+    assert "But snap does, with p99 16.6 ± 0.2 ms: let snap be searched too." in found.verdict
+
+
 def test_where_nothing_can_serve_what_arrives_that_is_said(tmp_path):
     narrow = "space = { waits = { max_batch_size = [1, 4] } }"
     table = f'objective = "mean"\npolicies = ["waits"]\n{FEW}\n{narrow}'

@@ -7,19 +7,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.stage_words import of_stages
-from experiments.wording import amount, joined, with_interval
+from experiments.wording import amount, joined
 
 from .choice import GREEDY, is_better
 from .judging import Judged
+from .nobody_words import nearest, nobody
+from .setting_words import figures, said
 from .spare_words import spared, within_slos
 
 if TYPE_CHECKING:
-    from .goal import Measure
     from .result import Tuning
 
 NEAR = 0.01
@@ -49,7 +49,7 @@ def _winner(found: Tuning) -> str:
     """The setting and its judged figures."""
     best = found.winner
     if best is None:
-        return _nobody(found)
+        return nobody(found)
     objective = found.goal.objectives[0]
     if len(found.goal.objectives) > 1:
         return (
@@ -69,72 +69,11 @@ def _winner(found: Tuning) -> str:
     return f"Use {said(best)}: {told}"
 
 
-def _nobody(found: Tuning) -> str:
-    """No setting keeps the constraints: the nearest one."""
-    if not found.judged:
-        return "No setting can serve what arrives: add servers, or lower the rate."
-    nearest = _nearest(found)
-    broken = joined(nearest.broken) or "stability"
-    if not nearest.stable:
-        return (
-            f"No setting that was tried can serve what arrives; the nearest, {said(nearest)}, "
-            f"keeps up to a load of {nearest.unstable_above or 0:.2f}. Add servers, or lower the "
-            "rate."
-        )
-    return (
-        f"No setting that was tried keeps {broken} with 95 % confidence; the nearest is "
-        f"{said(nearest)} with {figures(nearest, found.goal.objectives)}. Add servers, lower the "
-        "rate, or loosen the limit."
-    )
-
-
-def _nearest(found: Tuning) -> Judged:
-    """The setting that breaks the constraints the least."""
-    return min(
-        (one for one in found.judged if one.role != "optimal"),
-        key=lambda one: (not one.stable, max(one.violations.values(), default=math.inf)),
-    )
-
-
 def _stages(found: Tuning) -> Iterator[str]:
     """What CPU stages do to the setting that is recommended, or to the nearest."""
-    if found.judged:
-        one = found.winner or _nearest(found)
+    one = found.winner or nearest(found)
+    if one is not None:
         yield from of_stages(one.outcomes, one.outcomes[0] if one.stable else None)
-
-
-def said(one: Judged) -> str:
-    """``size_or_timeout with max_batch_size 12, max_wait 0.5 ms``."""
-    table = one.setting.table
-    parts = [f"{name(key)} {value(key, v)}" for key, v in table.items() if key != "kind"]
-    if str(table["kind"]) == "optimal":
-        parts = ["the table of the semi-Markov optimum"]
-    servers = one.setting.servers
-    if servers > 1:
-        parts.append(f"{servers} servers")
-    return str(table["kind"]) + (f" with {', '.join(parts)}" if parts else "")
-
-
-def name(key: str) -> str:
-    """A key without its unit, which stands behind the value."""
-    return key.removesuffix("_ms")
-
-
-def value(key: str, given: object) -> str:
-    """A parameter's value with its unit."""
-    unit = " ms" if key.endswith("_ms") else ""
-    if isinstance(given, list | tuple):
-        return f"[{', '.join(f'{item:g}' for item in given)}]{unit}"
-    return f"{given:g}{unit}" if isinstance(given, int | float) else f"{given}{unit}"
-
-
-def figures(one: Judged, objectives: Sequence[Measure]) -> str:
-    """``p99 8.87 ± 0.05 ms and busy share 0.91 ± 0.01``."""
-    parts = []
-    for measure, estimate in zip(objectives, one.worth, strict=True):
-        unit = f" {measure.word.unit}" if measure.word.unit else ""
-        parts.append(f"{measure.title} {with_interval(estimate)}{unit}")
-    return joined(parts)
 
 
 def _titles(found: Tuning) -> str:
