@@ -76,7 +76,8 @@ class Finished:
             if not quiet:
                 names = dict.fromkeys(name.partition(".")[0] for name in self.figures)
                 say(f"\nrun:      {self.folder}")
-                say(f"figures:  {', '.join(names) or 'none'} (PNG and SVG)")
+                if names:
+                    say(f"figures:  {', '.join(names)} (PNG and SVG)")
         if getattr(self.result, "interrupted", False):
             say(f"interrupted: what was done is in {self.folder}")
             raise typer.Exit(INTERRUPTED)

@@ -152,6 +152,13 @@ def test_sweep_covers_the_grid(run):
     assert manifest["over"]["service.servers"] == [1, 2]
 
 
+def test_a_sweep_over_names_has_no_figure_and_speaks_of_none(run):
+    names = "workload.arrivals.process=poisson,paced"
+    result = run("sweep", "small.toml", "--over", names, "--policy", "waits")
+    assert "run:      runs/small/sweep-1" in result.stderr
+    assert "figures" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -212,6 +212,13 @@ def test_a_run_that_recommends_nothing_asks_for_a_policy(folder):
     )
 
 
+def test_a_tuning_in_which_no_setting_keeps_the_limits_says_so(folder):
+    change(folder, "result.json", lambda found: found.update(best=None, winner=None, judged=[]))
+    assert refused(folder).startswith(
+        "run small/compare-1 recommends no policy, as none that was searched keeps every limit; "
+    )
+
+
 def test_a_sweep_has_no_single_setting(folder):
     change(folder, "result.json", lambda found: found.pop("policies"))
     assert refused(folder) == (

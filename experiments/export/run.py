@@ -99,8 +99,9 @@ def chosen(result: Mapping[str, Any], folder: Path, policy: str | None) -> str:
     if found is None and len(known) == 1:
         found = next(iter(known))
     if found is None:
+        why = "none that was searched keeps every limit" if "judged" in result else "none is stable"
         raise RunError(
-            f"run {run_name(folder)} recommends no policy, as none is stable; "
+            f"run {run_name(folder)} recommends no policy, as {why}; "
             f"choose one with --policy: {', '.join(known)}"
         )
     return str(found)
