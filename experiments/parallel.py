@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -70,9 +70,11 @@ def in_threads(
     """
     threads = max(1, min(os.cpu_count() or 1, len(jobs), at_once or len(jobs)))
     with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work, job) for job in jobs]
-        pending = set(futures)
+        futures: list[Future[Done]] = []
         try:
+            # Ctrl-C may come as soon as the first has begun.
+            futures.extend(pool.submit(work, job) for job in jobs)
+            pending = set(futures)
             while pending:
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from experiments.config import ScenarioError, load_scenario
 from experiments.contest import draw_all, driver, entrants
 from experiments.load_curve import CURVE_LOADS, at_pace, first_requests
 from experiments.outcome import leaders
-from experiments.parallel import Interrupted, in_threads
+from experiments.parallel import Interrupted, in_threads, nothing
 from experiments.wording import amount, short, with_interval
 from sim.intervals import Estimate
 
@@ -244,6 +246,21 @@ def test_an_interrupt_keeps_the_jobs_that_are_done():
     with pytest.raises(Interrupted) as caught:
         in_threads(work, [0, 1, 2, 3], list("abcd"), lambda *_: None, at_once=1)
     assert caught.value.done[:2] == [0, 10]
+
+
+def test_an_interrupt_while_jobs_are_handed_out_drops_those_that_were_not(monkeypatch):
+    begun, submit = [], ThreadPoolExecutor.submit
+
+    def interrupted(pool, work, job):
+        if job == 2:
+            raise KeyboardInterrupt
+        return submit(pool, work, job)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(Interrupted) as caught:
+        in_threads(lambda job: begun.append(job) or job, [0, 1, 2, 3], list("abcd"), nothing)
+    assert set(begun) <= {0, 1}
+    assert caught.value.done == sorted(begun)
 
 
 def test_a_job_that_fails_is_not_swallowed():

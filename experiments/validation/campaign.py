@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.config import ScenarioError
-from experiments.parallel import Progress, nothing
+from experiments.parallel import Progress, nothing, uninterrupted
 from experiments.scenario import Scenario
 from policies.contract import Policy
 from profiles.store import save
@@ -236,9 +236,10 @@ class Campaign:
         condition = self._condition(beside, found.calibration)
         late_ns = None if workload.closed is not None else np.array(readings.lag_ns)
         window = Window(name, load, number, attempt, trace, condition, late_ns)
-        found.windows.append(window)
-        found.beside.append(beside)
-        self.on_window(window, workload, found.bound_to)
+        with uninterrupted():
+            found.windows.append(window)
+            found.beside.append(beside)
+            self.on_window(window, workload, found.bound_to)
         return after, condition.accepted
 
     def _condition(self, beside: Beside, calibration: Calibration) -> Condition:
