@@ -1,0 +1,1 @@
+"""Continuous batching: sequences that live for many iterations, in SimPy, compiled and live."""
