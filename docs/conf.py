@@ -17,7 +17,14 @@ project = "batchwright"
 author = "the authors of batchwright"
 version = release = version_of("batchwright")
 
-extensions = ["myst_parser", "sphinx_copybutton", "mathtext"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "myst_parser",
+    "sphinx_copybutton",
+    "mathtext",
+    "generated",
+    "docstrings",
+]
 exclude_patterns = ["_ext", "*.json"]
 language = "en"
 root_doc = "index"
@@ -30,6 +37,15 @@ html_math_renderer = "mathtext"
 copybutton_prompt_text = "$ "  # of console blocks: the command is copied, and not its output
 copybutton_only_copy_prompt_lines = True
 copybutton_exclude = ".linenos, .gp, .go"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+add_module_names = False
 
 html_theme = "furo"
 html_title = "batchwright"
