@@ -227,8 +227,7 @@ def expected_ns(service_ns: IntArray, length_edges: IntArray, size: int, longest
         length_edges: int64 (edges,), increasing; one edge means that length does not matter.
         size: batch size, 1 to ``service_ns.shape[0]``.
         longest: longest length in the batch.  Below the first edge it is padded up to it; above the
-        last edge
-            the last column holds (drivers admit nothing longer).
+            last edge the last column holds (drivers admit nothing longer).
     """
     last = length_edges.shape[0] - 1
     if longest <= length_edges[0]:

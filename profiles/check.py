@@ -41,7 +41,7 @@ MOSTLY_NOISE = 0.7
 BETTER = 0.8
 """Another form is recommended where its error is below this share."""
 MEDIAN_OF_NORMAL = 0.6745
-"""Median of |z| of a standard normal z."""
+"""Median of ``|z|`` of a standard normal z."""
 
 
 class FormErrors(NamedTuple):

@@ -33,7 +33,7 @@ class Fit:
     per_token_length_ns: float
     floor_ns: float
     median_error: float
-    """Median of |fitted / measured - 1| over the grid."""
+    """Median of ``|fitted / measured - 1|`` over the grid."""
     max_error: float
 
     def latency_ns(self, size: FloatArray | float, length: FloatArray | float) -> FloatArray:

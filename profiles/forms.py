@@ -1,12 +1,16 @@
 """The form of a latency model: what a batch costs at and between the measured points.
 
-``grid``    linear between measured points, nothing smoother
-``fitted``  ``a + b BL + c B L^2`` times a map of what was measured over it: B requests, all padded
-            to length L; a plain CPU or a busy GPU
-``hinge``   ``max(floor, a + b BL)`` times such a map: an eager framework on a GPU, which is bound
-            by launches until batches are large
-``bucket``  what the next measured batch size and the next measured length cost, with no slope
-            between: CUDA graphs, which pad every batch up to the next captured shape
+``grid``
+    linear between measured points, nothing smoother
+``fitted``
+    ``a + b BL + c B L^2`` times a map of what was measured over it: B requests, all padded to
+    length L; a plain CPU or a busy GPU
+``hinge``
+    ``max(floor, a + b BL)`` times such a map: an eager framework on a GPU, which is bound by
+    launches until batches are large
+``bucket``
+    what the next measured batch size and the next measured length cost, with no slope between:
+    CUDA graphs, which pad every batch up to the next captured shape
 
 1. Each form becomes what the drivers take, a table by batch size and length edges; above the grid
    no form has an answer.
