@@ -89,7 +89,7 @@ def running():
 
 
 def _wait(folder, port, server):
-    for _ in range(300):
+    for _ in range(2_000):
         ready = subprocess.run(
             [programs() / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-q"], check=False
         )
