@@ -12,13 +12,15 @@ import os
 import threading
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+
+from .cache_files import CodeCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -67,11 +69,10 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 def compile_kept(function: Function, folder: Path, **options: Any) -> Function:
     """``numba.njit`` with a cache on disk, or without one where no folder can be written."""
-    with kept_in(folder):
-        try:
-            return cast("Function", numba.njit(cache=True, nogil=True, **options)(function))
-        except RuntimeError:  # "cannot cache function: no locator available"
-            return cast("Function", numba.njit(nogil=True, **options)(function))
+    made: Any = numba.njit(nogil=True, **options)(function)
+    with kept_in(folder), suppress(RuntimeError):  # "cannot cache function: no locator available"
+        made._cache = CodeCache(function)  # noqa: SLF001 - numba takes no cache but its own
+    return cast("Function", made)
 
 
 def compiled_piece(function: Function) -> Function:
