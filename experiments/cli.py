@@ -293,4 +293,7 @@ register_schema(app)
 
 def main() -> None:
     """Entry point of the ``batchwright`` command."""
+    from .streams import mend
+
+    mend()
     app()

@@ -97,7 +97,7 @@ def init(
     ] = False,
 ) -> None:
     """Write a commented scenario: answer a question or two, or let it fit a log of requests."""
-    with spoken(debug=debug):
+    with spoken(debug=debug, elsewhere="another FILE"):
         from .starting.writing import refuse_overwriting, start, written
 
         file = file if file.suffix == ".toml" else file.with_name(f"{file.name}.toml")

@@ -49,7 +49,7 @@ def report(
     ] = False,
 ) -> None:
     """Write runs as one HTML file: verdict, tables, figures, files, manifest; no network."""
-    with spoken(debug=debug):
+    with spoken(debug=debug, elsewhere="another FILE with --to"):
         from .plain import dumps
         from .report import report as written
         from .report.pdf import browser, printed

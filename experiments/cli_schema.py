@@ -32,10 +32,11 @@ def schema(
     Put `#:schema scenario.schema.json` on the first line of a scenario: Taplo and Even Better TOML
     read it.
     """
-    with spoken(debug=debug):
+    with spoken(debug=debug, elsewhere="another FILE with --into"):
         from .json_schema import scenario_json_schema
         from .plain import dumps
         from .runs import write_atomic
+        from .sentences import ScenarioError
 
         text = dumps(scenario_json_schema())
         if into is None:
@@ -43,6 +44,8 @@ def schema(
             if sys.stdout.isatty():
                 say(f"batchwright schema --into {FILE}   to keep it beside a scenario")
             return
+        if into.is_dir():
+            raise ScenarioError(f"{into} is a folder; give the name of a file, as {into / FILE}")
         write_atomic(into, text)
         say(f"written: {into}; a scenario beside it may now begin with")
         say(f"#:schema {into.name}")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .refusals import ELSEWHERE, refusal
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -55,8 +57,12 @@ def input_errors() -> tuple[type[ValueError], ...]:
 
 
 @contextmanager
-def spoken(*, debug: bool = False) -> Iterator[None]:
-    """Turn every failure into one sentence on stderr and an exit code; ``debug`` lets it through.
+def spoken(*, debug: bool = False, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Turn every failure into one sentence on stderr and an exit code.
+
+    Args:
+        debug: let it through, with its traceback.
+        elsewhere: what to choose where something cannot be written.
 
     Raises:
         typer.Exit: with the code of the failure.
@@ -74,23 +80,26 @@ def spoken(*, debug: bool = False) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        say(sentence(error))
+        say(sentence(error, elsewhere))
         code = WRONG_INPUT if isinstance(error, input_errors()) else FAILED
         raise typer.Exit(code) from None
 
 
-def sentence(error: Exception) -> str:
-    """What went wrong, in one sentence."""
+LONGEST = 1000
+"""Characters of a sentence; of a longer one, which quotes a lot of its input, the middle goes."""
+
+
+def sentence(error: Exception, elsewhere: str = ELSEWHERE) -> str:
+    """What went wrong, in one sentence; ``elsewhere`` is another place for what is written."""
     from .sentences import RunFailed
 
     text = " ".join(str(error).split())
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     if isinstance(error, (*input_errors(), RunFailed)):
         return f"error: {text}"
-    if isinstance(error, OSError) and error.filename:
-        return (
-            f"error: cannot use {error.filename}: {error.strerror}; "
-            "choose another folder with --out, or make room"
-        )
+    if isinstance(error, OSError):
+        return f"error: {refusal(error, elsewhere)}"
     if isinstance(error, MemoryError):
         return "error: not enough memory; ask for fewer requests with --set workload.requests=..."
     return f"error: the run failed: {type(error).__name__}: {text} (--debug shows where)"
