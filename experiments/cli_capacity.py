@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from .capacities import Capacities, Capacity
 from .capacity import capacity
 from .capacity_words import begin, cells, objective, per_second
-from .cli_run import Finished, Job, heading, in_folder
+from .cli_run import Finished, Job, in_folder
 from .config import load_scenario
 from .figures import owner, save
+from .headings import heading
 from .parallel import Progress
 from .plots_capacity import rates
 from .terminal import table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +15,7 @@ from .cli_speech import INTERRUPTED, console, say
 from .cluster_words import replica_tables
 from .config import Scenario, load_scenario, parse_range
 from .figures import write_figures
+from .headings import heading
 from .memory import line_of
 from .parallel import Progress
 from .plain import dumps
@@ -61,13 +63,29 @@ class Finished:
     result: Written
     figures: tuple[str, ...]
     speak: Callable[[Console, Any], None]
+    unwritten: OSError | None = None
+    """Why something of the run is not on disk."""
 
     def show(self, *, json: bool, quiet: bool) -> None:
         """Print the result, then stop with code 130 if the run was interrupted.
 
         Raises:
             typer.Exit: the run was interrupted.
+            OSError: something of it could not be written, or what is printed.
         """
+        try:
+            self._print(json=json, quiet=quiet or self.unwritten is not None)
+        except OSError:
+            if self.unwritten is None:
+                say(f"the run is written: {self.folder}")
+            raise
+        if self.unwritten is not None:
+            raise self.unwritten
+        if getattr(self.result, "interrupted", False):
+            say(f"interrupted: what was done is in {self.folder}")
+            raise typer.Exit(INTERRUPTED)
+
+    def _print(self, *, json: bool, quiet: bool) -> None:
         if json:
             found = {**self.result.to_dict(), "run": str(self.folder), "figures": self.figures}
             typer.echo(dumps(found), nl=False)
@@ -174,7 +192,7 @@ def in_folder(
     extra: dict[str, Any] | None = None,
     job: Job | None = None,
 ) -> Finished:
-    """Run a job and write its folder: result, manifest, figures, then ``latest``.
+    """Run a job and write its folder: result, figures, manifest, then ``latest``.
 
     A folder in which nothing came to be is removed again.
     """
@@ -183,8 +201,7 @@ def in_folder(
     try:
         result = compute(folder)
     except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        remove_if_empty(folder)
         raise
     return finish(folder, scenario, command, started, result, progress, extra, job)
 
@@ -199,15 +216,40 @@ def finish(
     extra: dict[str, Any] | None = None,
     job: Job | None = None,
 ) -> Finished:
-    """Write what a run found into its folder: result, manifest, figures, then ``latest``."""
+    """Write what a run found into its folder: result, figures, manifest, then ``latest``.
+
+    The manifest makes it a run: who is cut off before has none, and of a tuning one that says that
+    it is running.  What cannot be written is told after the result has been printed.
+    """
     job = job or Job(write_figures, print_result)
-    write_atomic(folder / RESULT, result.to_json())
-    status = "interrupted" if getattr(result, "interrupted", False) else "complete"
-    write_manifest(folder, about_run(scenario, command, status, started) | (extra or {}))
-    progress("drawing figures", 1, 1)
-    figures = job.draw(result, folder)
-    name_latest(folder)
+    figures: list[str] = []
+
+    def conclude(*, whole: bool) -> None:
+        complete = whole and not getattr(result, "interrupted", False)
+        status = "complete" if complete else "interrupted"
+        write_manifest(folder, about_run(scenario, command, status, started) | (extra or {}))
+        name_latest(folder)
+
+    try:
+        write_atomic(folder / RESULT, result.to_json())
+        progress("drawing figures", 1, 1)
+        try:
+            figures += job.draw(result, folder)
+        except BaseException:
+            with suppress(OSError):
+                conclude(whole=False)
+            raise
+        conclude(whole=True)
+    except OSError as error:
+        remove_if_empty(folder)
+        return Finished(folder, result, tuple(figures), job.speak, error)
     return Finished(folder, result, tuple(figures), job.speak)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder in which nothing came to be."""
+    with suppress(OSError):  # there is something in it
+        folder.rmdir()
 
 
 def about_run(scenario: Scenario, command: str, status: str, started: str) -> dict[str, Any]:
@@ -241,34 +283,3 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
                 screen.print(more)
     if result.verdict:
         screen.print(f"\n{result.verdict}")
-
-
-class Headed(Protocol):
-    """What says in one line what was run."""
-
-    @property
-    def scenario(self) -> Mapping[str, Any]:
-        """Of :func:`experiments.contest.about`."""
-
-    @property
-    def engine(self) -> str:
-        """``kernel`` or ``simpy``."""
-
-
-def heading(result: Headed) -> str:
-    """One line on what was run."""
-    about = result.scenario
-    rate, load = about.get("offered_rate_per_s"), about.get("load")
-    parts = [
-        about["service"],
-        f"{about['requests']:,} requests",
-        f"{rate:,.4g}/s" if rate is not None else "closed loop",
-    ]
-    if load is not None:
-        parts.append(f"load {load:.2f}")
-    parts += [f"beside a backlog of {name}" for name in about.get("backlogs", ())]
-    if about.get("replications", 1) > 1:
-        parts.append(f"{about['replications']} replications")
-    if result.engine != "kernel":
-        parts.append(result.engine)
-    return f"[bold]{about['name']}[/bold]   {', '.join(parts)}"

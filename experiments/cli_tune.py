@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .addresses import HIDDEN, without_password
-from .cli_run import Finished, Job, about_run, finish, heading
+from .cli_run import Finished, Job, about_run, finish, remove_if_empty
 from .cli_speech import say
 from .config import Scenario, ScenarioError, load_scenario
 from .export.toml_text import policy_toml
 from .figures import write_figures
+from .headings import heading
 from .parallel import Progress
+from .places import is_file
 from .rerun import read_manifest, run_name, scenario_of_run
 from .runs import MANIFEST, RunError, create_run, folder_name, now, write_atomic, write_manifest
 from .sentences import shown
@@ -89,14 +91,14 @@ def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
     except ScenarioError:
         if not asked.resume and not (folder / STUDY).exists():
             (folder / MANIFEST).unlink()
-            folder.rmdir()
+            remove_if_empty(folder)
         raise
-    winner = winner_toml(found, folder)
-    if winner is not None:
-        write_atomic(folder / WINNER, winner)
-    job = Job(write_figures, print_tuning)
+    except OSError:
+        remove_if_empty(folder)
+        raise
+    job = Job(write_winner, print_tuning)
     done = finish(folder, scenario, "tune", started, found, progress, asked.kept, job)
-    if found.interrupted:
+    if found.interrupted or done.unwritten is not None:
         say(f"go on with: batchwright tune {folder} --resume")
     return done
 
@@ -123,7 +125,7 @@ def unfinished(asked: Asked, root: Path) -> Path:
             "options, or start a new run"
         )
     given = Path(asked.source)
-    if (given / MANIFEST).is_file():
+    if is_file(given / MANIFEST):
         folders = [given]
     else:
         parent = root / folder_name(asked.source)
@@ -161,6 +163,14 @@ def with_storage_of(asked: Asked, manifest: Mapping[str, Any], folder: Path) -> 
             "again, with the password"
         )
     return replace(asked, storage=storage, study=asked.study or manifest.get("study"))
+
+
+def write_winner(found: Tuning, folder: Path) -> list[str]:
+    """Write the winner and every figure; returns the names of the figures."""
+    winner = winner_toml(found, folder)
+    if winner is not None:
+        write_atomic(folder / WINNER, winner)
+    return write_figures(found, folder)
 
 
 def winner_toml(found: Tuning, folder: Path) -> str | None:

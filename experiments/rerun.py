@@ -100,14 +100,23 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except FileNotFoundError as error:
-        raise RunError(f"run {run_name(folder)} has no {name}: it was not finished") from error
+        raise RunError(
+            f"run {run_name(folder)} has no {name}: it was not finished{_go_on(folder, name)}"
+        ) from error
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(folder, name, f"is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise _damaged(folder, name, "is no JSON object")
     return found
+
+
+def _go_on(folder: Path, name: str) -> str:
+    """How to finish a run: only a tuning has a manifest before it has a result."""
+    if name == RESULT and _read(folder, MANIFEST).get("command") == "tune":
+        return f"; go on with: batchwright tune {folder} --resume"
+    return ""
 
 
 def _damaged(folder: Path, name: str, how: str) -> RunError:

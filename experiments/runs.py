@@ -11,14 +11,17 @@ from __future__ import annotations
 import os
 import platform
 import re
+import secrets
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .addresses import without_password
+from .places import is_file
 from .plain import dumps
 
 RUNS = Path("runs")
@@ -29,6 +32,9 @@ NO_RUN = "holds no run yet; `batchwright compare SCENARIO` makes one"
 LATEST = "latest"
 MANIFEST = "manifest.json"
 RESULT = "result.json"
+
+PART = ".part"
+"""How the name of what is not whole yet ends."""
 
 RECORDED_PACKAGES = (
     "batchwright",
@@ -60,16 +66,32 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         OSError: the disk is full or the folder cannot be written; it names the path.
     """
     content = data.encode() if isinstance(data, str) else data
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    except BaseException as error:
+        with suppress(OSError):  # nor can be removed what is on a disk that cannot be written
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def part_of(path: Path) -> Path:
+    """Where a file or a folder is made before it gets its name; no other process makes it there.
+
+    Machines that share a disk have equal process numbers, so there is a random one, too.
+    """
+    return path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
+
+
+def is_part(path: Path) -> bool:
+    """Whether a process that has ended may have left this, half made."""
+    return path.name.startswith(".") and path.name.endswith(PART)
 
 
 def folder_name(scenario: str) -> str:
@@ -118,21 +140,33 @@ def resolve_run(
     """
     name = str(run)
     for folder in (Path(name), root / name):
-        if (folder / MANIFEST).is_file():
+        if is_file(folder / MANIFEST):
             return folder
     pointer = root / LATEST if name == LATEST else root / folder_name(name) / LATEST
-    if pointer.is_file():
-        folder = pointer.parent / pointer.read_text().strip()
+    if is_file(pointer):
+        folder = pointer.parent / pointer.read_text(encoding="utf-8", errors="replace").strip()
         if commands is not None and folder.name.rpartition("-")[0] not in commands:
             folder = _newest(pointer.parent, commands) or folder
         if (folder / MANIFEST).is_file():
             return folder
+    for folder in (Path(name), root / name):
+        if is_unfinished(folder):
+            raise RunError(
+                f"run {folder.parent.name}/{folder.name} was not finished: it has no {MANIFEST}; "
+                "wait until it has ended, or run it again"
+            )
     known = sorted(entry.parent.name for entry in root.glob(f"*/{LATEST}"))
     have = f"has runs of {', '.join(known)}" if known else NO_RUN
     raise RunError(
         f"there is no run {name!r}: give a run's folder, a scenario's name or `{LATEST}` "
         f"({root} {have})"
     )
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether this is the folder of a run that is at work, or was cut off."""
+    numbered = re.fullmatch(r"[a-z]+-\d+", folder.name) is not None
+    return numbered and folder.is_dir() and not (folder / MANIFEST).is_file()
 
 
 def _newest(parent: Path, commands: Collection[str]) -> Path | None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.places import is_file, is_folder
 from experiments.plain import plain
 from experiments.rerun import read_manifest, read_result, run_name
-from experiments.runs import RUNS, RunError, resolve_run
+from experiments.runs import RUNS, RunError, is_part, is_unfinished, resolve_run
 
 DIAGNOSIS = "diagnosis.json"
 EXPORT = "export"
@@ -62,9 +63,9 @@ def opened(run: str | Path, root: Path = RUNS) -> Run:
         RunError: there is no such run, or it is unfinished or damaged.
     """
     path = Path(run)
-    if path.is_file():
+    if is_file(path):
         return Run(path.name, "diagnose", diagnosis_of(path))
-    if path.is_dir() and not (path / "manifest.json").is_file():
+    if is_folder(path) and not is_file(path / "manifest.json") and not is_unfinished(path):
         raise RunError(
             f"{path} is no run: it has no manifest.json; give the folder of a run, as "
             f"{root}/SCENARIO/compare-1, a scenario's name or `latest`"
@@ -87,7 +88,7 @@ def diagnosis_of(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not {"verdict", "findings", "remedies"} <= set(found):
         raise RunError(
@@ -100,7 +101,11 @@ def exports_of(folder: Path) -> dict[str, list[Shown]]:
     """The files of ``export/<stack>/`` by stack; what is no text or too long says so."""
     found: dict[str, list[Shown]] = {}
     top = folder / EXPORT
-    files = sorted(path for path in top.rglob("*") if path.is_file() and not path.is_symlink())
+    files = sorted(
+        path
+        for path in top.rglob("*")
+        if path.is_file() and not path.is_symlink() and not any(map(is_part, (path, *path.parents)))
+    )
     for path in files[:MOST_FILES]:
         stack = path.relative_to(top).parts[0]
         found.setdefault(stack, []).append(Shown(str(path.relative_to(folder)), text_of(path)))

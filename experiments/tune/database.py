@@ -40,6 +40,9 @@ OPENINGS = 5
 
 DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError, sqlite3.Error)
 
+FULL = "disk is full"
+"""What SQLite says of a disk without room: database or disk is full."""
+
 PACKAGES = {"psycopg": "psycopg[binary]", "MySQLdb": "mysqlclient"}
 """What to install for a driver, where the two have different names."""
 
@@ -118,10 +121,7 @@ def database_at(url: str | None) -> Iterator[Database]:
             else:
                 yield Database(get_storage(storage), storage)
         except DATABASE_ERRORS as error:
-            raise RunFailed(
-                f"{_called(address)} fails: {_reason(error)}; what was told is kept, and "
-                "--resume goes on with it"
-            ) from error
+            raise _failed(address, error) from error
         finally:
             storage.remove_session()
             storage.engine.dispose()
@@ -158,6 +158,7 @@ def _opened(address: URL, *, is_file: bool) -> RDBStorage:
 
     Raises:
         ScenarioError: it cannot be opened.
+        RunFailed: there is no room for it.
     """
     beats: dict[str, Any] = {"heartbeat_interval": HEARTBEAT_S, "grace_period": LEFT_AFTER_S}
     beats = {} if is_file else beats
@@ -174,6 +175,8 @@ def _opened(address: URL, *, is_file: bool) -> RDBStorage:
         except (*DATABASE_ERRORS, ImportError) as error:
             if left and isinstance(error, ProgrammingError | IntegrityError):
                 continue
+            if FULL in _reason(error):
+                raise _failed(address, error) from error
             raise ScenarioError(_why_not(address, error)) from error
         else:
             return storage
@@ -231,6 +234,16 @@ def _owned(address: URL) -> Iterator[None]:
         except OSError as error:  # a file system without locks
             raise ScenarioError(f"{_called(address)} cannot be used: {error.strerror}") from error
         yield
+
+
+def _failed(address: URL, error: BaseException) -> RunFailed:
+    """A database that fails while it is worked with."""
+    reason = _reason(error)
+    room = "make room: " if FULL in reason else ""
+    return RunFailed(
+        f"{_called(address)} fails: {reason}; {room}what was told is kept, and --resume goes on "
+        "with it"
+    )
 
 
 def _called(address: URL) -> str:
