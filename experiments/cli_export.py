@@ -134,14 +134,21 @@ def write(place: Path, found: Exported, *, owned: bool) -> None:
         found: the files.
         owned: whether the folder holds nothing but exports, so that those of before are removed.
     """
-    from .runs import write_atomic
+    from .runs import part_of, write_atomic
 
-    if owned and place.exists():
-        shutil.rmtree(place)
-    for name, text in found.files.items():
-        path = place / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
+    into = part_of(place) if owned else place
+    try:
+        for name, text in found.files.items():
+            path = into / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, text)
+        if owned:
+            shutil.rmtree(place, ignore_errors=True)
+            into.replace(place)
+    except BaseException:
+        if owned:
+            shutil.rmtree(into, ignore_errors=True)
+        raise
 
 
 def is_another(setting: Setting, place: str, stack: str) -> bool:

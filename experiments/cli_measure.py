@@ -79,7 +79,7 @@ def measure(
     ] = False,
 ) -> None:
     """Measure a model within a budget of time: grid, hold-out, noise, and what to do next."""
-    with spoken(debug=debug), model_errors():
+    with spoken(debug=debug, elsewhere="another folder with --into"), model_errors():
         if listed:
             list_models(json=json)
             return
@@ -94,6 +94,7 @@ def measure(
             command=" ".join(("batchwright", *sys.argv[1:])),
         )
         wanted = named(model, {"hf": hf, "onnx": onnx, "callable": function})
+        writable(into)  # before minutes are spent
         runner = opened(wanted, device, precision.value, mode.value, threads, seed)
         try:
             with progress_bar(quiet=quiet or json) as progress:
@@ -101,6 +102,23 @@ def measure(
         finally:
             runner.close()
         finish(campaign, into, json=json, quiet=quiet)
+
+
+def writable(folder: Path) -> None:
+    """Make a folder, and see whether a file can be put there.
+
+    Raises:
+        OSError: it cannot.
+    """
+    from .runs import part_of
+
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = part_of(folder / "profile")
+    try:
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def run(runner: Runner, wishes: Wishes, progress: Progress, *, quiet: bool) -> Campaign:
@@ -122,6 +140,7 @@ def finish(campaign: Campaign, into: Path, *, json: bool, quiet: bool) -> None:
 
     Raises:
         typer.Exit: it was interrupted, or the model broke; what was measured is written.
+        OSError: it could not be written, and was only shown.
     """
     from profiles.campaign import save_campaign
     from profiles.measure import INTERRUPTED as BY_HAND
@@ -129,11 +148,18 @@ def finish(campaign: Campaign, into: Path, *, json: bool, quiet: bool) -> None:
 
     from .plain import dumps
 
-    files = [str(path) for path in save_campaign(campaign, into)]
+    files: list[str] = []
+    unwritten = None
+    try:
+        files += map(str, save_campaign(campaign, into))
+    except OSError as error:
+        unwritten = error  # what was measured is at least shown
     if json:
         typer.echo(dumps({**as_data(campaign), "files": files}), nl=False)
     else:
         show(campaign, files, quiet=quiet)
+    if unwritten is not None:
+        raise unwritten
     found = campaign.found
     if found.stopped:
         rounds = f"{found.rounds_done} of {found.plan.rounds} rounds are kept"
@@ -249,7 +275,7 @@ def show(campaign: Campaign, files: list[str], *, quiet: bool) -> None:
 
     print_profile(campaign.profile)
     console().print(facts(outcome_facts(campaign)))
-    if not quiet:
+    if files and not quiet:
         say(f"written: {', '.join(files)}")
         say(f'next: profile = "{files[0]}"  under [service] in a scenario, then compare and tune')
 

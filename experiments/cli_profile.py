@@ -63,7 +63,7 @@ def show(
     debug: Debug = False,
 ) -> None:
     """Show a profile: latency, efficiency, fitted form, source, defects, and a picture."""
-    with spoken(debug=debug):
+    with spoken(debug=debug, elsewhere="another place with --picture"):
         import profiles
 
         from .figures import save
@@ -73,15 +73,23 @@ def show(
 
         profile = profiles.load(name)
         target = picture or Path("runs") / "profiles" / profile.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        written = [str(target.parent / file) for file in save(profile_figure(profile), target)]
+        written: list[str] = []
+        unwritten = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written += [str(target.parent / file) for file in save(profile_figure(profile), target)]
+        except OSError as error:
+            unwritten = error  # the tables are shown all the same
         if json:
             memory = memory_facts(name)
             found = {**details(profile), "memory": memory, "pictures": written}
             typer.echo(dumps(found), nl=False)
-            return
-        print_profile(profile, memory_facts(name))
-        say("picture: " + ", ".join(written))
+        else:
+            print_profile(profile, memory_facts(name))
+            if written:
+                say("picture: " + ", ".join(written))
+        if unwritten is not None:
+            raise unwritten
 
 
 @app.command("import")
@@ -101,7 +109,7 @@ def import_table(
     debug: Debug = False,
 ) -> None:
     """Make a profile of a table of latencies, one row per batch size and length."""
-    with spoken(debug=debug):
+    with spoken(debug=debug, elsewhere="another folder with --into"):
         import profiles
 
         from .plain import dumps

@@ -93,8 +93,19 @@ def save(profile: Profile, folder: str | Path) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole, or as it was before."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    """Write a file so that it is there as a whole, or as it was before.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; it names the path.
+    """
+    try:
+        _write_and_rename(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_and_rename(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
     unfinished = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -129,7 +140,7 @@ def find(wanted: str) -> tuple[Path, str]:
         if name.endswith(suffix):
             name = name.removesuffix(suffix)
             break
-    there = [(path.parent / f"{name}{suffix}").is_file() for suffix in (GRID, SIDE)]
+    there = [os.path.isfile(path.parent / f"{name}{suffix}") for suffix in (GRID, SIDE)]  # noqa: PTH113 - no name is too long
     if not name or not any(there):
         nearest = difflib.get_close_matches(wanted, names(), n=3, cutoff=0.4)
         hint = f"nearest: {', '.join(nearest)}" if nearest else LISTED
