@@ -398,7 +398,7 @@ def test_at_a_terminal_it_asks_and_asks_again(tmp_path):
 
     child = pexpect.spawn(
         sys.executable, ["-c", "from experiments.cli import main; main()", "init"],
-        cwd=str(tmp_path), encoding="utf-8", timeout=60,
+        cwd=str(tmp_path), encoding="utf-8", timeout=300,
     )  # fmt: skip
     child.expect("profile .*: ")
     child.sendline("bert-bas")

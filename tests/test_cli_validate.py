@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from experiments.cli import app
 from experiments.validation import recorded
+from experiments.validation.summary import REPLAYED
+from sim.timing import cores
 
 SCENARIO = """
 name = "three"
@@ -67,13 +69,15 @@ def test_the_run_is_one_json_object_and_a_folder(run, place):
     assert (manifest["command"], manifest["device"]) == ("validate", "emulated")
 
 
-def test_every_window_is_kept_and_replays_within_three_per_cent(run):
+def test_every_window_is_kept_and_replayed(run):
     windows = sorted((Path(run["run"]) / "live").iterdir())
     assert len(windows) >= 4  # two policies, two rounds; rejected ones are kept, too
     for folder in windows:
         kept = recorded.load(folder)
         assert len(kept.window.trace) >= 50
-        kept.window.trace.check()
+        kept.window.trace.check(workload=kept.workload)
+        if len(cores()) < 4:  # no generator of its own, whose messages would be on their way
+            assert kept.replay_errors() == dict.fromkeys(REPLAYED, 0.0)
 
 
 def test_the_calibrated_profile_is_a_profile_like_any_other(run):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from export_settings import LARGEST, SERVERS, SIZES, WAITS_MS, means, setting
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.export import STACKS
@@ -74,7 +74,6 @@ def written(exported):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(wanted=any_setting())
 def test_an_export_is_exact_or_refused_and_the_nearest_says_what_differs(name, wanted):
     module = module_of(STACKS[name])

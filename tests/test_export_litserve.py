@@ -83,7 +83,7 @@ def test_the_constructors_of_litserve_take_the_arguments(wanted, tmp_path, monke
     assert names["server"].workers_per_device == wanted.servers
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(SIZES, st.integers(0, 100))
 def test_with_a_wait_of_zero_litserve_takes_what_waits_like_greedy(size, waiting):
     base = pytest.importorskip("litserve.loops.base", reason=ABSENT)

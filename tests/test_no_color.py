@@ -26,7 +26,7 @@ def at_terminal(tmp_path, words, **variables):
     plain = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "CI")}
     child = pexpect.spawn(
         sys.executable, ["-c", "from experiments.cli import main; main()", *words],
-        cwd=str(tmp_path), encoding="utf-8", timeout=90, dimensions=(50, 120),
+        cwd=str(tmp_path), encoding="utf-8", timeout=300, dimensions=(50, 120),
         env={**plain, "TERM": "xterm-256color", **variables},
     )  # fmt: skip
     child.expect(pexpect.EOF)

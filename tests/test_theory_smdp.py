@@ -219,14 +219,13 @@ def test_close_to_saturation_the_optimum_is_the_oracle_of_greedy_batches():
     assert found.states < 200
 
 
-@pytest.mark.parametrize(("largest", "load", "seconds"), [(32, 0.9, 0.5), (128, 0.9, 1.0)])
-def test_the_optimum_is_found_in_no_time(largest, load, seconds):
-    import time
-
+@pytest.mark.parametrize("largest", [32, 128])
+def test_the_optimum_is_found_in_a_few_steps_on_few_states(largest):
+    """Each step solves a dense system; so it takes no time that anybody would notice."""
     service = linear_service(2.0, 0.35, largest)
-    began = time.perf_counter()
-    solve_optimum(load * largest_rate(service), service)
-    assert time.perf_counter() - began < 10 * seconds  # ten times what an idle machine needs
+    found = solve_optimum(0.9 * largest_rate(service), service)
+    assert found.states == 2 * largest + 40, "the first number of states is enough"
+    assert found.iterations <= 4
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES.keys())
