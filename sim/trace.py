@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from policies.contract import NEVER, IntArray, Tier
 
 from .changes import Changes
+from .errors import WorkloadError
 from .service import Service
 from .stages import STAGE_COLUMNS, StageTimes
+from .trace_files import LABELS, read_labels, read_table, write_table, wrong_key
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -190,8 +192,8 @@ class Trace:
         folder.mkdir(parents=True, exist_ok=True)
         requests = self._request_columns()
         batches = {name: getattr(self, f"batch_{name}") for name in BATCH_COLUMNS}
-        _write_table(folder / f"requests.{chosen}", requests)
-        _write_table(folder / f"batches.{chosen}", batches)
+        write_table(folder / f"requests.{chosen}", requests)
+        write_table(folder / f"batches.{chosen}", batches)
         labels = {
             "tables": chosen,
             "servers": self.servers,
@@ -202,7 +204,7 @@ class Trace:
             labels["stages"] = [self.stages.pre_workers, self.stages.post_workers]
         if self.changes is not None:
             labels["changes"] = self.changes.to_dict()
-        (folder / "trace.json").write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+        (folder / LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
         return folder
 
     @classmethod
@@ -210,28 +212,29 @@ class Trace:
         """Read back what :meth:`save` wrote.
 
         Raises:
-            FileNotFoundError: the folder holds no saved trace.
-            ValueError: a table lacks a column.
+            WorkloadError: a file is missing or broken, or together they are no trace of a run.
         """
         folder = Path(folder)
-        labels = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
+        labels = read_labels(folder / LABELS)
         table = folder / f"requests.{labels['tables']}"
-        requests, stages = _read_table(table, REQUEST_COLUMNS), None
+        requests, stages = read_table(table, REQUEST_COLUMNS), None
         if "stages" in labels:
-            stages = StageTimes(*_read_table(table, STAGE_COLUMNS).values(), *labels["stages"])
-        batches = _read_table(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
-        changes = None
-        if "changes" in labels:
-            changes = Changes.from_dict(labels["changes"], len(batches["start_ns"]))
-        return cls(
+            stages = StageTimes(*read_table(table, STAGE_COLUMNS).values(), *labels["stages"])
+        batches = read_table(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
+        found = cls(
             **requests,
             **{f"batch_{name}": column for name, column in batches.items()},
             servers=labels["servers"],
-            tiers=tuple(Tier(**tier) for tier in labels["tiers"]),
+            tiers=labels["tiers"],
             length_unit=labels["length_unit"],
             stages=stages,
-            changes=changes,
+            changes=_changes(folder / LABELS, labels, len(batches["start_ns"])),
         )
+        try:
+            found.check()
+        except AssertionError as error:
+            raise WorkloadError(f"{folder} holds no trace of a run: {error}") from error
+        return found
 
     def _request_columns(self) -> dict[str, NDArray[Any]]:
         """Every column per request, those of the stages included."""
@@ -246,27 +249,12 @@ def _fields() -> list[str]:
     return [*REQUEST_COLUMNS, *(f"batch_{name}" for name in BATCH_COLUMNS)]
 
 
-def _write_table(path: Path, columns: dict[str, NDArray[Any]]) -> None:
-    """Write columns as Parquet or CSV, by the file's suffix."""
-    if path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        pq.write_table(pa.table(columns), path)
-    elif path.suffix == ".csv":
-        import pandas as pd
-
-        pd.DataFrame(columns).to_csv(path, index=False)
-    else:
-        raise ValueError(f"{path}: a trace is saved as `parquet` or `csv`, not `{path.suffix[1:]}`")
-
-
-def _read_table(path: Path, dtypes: dict[str, type[np.signedinteger[Any]]]) -> dict[str, Any]:
-    """Read columns of known dtypes from Parquet or CSV, by the file's suffix."""
-    import pandas as pd
-
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype="int64")
-    missing = [name for name in dtypes if name not in frame.columns]
-    if missing:
-        raise ValueError(f"{path}: column `{missing[0]}` is missing; a trace has {list(dtypes)}")
-    return {name: frame[name].to_numpy().astype(dtype) for name, dtype in dtypes.items()}
+def _changes(path: Path, labels: dict[str, Any], batches: int) -> Changes | None:
+    """What is saved of replicas that came and went."""
+    if "changes" not in labels:
+        return None
+    try:
+        return Changes.from_dict(labels["changes"], batches)
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        right = "failed, a list of batches, and replicas, a list of [instant, ready, starting]"
+        raise wrong_key(path, labels, "changes", right) from error

@@ -13,8 +13,8 @@ and ``window.json``:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ import numpy as np
 
 from experiments.plain import dumps
 from experiments.rules import policy_of
-from policies.contract import NEVER, Policy
+from policies.contract import NEVER, IntArray, Policy
+from sim.errors import WorkloadError
 from sim.service import Idling, Service
 from sim.trace import Trace
+from sim.trace_files import is_whole, read_json, wrong_key
 from sim.workload import NO_TIMES, ClosedLoop, Workload
 
 from .predict import replayed
@@ -120,36 +122,98 @@ def load(folder: str | Path) -> Recorded:
     """Read what :func:`save` wrote.
 
     Raises:
-        FileNotFoundError: the folder holds no window.
-        ValueError: it is of another format, or a table lacks a column.
+        WorkloadError: a file is missing or broken, or what they hold does not go together.
     """
     folder = Path(folder)
-    about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    place = folder / FILE
+    about = read_json(place)
     if about.get("format") != FORMAT:
-        raise ValueError(f"{folder / FILE}: format = {about.get('format')} must be {FORMAT}")
+        raise wrong_key(place, about, "format", str(FORMAT))
     trace = Trace.load(folder)
-    service = about["service"]
-    return Recorded(
-        Window(
-            about["policy"]["name"],
-            about["load"],
-            about["round"],
-            about["attempt"],
-            trace,
-            Condition(**about["condition"]),
-            None if about["late_ns"] is None else np.array(about["late_ns"], dtype=np.int64),
-        ),
-        about["policy"]["table"],
-        _workload(trace, about["workload"]),
-        Service(
-            np.array(service["service_ns"], dtype=np.int64),
-            np.array(service["length_edges"], dtype=np.int64),
-            idling=Idling(**service["idling"]),
-            **{name: service[name] for name in LIMITS},
-            tier_capacity=np.array(service.get("tier_capacity", ()), dtype=np.int64),
-            cluster=cluster_of(service.get("cluster")),
-        ),
-        about["device"],
+    with told(place):
+        service = _service(about["service"])
+        found = Recorded(
+            Window(
+                str(about["policy"]["name"]),
+                about["load"],
+                about["round"],
+                about["attempt"],
+                trace,
+                Condition(**about["condition"]),
+                None if about["late_ns"] is None else np.array(about["late_ns"], dtype=np.int64),
+            ),
+            about["policy"]["table"],
+            _workload(trace, about["workload"]),
+            service,
+            about["device"],
+        )
+        service.policies(found.policy, trace.tiers)
+    _go_together(place, found)
+    return found
+
+
+@contextmanager
+def told(place: Path) -> Iterator[None]:
+    """Say where a value is none of what it has to be.
+
+    Raises:
+        WorkloadError: in one sentence.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise WorkloadError(f"{place}: {error.args[0]} is missing; measure it again") from error
+    except (TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+        raise WorkloadError(f"{place} holds a wrong value: {error}; measure it again") from error
+
+
+def _go_together(place: Path, found: Recorded) -> None:
+    """What is in the window's file is about the requests and the servers of its trace.
+
+    Raises:
+        WorkloadError: it is not.
+    """
+    trace, service, workload = found.window.trace, found.service, found.workload
+    late, times, closed = found.window.late_ns, service.service_ns, workload.closed
+    asked = len(workload.timeout_ns)
+    cluster = service.cluster
+    for holds, rule in (
+        (times.ndim == 3 and times.size and times.min() >= 1, "service_ns is a table of times"),
+        (service.length_edges.shape == times.shape[2:], "every length edge has its times"),
+        ((np.diff(service.length_edges, prepend=0) > 0).all(), "length_edges increase"),
+        (trace.length.max(initial=0) <= service.length_edges[-1:].sum(), "all lengths have times"),
+        (len(times) in (1, len(trace.tiers)), "there is one table, or one for each tier"),
+        (trace.batch_size.max(initial=0) <= times.shape[1:2][0], "all sizes have times"),
+        (service.servers == trace.servers, "servers are those of the trace"),
+        (late is None or late.shape == (len(trace),), "late_ns has a number for each request"),
+        (late is None or (late >= 0).all(), "late_ns is not below 0"),
+        (asked in (0, len(trace)), "timeout_ns has a number for each request"),
+        ((workload.timeout_ns > 0).all(), "timeout_ns is above 0"),
+        (closed is None or _cycles(closed.think_ns), "think_ns has a number for each cycle"),
+        (len(service.tier_capacity) in (0, len(trace.tiers)), "tier_capacity is one a tier"),
+        (cluster is None or cluster.servers == trace.servers, "the cluster has all servers"),
+    ):
+        if not holds:
+            raise WorkloadError(f"{place}: {rule} must hold, but does not; measure it again")
+
+
+def _cycles(think_ns: IntArray) -> bool:
+    return bool(think_ns.ndim == 2 and think_ns.size and think_ns.min() >= 0)
+
+
+def _service(found: Mapping[str, Any]) -> Service:
+    """What the policy was bound to."""
+    limits = {name: found[name] for name in LIMITS}
+    for name, value in limits.items():
+        if not is_whole(int(value), 0):
+            raise ValueError(f"{name} = {value!r} must be a whole number, not below 0")
+    return Service(
+        np.array(found["service_ns"], dtype=np.int64),
+        np.array(found["length_edges"], dtype=np.int64),
+        idling=Idling(**{name: float(value) for name, value in found["idling"].items()}),
+        **limits,
+        tier_capacity=np.array(found.get("tier_capacity", ()), dtype=np.int64),
+        cluster=cluster_of(found.get("cluster")),
     )
 
 
