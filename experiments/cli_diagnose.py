@@ -122,19 +122,20 @@ def find(source: str, wanted: Wanted, root: Path, progress: Progress) -> Diagnos
     """
     from .diagnose import diagnose as of_trace
     from .diagnose import diagnose_log
+    from .places import is_file
 
     path = Path(source)
     judged: dict[str, Any] = {
         "slo_ms": wanted.slo_ms, "percentile": wanted.percentile, "tier": wanted.tier,
         "progress": progress,
     }  # fmt: skip
-    if path.is_file() and not path.name.endswith(".toml"):
+    if is_file(path) and not path.name.endswith(".toml"):
         columns = dict(map(named_column, wanted.columns))
         return diagnose_log(
             path, columns, unit=wanted.unit, largest_batch=wanted.largest_batch,
             **known(wanted), **judged,
         )  # fmt: skip
-    if (path / "trace.json").is_file():
+    if is_file(path / "trace.json"):
         from sim.trace import Trace
 
         return of_trace(Trace.load(path), **known(wanted), **judged, subject=source)

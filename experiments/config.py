@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from .assemble import assembled
-from .overrides import apply_override, parse_override, parse_range
+from .overrides import TOO_MUCH, apply_override, parse_override, parse_range
+from .places import at_home, is_file, is_folder
 from .resolve import KeyedError
 from .scenario import Scenario
 from .schema import Spec
@@ -70,10 +71,10 @@ def _path_of(source: str | Path) -> Path:
     names = scenario_names()
     if str(source) in names:
         return SHIPPED / f"{source}.toml"
-    path = Path(source).expanduser()
-    if path.is_file():
+    path = at_home(source)
+    if is_file(path):
         return path
-    if path.is_dir():
+    if is_folder(path):
         raise ScenarioError(f"{source} is a folder; give a TOML file or a name; {ALL_NAMES}")
     near = nearest(str(source), names)
     hint = f"did you mean {near}?" if near else ALL_NAMES
@@ -91,6 +92,8 @@ def _read(path: Path, label: str) -> dict[str, Any]:
         raise ScenarioError(f"{label} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{label} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits
+        raise ScenarioError(f"{label} is not read: {TOO_MUCH}") from error
 
 
 def _place(label: str, key: str, changed: Mapping[tuple[str, ...], str]) -> str:

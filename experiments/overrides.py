@@ -25,6 +25,9 @@ ALTERNATIVES = (
 BARE_WORD = re.compile(r"[^\s\"'\[\]{},=#]+")
 """What may stand without quotes: a name or a path."""
 
+TOO_MUCH = "values must not be nested hundreds deep, nor numbers have thousands of digits"
+"""What TOML would allow, and nobody means."""
+
 MOST_STEPS = 1000
 """Of a sweep: every step is a run."""
 
@@ -43,6 +46,8 @@ def parse_override(text: str) -> Override:
     Raises:
         ScenarioError: there is no ``=``, a part of the key is empty, or the value is not TOML.
     """
+    if not text.isascii() and text != text.encode(errors="replace").decode():
+        raise ScenarioError(f"--set {text!r} is not text in UTF-8")
     key, equals, right = text.partition("=")
     parts = tuple(part.strip() for part in key.split("."))
     if not equals or not all(parts):
@@ -62,6 +67,8 @@ def _value(text: str, right: str) -> Any:
             f"--set {text}: {right or 'nothing'} is no TOML value, which is a number, a word, "
             'a "text", [a, list] or { a = table }'
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise ScenarioError(f"--set {text}: {TOO_MUCH}") from error
     if set(parsed) != {"value"}:
         raise ScenarioError(f"--set {text}: must hold one value on one line")
     return parsed["value"]
@@ -126,7 +133,9 @@ def parse_range(text: str) -> tuple[Any, ...]:
         return _steps(text)
     try:
         values = tuple(tomllib.loads(f"value = [{text}]", parse_float=Decimal)["value"])
-    except tomllib.TOMLDecodeError:
+    except RecursionError as error:
+        raise ScenarioError(f"{text!r}: {TOO_MUCH}") from error
+    except ValueError:  # no TOML
         words = [item.strip() for item in text.split(",")]
         known = all(BARE_WORD.fullmatch(item) for item in words)
         values = tuple(_value(item, item) for item in words) if known else ()

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from sim.specs import TierSpec, Timeout
 
 from . import schema_arrivals as a
 from . import schema_lengths as n
+from .places import at_home, is_file, is_folder
 from .schema import Slo, Spec
 from .schema import Tier as TierTable
 from .schema_service import BlocksNoise, FixedTimeout
@@ -59,8 +61,8 @@ def blaming(key: str) -> Iterator[None]:
 
 def located(file: str, folder: Path) -> Path:
     """A file beside the scenario, or else seen from the working directory."""
-    beside = folder / Path(file).expanduser()
-    return beside if beside.exists() else Path(file).expanduser()
+    beside = folder / at_home(file)
+    return beside if is_file(beside) or is_folder(beside) else at_home(file)
 
 
 def load_profile(spec: Spec, folder: Path) -> Profile | None:
@@ -84,7 +86,7 @@ def place_of(wanted: str, folder: Path) -> str | Path:
     if wanted in profiles.names():
         return wanted
     beside = folder / wanted
-    files = list(beside.parent.glob(f"{beside.name}*")) if beside.parent.is_dir() else []
+    files = list(beside.parent.glob(f"{escape(beside.name)}*")) if is_folder(beside.parent) else []
     return beside if files else wanted
 
 

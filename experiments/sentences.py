@@ -19,6 +19,9 @@ from pydantic_core import PydanticCustomError
 LONGEST_VALUE = 60
 """Characters of a value that are shown; the rest is cut, so that the sentence stays readable."""
 
+DEEPEST = 8
+"""Tables inside tables that are shown; what is deeper is dots."""
+
 TAG = "~"
 """First letter of a union's tags, which pydantic puts into locations and no key begins with."""
 
@@ -41,7 +44,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
     """``did you mean ...?`` where a known word is near, else the list of known words."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = nearest(word, names)
     return f"did you mean {prefix}{near}?" if near else f"known are {', '.join(names)}"
 
@@ -56,20 +59,22 @@ def choice(word: object, words: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """A value as TOML writes it, cut to a readable length."""
-    text = _toml(value)
+    text = _toml(value, DEEPEST)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
 
 
-def _toml(value: Any) -> str:
+def _toml(value: Any, deep: int) -> str:
+    if deep == 0 and isinstance(value, Mapping | list | tuple) and value:
+        return "..."
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{key} = {_toml(item)}" for key, item in value.items())
+        inside = ", ".join(f"{key} = {_toml(item, deep - 1)}" for key, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(_toml(item, deep - 1) for item in value) + "]"
     if isinstance(value, Decimal):
         return {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}.get(str(value), str(value))
     return str(value)

@@ -86,7 +86,7 @@ def read_side(text: str, place: str) -> dict[str, Any]:
     """
     try:
         side = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ProfileError(f"{place}: the file must be JSON, but: {error}") from None
     if not isinstance(side, dict):
         raise ProfileError(f"{place}: the file must hold one JSON object, but got {side!r:.40}")

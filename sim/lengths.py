@@ -189,10 +189,19 @@ def _check_range(low: int, high: int) -> None:
     require(high - low < WIDEST, f"max - min < {WIDEST}", min=low, max=high)
 
 
-@lru_cache(maxsize=32)
 def _read_histogram(file: str) -> tuple[str | None, LengthPmf]:
+    """Unit and probabilities; a file is read again once it has changed."""
     try:
-        with Path(file).open(encoding="utf-8", newline="") as lines:
+        known = Path(file).stat()
+    except OSError as error:
+        raise WorkloadError(f"{file} cannot be read: {error.strerror}") from error
+    return _histogram(file, str(Path(file).absolute()), known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=32)
+def _histogram(file: str, _path: str, _changed: int, _size: int) -> tuple[str | None, LengthPmf]:
+    try:
+        with Path(file).open(encoding="utf-8-sig", newline="") as lines:
             header = next(csv.reader(lines), [])
             known = (*UNITS, "length")
             if len(header) != 2 or header[0] not in known or header[1] != "count":
@@ -206,6 +215,10 @@ def _read_histogram(file: str) -> tuple[str | None, LengthPmf]:
             ]
     except OSError as error:
         raise WorkloadError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise WorkloadError(f"{file} is not text in UTF-8, so it is no CSV file") from error
+    except csv.Error as error:
+        raise WorkloadError(f"{file} is not a CSV file: {error}") from error
     if not any(count for _, count in rows):
         raise WorkloadError(f"{file} counts no request at all; give at least one count above 0")
     table = np.array(rows, dtype=np.int64)

@@ -46,6 +46,8 @@ def json_table(name: str, text: str) -> dict[str, Any]:
         found = json.loads(text, parse_float=Decimal)
     except json.JSONDecodeError as error:
         raise ForeignFileError(f"{name}, line {error.lineno}: it is not JSON") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits
+        raise ForeignFileError(f"{name}: it is too deeply nested, or a number too long") from error
     if not isinstance(found, dict):
         raise ForeignFileError(f"{name}: it must hold an object of keys and values")
     return found

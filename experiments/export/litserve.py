@@ -165,7 +165,7 @@ def recognises(text: str) -> bool:
     """Whether a JSON file holds the arguments of a LitServe API and server."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and set(found) == {"api", "server"}
 

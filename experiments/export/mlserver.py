@@ -108,7 +108,7 @@ def recognises(text: str) -> bool:
     """Whether a JSON file holds the settings of a model of MLServer."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "implementation" in found
 

@@ -80,7 +80,7 @@ def recognises(text: str) -> bool:
     """Whether a text is a ``policy.json`` of this format."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.get("format") == FORMAT
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from experiments.places import at_home, is_file, is_folder
 from experiments.rules import ParameterError, build_policy
 from experiments.sentences import suggestion
 from experiments.wording import joined
@@ -77,7 +78,7 @@ def read_file(path: str | Path, stack: str | None = None) -> Found:
         ForeignFileError: it cannot be read, or is no file of a stack.
         ExportError: there is no such stack, or its files are not read.
     """
-    where = Path(path).expanduser()
+    where = at_home(path)
     files = _texts(where)
     row = _recognised(where, files) if stack is None else stack_called(stack)
     _one_model(where, row, files)
@@ -145,13 +146,13 @@ def _one_model(where: Path, row: Stack, files: Mapping[str, str]) -> None:
 
 def _texts(where: Path) -> dict[str, str]:
     """The texts of a file or of a folder's files, by name."""
-    if not where.exists():
+    if not (is_file(where) or is_folder(where)):
         raise ForeignFileError(
             f"there is no file {str(where)!r}; give a file of a serving stack, or a folder of them"
         )
-    if where.is_file():
+    if is_file(where):
         return {where.name: _text(where)}
-    inside = sorted(each for each in where.rglob("*") if each.is_file())
+    inside = sorted(each for each in where.rglob("*") if is_file(each))
     if not 1 <= len(inside) <= MOST_FILES:
         raise ForeignFileError(
             f"{where} holds {len(inside)} files; give one file, or the folder of an export"

@@ -181,7 +181,7 @@ def _of_models(name: str, text: str) -> dict[str, int]:
         )
     try:
         models = json.loads(properties["models"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ForeignFileError(f"{name}: models is not JSON: {error}") from error
     versions = [
         table

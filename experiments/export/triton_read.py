@@ -113,7 +113,7 @@ def _routed(rule: str, models: Mapping[str, Model]) -> Imported:
     try:
         found = json.loads(rule)["models"]
         routes = [(route["up_to"], str(route["model"])) for route in found]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ForeignFileError(
             f"{ROUTER_RULE}: must hold models, each with up_to and model"
         ) from error

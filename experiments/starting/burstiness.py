@@ -124,7 +124,7 @@ def _coarse_clock_s(arrival_ns: IntArray, rate_per_s: float, together: float) ->
 def _rank_correlation(gaps: FloatArray) -> float:
     from scipy.stats import rankdata
 
-    if len(gaps) < 3 or gaps.min() == gaps.max():
+    if len(gaps) < 3 or min(np.ptp(gaps[:-1]), np.ptp(gaps[1:])) == 0.0:
         return 0.0
     ranks = rankdata(gaps)
-    return float(np.nan_to_num(np.corrcoef(ranks[:-1], ranks[1:])[0, 1]))
+    return float(np.corrcoef(ranks[:-1], ranks[1:])[0, 1])

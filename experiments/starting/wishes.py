@@ -9,6 +9,7 @@ from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.places import is_file
 from experiments.sentences import ScenarioError, suggestion
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def length_keys(text: str, profile: Profile | None) -> dict[str, Any]:
     if text.isdigit() and int(text) > 0:
         unit = {} if profile is None else {"unit": profile.length_unit}
         return {"constant": int(text), **unit}
-    if Path(text).is_file():
+    if is_file(text):
         return {"histogram": text}
     raise ScenarioError(
         f"--lengths {text} must be a data set, a number, or a CSV file with the header "
