@@ -23,6 +23,7 @@ from .values import LONGEST_MS, is_number
 
 FILLED_BY_BIND = frozenset(
     {"service_ns", "length_edges", "longest", "tier_slo_ns", "tiers", "servers"}
+    | {"times", "watermark_blocks"}
 )
 """Fields that a rule takes from the profile, the tiers and the servers, not from a scenario."""
 

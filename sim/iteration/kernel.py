@@ -42,12 +42,12 @@ from .workload import TokenWorkload
 
 FAULTS = {
     LATE: "wants to be asked at {answer} ns, at {now} ns (rule 7)",
-    LANE: "gave a lane that it does not have",
+    LANE: "has no lane {answer}: it has {lanes}, from 0",
     EMPTY: "planned an iteration without tokens (rule 6)",
     CROWDED: "planned more sequences than the engine holds (rule 6)",
-    GREEDY: "gave a request more tokens than remain (rule 6)",
+    GREEDY: "gave request {answer} fewer tokens than 0 or more than remain (rule 6)",
     MEMORY: "gave tokens that memory has no room for (rule 6)",
-    QUEUE: "admitted a request from within a lane (rule 6)",
+    QUEUE: "admitted request {answer}, which is not the first of a lane (rule 6)",
 }
 """What a rule did wrong, in words."""
 
@@ -82,7 +82,9 @@ def run(rule: Rule, workload: TokenWorkload, serving: Serving) -> TokenTrace:
     fault = int(state.count["fault"])
     if fault != SOUND:
         told = FAULTS[fault].format(
-            answer=int(state.count["answer"]), now=int(state.count["now_ns"])
+            answer=int(state.count["answer"]),
+            now=int(state.count["now_ns"]),
+            lanes=len(state.waiting),
         )
         raise PolicyError(f"policy {type(bound).__name__} {told}")
     return trace_of(state, workload)
@@ -140,7 +142,7 @@ def take_arrivals(rule: Any, state: State) -> None:
             continue
         lane = lane_of(rule, state.prompt[request], state.tier[request])
         if lane < 0 or lane >= state.waiting.shape[0]:
-            count.fault = LANE
+            count.answer, count.fault = lane, LANE
             return
         state.lane[request] = lane
         join_lane(state, request, lane)
@@ -151,19 +153,22 @@ def simulate(rule: Any, state: State) -> bool:
     count = state.count
     while True:
         take_arrivals(rule, state)
+        if count.fault != SOUND:
+            return False
         upcoming_ns = next_arrival_ns(state)
         if count.running == 0 and count.waiting == 0:
             if upcoming_ns == NEVER:
                 return False
             count.now_ns = upcoming_ns
             continue
-        if count.fault != SOUND or count.steps == state.steps.shape[0]:
-            return bool(count.fault == SOUND)
+        if count.steps == state.steps.shape[0]:
+            return True
         answer = plan_of(rule, look(state))
         if answer == FIRE:
             start(state)
-            if count.fault == SOUND:
-                complete(state)
+            if count.fault != SOUND:
+                return False
+            complete(state)
             continue
         if answer <= count.now_ns:
             count.answer, count.fault = answer, LATE

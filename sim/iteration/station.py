@@ -8,7 +8,6 @@ arrive in order, then the rule is asked.
 from __future__ import annotations
 
 from bisect import insort
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from policies.iteration.contract import (
     FREE,
     JOINED,
     LEFT,
-    PADDED_CONTEXT,
-    PADDED_SEQUENCES,
-    PADDED_TOKENS,
     PLAN_CELLS,
     Rule,
     View,
@@ -27,32 +23,9 @@ from policies.iteration.contract import (
 from sim.trace import REJECTED, SERVED, UNFINISHED
 
 from .serving import Serving
+from .share import Iteration, Share, iteration_of
 from .trace import STEP, TokenTrace
 from .workload import TokenWorkload
-
-
-class Share(NamedTuple):
-    """What one sequence has computed in an iteration."""
-
-    request: int
-    tokens: int
-    before: int
-    """Tokens that were in memory already."""
-    decodes: bool
-
-
-class Iteration(NamedTuple):
-    """An iteration that runs: who takes part, and what it costs."""
-
-    number: int
-    """Iterations before it."""
-    shares: tuple[Share, ...]
-    prefill: int
-    sequences: int
-    context: int
-    pairs: float
-    swapped: int
-    """Blocks that are copied from the host or to it."""
 
 
 class IterationStation:
@@ -105,7 +78,7 @@ class IterationStation:
         if own is not None:
             lane = int(own(int(self.workload.prompt[request]), int(self.workload.tier[request])))
             if not 0 <= lane < len(self.lanes):
-                raise self.broken(f"lane_of gave lane {lane} of {len(self.lanes)}")
+                raise self.broken(f"has no lane {lane}: it has {len(self.lanes)}, from 0")
         self.lane[request] = lane
         self.lanes[lane].append(request)
 
@@ -188,29 +161,19 @@ class IterationStation:
             if not flag
         ]
         count = plan[JOINED]
+        if not 0 <= count <= self.engine.sequences:
+            raise self.broken("planned more sequences than the engine holds (rule 6)")
         joining = list(
             zip(self.joins[:count].tolist(), self.join_tokens[:count].tolist(), strict=True)
         )
-        swapped = sum(self._put_back(who) for who in leaving)
-        swapped += sum(self._let_in(who) for who, _ in joining)
+        swapped = sum(self._let_in(who) for who, _ in joining)
+        swapped += sum(self._put_back(who) for who in leaving)
         self.batch = [who for who, _ in staying + joining]
         if len(self.batch) > self.engine.sequences or len(leaving) != plan[LEFT]:
             raise self.broken("planned more sequences than the engine holds (rule 6)")
         shares = tuple(self._share(who, tokens) for who, tokens in staying + joining if tokens)
-        prefill = [share for share in shares if not share.decodes]
-        decoding = [share for share in shares if share.decodes]
-        iteration = Iteration(
-            number=len(self.rows),
-            shares=shares,
-            prefill=sum(share.tokens for share in prefill) + plan[PADDED_TOKENS],
-            sequences=len(decoding) + plan[PADDED_SEQUENCES],
-            context=sum(share.before for share in decoding) + plan[PADDED_CONTEXT],
-            pairs=sum(
-                share.tokens * (share.before + 0.5 * (share.tokens + 1)) for share in prefill
-            ),
-            swapped=swapped,
-        )
-        if not shares or min(share.tokens for share in shares) < 1:
+        iteration = iteration_of(len(self.rows), shares, plan, swapped)
+        if not shares:
             raise self.broken("planned an iteration without tokens (rule 6)")
         waiting = sum(map(len, self.lanes))
         used = self.engine.blocks - self.free
@@ -239,9 +202,11 @@ class IterationStation:
 
     def _let_in(self, request: int) -> int:
         """Take the first of a lane out of it; blocks that are copied from the host."""
-        line = self.lanes[self.lane[request]]
+        line = self.lanes[self.lane[request]] if 0 <= request < self.arrived else []
         if not line or line[0] != request:
-            raise self.broken(f"admitted request {request} from within a lane (rule 6)")
+            raise self.broken(
+                f"admitted request {request}, which is not the first of a lane (rule 6)"
+            )
         line.pop(0)
         if self.admitted[request] < 0:
             self.admitted[request] = len(self.rows)
@@ -254,8 +219,10 @@ class IterationStation:
         """What a sequence has computed, and the memory for it."""
         before, known = int(self.computed[request]), int(self.workload.prompt[request])
         generated = int(self.generated[request])
-        if tokens > known + generated - before:
-            raise self.broken(f"gave request {request} {tokens} tokens, more than remain (rule 6)")
+        if not 0 <= tokens <= known + generated - before:
+            raise self.broken(
+                f"gave request {request} fewer tokens than 0 or more than remain (rule 6)"
+            )
         blocks = max(0, -(-(before + tokens) // self.engine.block_tokens) - int(self.held[request]))
         self.held[request] += blocks
         self.free -= blocks

@@ -18,7 +18,7 @@ from policies.iteration.contract import (
 from policies.iteration.times import step_ns
 from sim.trace import REJECTED, SERVED
 
-from .state import CROWDED, EMPTY, FRONT, GREEDY, MEMORY, QUEUE, TAIL, WAITING, State
+from .state import CROWDED, EMPTY, FRONT, GREEDY, MEMORY, QUEUE, SOUND, TAIL, WAITING, State
 
 
 @shared
@@ -102,8 +102,10 @@ def join_lane(state: State, request: int, lane: int) -> None:
 @shared
 def leave_lane(state: State, request: int) -> bool:
     """Take the first of a lane out; False where it is not the first."""
-    lane = state.lane[request]
     lanes = state.lanes
+    if request < 0 or request >= state.count.arrived:
+        return False
+    lane = state.lane[request]
     if lane < 0 or lanes[FRONT, lane] != request:
         return False
     state.count.waiting -= 1
@@ -141,16 +143,16 @@ def put_back(state: State) -> int:
 
 
 @shared
-def let_in(state: State) -> None:
-    """Take those who are admitted into the batch."""
+def take_out(state: State) -> None:
+    """Take those who are admitted out of their lanes, as the view showed them."""
     count, joined = state.count, state.plan[JOINED]
-    if count.running + joined > state.most:
+    if joined < 0 or joined > state.most:
         count.fault = CROWDED
         return
     for place in range(joined):
         request = state.joins[place]
         if not leave_lane(state, request):
-            count.fault = QUEUE
+            count.answer, count.fault = request, QUEUE
             return
         if state.admitted[request] < 0:
             state.admitted[request] = count.steps
@@ -158,7 +160,17 @@ def let_in(state: State) -> None:
             state.away[request] = 0
             tokens = state.computed[request]
             count.swapped += (tokens + state.block_tokens - 1) // state.block_tokens
-        state.order[count.running] = request
+
+
+@shared
+def let_in(state: State) -> None:
+    """Take those who are admitted into the batch."""
+    count, joined = state.count, state.plan[JOINED]
+    if count.running + joined > state.most:
+        count.fault = CROWDED
+        return
+    for place in range(joined):
+        state.order[count.running] = state.joins[place]
         state.tokens[count.running] = state.join_tokens[place]
         count.running += 1
 
@@ -168,11 +180,14 @@ def start(state: State) -> None:
     """Carry out the plan: an iteration begins, and its end is known."""
     count, plan = state.count, state.plan
     count.swapped = 0
+    take_out(state)
     left = put_back(state) if plan[LEFT] > 0 else 0
     if left != plan[LEFT]:
         count.fault = CROWDED
+    if count.fault == SOUND:
+        let_in(state)
+    if count.fault != SOUND:
         return
-    let_in(state)
     prefill, sequences = plan[PADDED_TOKENS], plan[PADDED_SEQUENCES]
     context, pairs, computing = plan[PADDED_CONTEXT], 0.0, 0
     for position in range(count.running):
@@ -183,7 +198,7 @@ def start(state: State) -> None:
         before, generated = state.computed[request], state.generated[request]
         remain = state.prompt[request] + generated - before
         if tokens < 0 or tokens > remain:
-            count.fault = GREEDY
+            count.answer, count.fault = request, GREEDY
             return
         computing += 1
         room = state.held[request] * state.block_tokens
@@ -201,7 +216,7 @@ def start(state: State) -> None:
         count.fault = MEMORY
     elif computing == 0:
         count.fault = EMPTY
-    if count.fault != 0:
+    if count.fault != SOUND:
         return
     took = step_ns(state.times, float(prefill), float(sequences), float(context), pairs)
     took += state.swap_block_ns * count.swapped

@@ -1,0 +1,54 @@
+"""What ``simulate`` and ``compare`` do with a scenario that has an ``[engine]``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.cli_run import Finished, Job, in_folder
+from experiments.parallel import Progress
+
+from .compare import compare
+from .config import load_scenario
+from .figures import write_figures
+from .results import TokenComparison
+from .terminal import print_result
+
+JOB = Job(write_figures, print_result)
+
+
+def run_simulate(
+    source: str,
+    policy: str | None,
+    engine: str,
+    settings: Sequence[str],
+    root: Path,
+    records: bool,
+    progress: Progress,
+) -> Finished:
+    """``batchwright simulate``."""
+    scenario = load_scenario(source, settings)
+    name = policy or next(iter(scenario.policies))
+    return run_compare(source, [name], engine, settings, root, records, progress, "simulate")
+
+
+def run_compare(
+    source: str,
+    policies: Sequence[str] | None,
+    engine: str,
+    settings: Sequence[str],
+    root: Path,
+    records: bool,
+    progress: Progress,
+    command: str = "compare",
+) -> Finished:
+    """``batchwright compare``."""
+    scenario = load_scenario(source, settings)
+
+    def compute(folder: Path) -> TokenComparison:
+        from .records import writer
+
+        keep = writer(folder) if records else None
+        return compare(scenario, policies, engine, progress, on_trace=keep)
+
+    return in_folder(scenario, command, root, compute, progress, job=JOB)  # type: ignore[arg-type]
