@@ -1,4 +1,4 @@
-"""Policies, routers and autoscalers as Markdown: each class, and the keys of a scenario that set it."""
+"""Policies, routers and autoscalers as Markdown: each class, and the keys that set it."""
 
 from __future__ import annotations
 
