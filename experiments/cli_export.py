@@ -145,9 +145,12 @@ def write(place: Path, found: Exported, *, owned: bool) -> None:
         if owned:
             shutil.rmtree(place, ignore_errors=True)
             into.replace(place)
-    except BaseException:
+    except BaseException as error:
         if owned:
             shutil.rmtree(into, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename:
+            named = str(error.filename).replace(str(into), str(place))
+            raise OSError(error.errno, error.strerror, named) from error
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +37,9 @@ class Mode(StrEnum):
     graphs = "graphs"
     compile = "compile"
 
+
+SMALL = 4096
+"""Bytes that a profile takes at least."""
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
@@ -105,7 +108,7 @@ def measure(
 
 
 def writable(folder: Path) -> None:
-    """Make a folder, and see whether a file can be put there.
+    """Make a folder, and see whether a small file can be put there.
 
     Raises:
         OSError: it cannot.
@@ -115,10 +118,12 @@ def writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     trial = part_of(folder / "profile")
     try:
-        trial.touch()
-        trial.unlink()
+        trial.write_bytes(bytes(SMALL))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from error
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
 
 
 def run(runner: Runner, wishes: Wishes, progress: Progress, *, quiet: bool) -> Campaign:

@@ -13,7 +13,7 @@ import typer
 from . import compare as jobs
 from .cli_speech import INTERRUPTED, console, say
 from .cluster_words import replica_tables
-from .config import Scenario, load_scenario, parse_range
+from .config import Scenario, is_for_tokens, load_scenario, parse_range
 from .figures import write_figures
 from .headings import heading
 from .memory import line_of
@@ -75,10 +75,10 @@ class Finished:
         """
         try:
             self._print(json=json, quiet=quiet or self.unwritten is not None)
-        except OSError:
+        except OSError as error:
             if self.unwritten is None:
                 say(f"the run is written: {self.folder}")
-            raise
+            raise OSError(error.errno, error.strerror, "the output") from error
         if self.unwritten is not None:
             raise self.unwritten
         if getattr(self.result, "interrupted", False):
@@ -111,6 +111,10 @@ def run_simulate(
     progress: Progress,
 ) -> Finished:
     """``batchwright simulate``."""
+    if is_for_tokens(source):
+        from .iteration.run import run_simulate as run_tokens
+
+        return run_tokens(source, policy, engine, settings or (), root, records, progress)
     scenario = load_scenario(source, settings or ())
 
     def compute(folder: Path) -> Result:
@@ -132,6 +136,10 @@ def run_compare(
     present: Sequence[str] = (),
 ) -> Finished:
     """``batchwright compare``; ``present`` are files of stacks, whose policies take part."""
+    if is_for_tokens(source):
+        from .iteration.run import run_compare as run_tokens
+
+        return run_tokens(source, policies, engine, settings or (), root, records, progress)
     scenario = load_scenario(source, settings or ())
     if present:
         from .export.contestants import with_files

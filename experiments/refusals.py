@@ -26,8 +26,8 @@ def refusal(error: OSError, elsewhere: str = ELSEWHERE) -> str:
     """What was refused, and what to do."""
     if error.errno is None:
         return " ".join(str(error).split())
-    place = f"cannot use {error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror}; {remedy(error, elsewhere)}"
+    what = f"cannot use {error.filename}" if error.filename else "cannot write"
+    return f"{what}: {error.strerror}; {remedy(error, elsewhere)}"
 
 
 def remedy(error: OSError, elsewhere: str = ELSEWHERE) -> str:

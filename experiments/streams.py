@@ -4,12 +4,14 @@
    would get its number, and what is said would be written into it.
 2. A sign that the terminal's encoding does not have is written in letters that it has.
 3. What is said on stderr never ends a run: where it cannot be said, it is not said.
+4. What matplotlib has to say of folders for its own settings is not said at all.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import sys
 import unicodedata
@@ -34,6 +36,7 @@ def mend() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=PLAINLY)
     sys.stderr = forgiving(sys.stderr)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 class Forgiving(io.FileIO):
