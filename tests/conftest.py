@@ -1,11 +1,18 @@
-"""What holds for every test: hypothesis draws the same examples each time, and has no deadline.
+"""What holds for every test: it is the same each time, and it has the core that it runs on.
 
-A failure can be had again by running the test alone, and no machine is too slow to pass.
+1. Hypothesis draws the same examples each time and has no deadline: a failure can be had again by
+   running the test alone, and no machine is too slow to pass.
+2. OpenBLAS, which numpy and scipy bring, keeps to one thread.  Two test processes with a thread on
+   every core wait for one another, spinning: small systems of equations then take 30 times as long.
 """
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
+
+from hypothesis import HealthCheck, settings  # noqa: E402 - after that
 
 settings.register_profile(
     "batchwright",
