@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from .sentences import ScenarioError, suggestion
@@ -148,12 +148,12 @@ def _steps(text: str) -> tuple[Decimal, ...]:
     try:
         first, last, count = (Decimal(part.strip()) for part in text.split(":"))
         finite = first.is_finite() and last.is_finite() and count.is_finite()
-        if not finite or count != int(count) or not 2 <= count <= MOST_STEPS:
+        if not finite or not 2 <= count <= MOST_STEPS or count != int(count):
             raise ValueError
-    except (ValueError, InvalidOperation) as error:
+        steps = int(count) - 1
+        return tuple(first + (last - first) * i / steps for i in range(steps + 1))
+    except (ValueError, ArithmeticError) as error:
         raise ScenarioError(
             f"{text!r} must be FIRST:LAST:COUNT with numbers and a count from 2 to {MOST_STEPS}, "
             "as in 0.1:0.9:9"
         ) from error
-    steps = int(count) - 1
-    return tuple(first + (last - first) * i / steps for i in range(steps + 1))

@@ -19,7 +19,7 @@ from policies.contract import FloatArray, IntArray, Policy
 
 from .sentences import nearest, shown, suggestion
 from .units import ms_to_ns
-from .values import LONGEST_MS, is_number
+from .values import LONGEST_MS, is_finite, is_number
 
 FILLED_BY_BIND = frozenset(
     {"service_ns", "length_edges", "longest", "tier_slo_ns", "tiers", "servers"}
@@ -130,20 +130,20 @@ def _number(key: str, value: Any, item: Any, hint: Any, in_ms: bool) -> int | fl
     """One number of a key; ``value`` is the whole of it, for the sentence."""
     many = " or a list of them" if hint in (IntArray, FloatArray) else ""
     if in_ms:
-        if not is_number(item) or math.isnan(item) or not item >= 0:
+        if not is_number(item) or Decimal(item).is_nan() or not item >= 0:
             raise ParameterError(
                 key, f"= {shown(value)} must be milliseconds, not below 0 (inf: forever){many}"
             )
-        if math.isfinite(item) and item > LONGEST_MS:
+        if item != math.inf and item > LONGEST_MS:
             raise ParameterError(
                 key, f"= {shown(value)} must be at most {float(LONGEST_MS):g}, or inf"
             )
         return ms_to_ns(item)
     if hint in (float, FloatArray):
-        if not is_number(item) or not math.isfinite(item):
+        if not is_finite(item):
             raise ParameterError(key, f"= {shown(value)} must be a number{many}")
         return float(item)
-    if not is_number(item) or not math.isfinite(item) or item != int(item):
+    if not is_finite(item) or item != int(item):
         raise ParameterError(key, f"= {shown(value)} must be a whole number{many}")
     if abs(Decimal(item)) > LARGEST:
         raise ParameterError(key, f"= {shown(value)} must be at most {LARGEST}")

@@ -147,7 +147,7 @@ def resolve_run(
         folder = pointer.parent / pointer.read_text(encoding="utf-8", errors="replace").strip()
         if commands is not None and folder.name.rpartition("-")[0] not in commands:
             folder = _newest(pointer.parent, commands) or folder
-        if (folder / MANIFEST).is_file():
+        if is_file(folder / MANIFEST):
             return folder
     for folder in (Path(name), root / name):
         if is_unfinished(folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -15,6 +14,10 @@ from .sentences import choice, wrong
 LARGEST_COUNT = 2**31 - 1
 """Request ids are int32 where memory matters."""
 
+DIGITS_MOST = 30
+"""Before the point: products of longer ones are infinite floats, and 1e999999 as an integer takes
+minutes."""
+
 LONGEST_MS = Decimal(10) ** 12
 """31 years: beyond it int64 nanoseconds would overflow."""
 
@@ -24,15 +27,25 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | Decimal) and not isinstance(value, bool)
 
 
+def is_finite(value: object) -> bool:
+    """Whether a TOML value is a number that can be reckoned with."""
+    return (
+        isinstance(value, int | Decimal)
+        and not isinstance(value, bool)
+        and Decimal(value).is_finite()
+        and Decimal(value).adjusted() < DIGITS_MOST
+    )
+
+
 def whole(least: int) -> Callable[[Any], int]:
     """A check for whole numbers; ``1e6`` counts as one."""
 
     def check(value: Any) -> int:
-        if is_number(value) and Decimal(value).is_finite() and value == int(value):
-            if least <= value <= LARGEST_COUNT:
-                return int(value)
+        if is_number(value) and Decimal(value).is_finite():
             if value > LARGEST_COUNT:
                 raise wrong(f"at most {LARGEST_COUNT}")
+            if value >= least and value == int(value):
+                return int(value)
         raise wrong(f"a whole number of at least {least}")
 
     return check
@@ -46,6 +59,8 @@ def decimal(
     def check(value: Any) -> Decimal:
         if not is_number(value) or not Decimal(value).is_finite() or not holds(Decimal(value)):
             raise wrong(right)
+        if not is_finite(value):
+            raise wrong(f"below 1e{DIGITS_MOST}")
         if most is not None and value > most:
             raise wrong(f"at most {float(most):g}")
         return Decimal(value)
@@ -84,7 +99,7 @@ def positives(least: int, right: str) -> PlainValidator:
     def check(value: Any) -> tuple[Decimal, ...]:
         if not isinstance(value, list | tuple) or len(value) < least:
             raise wrong(right)
-        if not all(is_number(x) and math.isfinite(x) and x > 0 for x in value):
+        if not all(is_finite(x) and x > 0 for x in value):
             raise wrong(right)
         return tuple(Decimal(x) for x in value)
 
@@ -94,7 +109,7 @@ def positives(least: int, right: str) -> PlainValidator:
 def rates(value: Any) -> tuple[Decimal, ...]:
     """Two or more rates, none negative, not all 0."""
     good = isinstance(value, list | tuple) and len(value) >= 2
-    good = good and all(is_number(x) and math.isfinite(x) and x >= 0 for x in value)
+    good = good and all(is_finite(x) and x >= 0 for x in value)
     if not good or not any(value):
         raise wrong("a list of at least two rates, none below 0 and not all 0")
     return tuple(Decimal(x) for x in value)
@@ -108,10 +123,12 @@ def points(value: Any) -> tuple[tuple[Decimal, Decimal], ...]:
     for pair in value:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise wrong(right)
-        if not all(is_number(x) and math.isfinite(x) and x >= 0 for x in pair):
+        if not all(is_finite(x) and x >= 0 for x in pair):
             raise wrong(right)
     if value[0][0] != 0 or any(b[0] <= a[0] for a, b in pairwise(value)):
         raise wrong(right)
+    if value[-1][0] > LONGEST_MS / 1000:
+        raise wrong(f"{right}, at most {float(LONGEST_MS / 1000):g} seconds")
     if not any(pair[1] for pair in value):
         raise wrong("a curve that is above 0 somewhere")
     return tuple((Decimal(a), Decimal(b)) for a, b in value)

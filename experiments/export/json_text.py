@@ -75,7 +75,7 @@ def seconds_in_ns(name: str, table: Mapping[str, Any], key: str) -> int:
     if type(value) is not int and not isinstance(value, Decimal):
         raise ForeignFileError(f"{name}: {key} = {_shown(value)} must be a number of seconds")
     seconds = Decimal(value)
-    if not seconds.is_finite() or seconds > LONGEST_S:
+    if not seconds.is_finite() or abs(seconds) > LONGEST_S:
         raise ForeignFileError(f"{name}: {key} = {value} must be at most {LONGEST_S} seconds")
     return int((seconds * NS_PER_S).to_integral_value())
 

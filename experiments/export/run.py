@@ -15,7 +15,7 @@ from experiments.rules import ParameterError, build_policy
 from experiments.runs import RunError, folder_name
 from experiments.scenario import Scenario
 from experiments.schema_service import ExponentialTimeout, FixedTimeout
-from experiments.sentences import suggestion
+from experiments.sentences import ScenarioError, suggestion
 from experiments.units import ms_to_ns
 from policies.contract import NEVER, Policy, bind
 
@@ -39,7 +39,19 @@ def setting_of_run(folder: Path, policy: str | None = None, model: str | None = 
         RunError: the run has no such policy, has none to recommend, or cannot be read back.
     """
     result = read_result(folder)
-    name = chosen(result, folder, policy)
+    try:
+        return _setting(folder, result, chosen(result, folder, policy), model)
+    except (RunError, ScenarioError):
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise RunError(
+            f"run {run_name(folder)} is damaged, or of another version: result.json or "
+            f"manifest.json has no such value ({type(error).__name__}: {error}); run it again"
+        ) from error
+
+
+def _setting(folder: Path, result: Mapping[str, Any], name: str, model: str | None) -> Setting:
+    """The setting of one policy of a run."""
     scenario = scenario_of_run(folder)
     table = exact(result["policies"][name]["parameters"])
     servers = _servers(result, name, scenario)
@@ -84,7 +96,7 @@ def chosen(result: Mapping[str, Any], folder: Path, policy: str | None) -> str:
         RunError: there is no such policy, or the run recommends none.
     """
     known = result.get("policies")
-    if not known:
+    if not known or not all("latency_ms" in one for one in known.values()):
         raise RunError(
             f"run {run_name(folder)} holds no single setting to export; "
             "give a run of compare, simulate or tune"

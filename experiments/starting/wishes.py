@@ -66,7 +66,7 @@ def positive(text: str, option: str, what: str) -> Decimal:
         value = Decimal(text.strip().replace(",", "").replace("_", ""))
     except DecimalException:
         value = Decimal(0)
-    if not value.is_finite() or value <= 0:
+    if not value.is_finite() or value <= 0 or abs(value.adjusted()) > 15:
         raise ScenarioError(f"{option} {text} must be {what}")
     return value
 
