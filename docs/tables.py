@@ -20,7 +20,7 @@ from experiments.bench_tune import short_table
 from experiments.validation import Validation
 from experiments.validation.cells import Cell, Match
 from experiments.wording import decimals, shown_half
-from profiles.latency import Profile
+from profiles.latency import Metadata, Profile
 from sim.lengths import DATASETS, Dataset
 
 DOCS = Path(__file__).parent
@@ -50,32 +50,29 @@ def kept(stem: str) -> dict:
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; columns of numbers are for the page to align."""
+    """A table, in whose cells no number is parted from its sign."""
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
+    return re.sub(r" (?=[%±]|to \d|of \d)|(?<=[±]) |(?<=\d to) |(?<=\d of) ", "\u00a0", table)
 
 
 def live(statistic: str) -> str:
-    """A statistic of every policy at every load, measured and predicted."""
+    """A statistic of every policy at every load, measured and predicted: a table for each model."""
     head = (
-        "model", "policy", "load", "busy", f"measured {statistic}, ms", "predicted",
-        "90 % interval", "error", "with drift", "windows inside",
+        "policy", "load", "busy, %", f"measured {statistic}, ms", "predicted", "90 % interval",
+        "error, %", "with drift, %", "windows inside",
     )  # fmt: skip
-    rows = [
-        [
-            name,
-            match.policy,
-            f"{match.load:.2g}",
-            share(match.busy),
-            *live_cells(match, statistic),
+    tables = []
+    for name, found in validations().items():
+        rows = [
+            [match.policy, f"{match.load:.2g}", f"{100 * match.busy:.0f}", *cells(match, statistic)]
+            for match in found.matches
         ]
-        for name, found in validations().items()
-        for match in found.matches
-    ]
-    return markdown(head, rows)
+        tables.append(f"**{name}**\n\n{markdown(head, rows)}")
+    return "\n".join(tables)
 
 
-def live_cells(match: Match, statistic: str) -> list[str]:
+def cells(match: Match, statistic: str) -> list[str]:
     """From what was measured to how many windows are inside."""
     cell = match.cell(statistic)
     return [
@@ -104,7 +101,7 @@ def share(value: float, places: int = 0) -> str:
 
 def signed(value: float | None) -> str:
     """An error in per cent."""
-    return "" if value is None else f"{100 * value:+.1f} %"
+    return "" if value is None else f"{100 * value:+.1f}"
 
 
 def live_mean() -> str:
@@ -161,7 +158,7 @@ def published() -> list[Profile]:
 
 def profile_sources() -> str:
     """Where the published profiles are from."""
-    head = ("source", "file", "commits", "licence", "profiles", "what the clock saw")
+    head = ("source", "models", "table at commit", "licence", "profiles", "what the clock saw")
     rows = {}
     for one in published():
         about = one.metadata
@@ -169,23 +166,27 @@ def profile_sources() -> str:
     return markdown(head, [
         [
             f"[{repository}](https://github.com/{repository})",
-            f"`{path}`",
-            ", ".join(dict.fromkeys(f"`{one.source_commit[:8]}`" for one in own)),
+            ", ".join(dict.fromkeys(one.model for one in own)),
+            ", ".join(dict.fromkeys(linked(one) for one in own)),
             ", ".join(dict.fromkeys(one.licence for one in own)),
             len(own),
             "; ".join(dict.fromkeys(one.timed for one in own)),
         ]
-        for (repository, path), own in sorted(rows.items(), key=lambda item: -len(item[1]))
+        for (repository, _), own in sorted(rows.items(), key=lambda item: -len(item[1]))
     ])  # fmt: skip
+
+
+def linked(about: Metadata) -> str:
+    """The commit of a source, as a link to the table that was transcribed."""
+    place = f"{about.source_repository}/blob/{about.source_commit}/{about.source_path}"
+    return f"[{about.source_commit[:8]}](https://github.com/{place})"
 
 
 def profile_defects() -> str:
     """What is known to be wrong or missing, and of how many profiles it is said."""
     counted = Counter(defect for one in published() for defect in one.metadata.defects)
-    return markdown(("said of", "defect"), [
-        [f"{count} profiles" if count > 1 else "1 profile", defect]
-        for defect, count in counted.most_common()
-    ])  # fmt: skip
+    rows = [[count, defect] for defect, count in counted.most_common()]
+    return markdown(("profiles", "defect"), rows)
 
 
 def profile_list() -> str:
