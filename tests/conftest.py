@@ -12,7 +12,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
-from hypothesis import HealthCheck, settings  # noqa: E402 - after that
+from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "batchwright",
