@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 HERE = Path(__file__).parent
-SCENARIOS = HERE / "scenarios"
+SCENARIOS = (HERE / "scenarios", HERE / "iteration" / "scenarios")
 RUNS = Path("runs")
 """Where runs are kept unless --out says otherwise."""
 RUNS_MOST = 100
@@ -30,7 +30,7 @@ the value of an option, it is still among ``ctx.args``."""
 
 def scenarios(incomplete: str) -> list[str]:
     """Names of the shipped scenarios, and TOML files below what is typed."""
-    names = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
+    names = [name for folder in SCENARIOS for name in sorted(p.stem for p in folder.glob("*.toml"))]
     return _beginning(incomplete, [*names, *_files(incomplete, ".toml")])
 
 
@@ -136,8 +136,8 @@ def _keys_of_table(path: Path, name: str) -> list[str]:
 
 def _policies_of(given: str, root: Path) -> Iterator[str]:
     """Names in a scenario's file, or in the result of a run."""
-    shipped = SCENARIOS / f"{given}.toml"
-    for path in (shipped, Path(given).expanduser()):
+    shipped = (folder / f"{given}.toml" for folder in SCENARIOS)
+    for path in (*shipped, Path(given).expanduser()):
         if path.is_file():
             yield from _named(path)
             return

@@ -29,21 +29,31 @@ from .sentences import ScenarioError, nearest, sentence
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
+SHIPPED_FOR_TOKENS = Path(__file__).parent / "iteration" / "scenarios"
+"""Those of models that generate; :mod:`experiments.iteration` reads them."""
+
 ALL_NAMES = "`batchwright scenarios` lists the names"
 
 __all__ = [
     "Scenario",
     "ScenarioError",
+    "is_for_tokens",
     "load_scenario",
     "parse_override",
     "parse_range",
     "scenario_names",
+    "token_scenario_names",
 ]
 
 
 def scenario_names() -> list[str]:
     """Names of the scenarios that come with the package, sorted."""
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def token_scenario_names() -> list[str]:
+    """Names of the scenarios of models that generate, sorted."""
+    return sorted(path.stem for path in SHIPPED_FOR_TOKENS.glob("*.toml"))
 
 
 def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -59,6 +69,11 @@ def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario
     path = _path_of(source)
     label = path.name if path.parent == SHIPPED else str(source)
     content = _read(path, label)
+    if "engine" in content and "service" not in content:
+        raise ScenarioError(
+            f"{label} has an [engine]: a model that generates, token by token; "
+            "`batchwright simulate` and `batchwright compare` take it"
+        )
     changed = {apply_override(content, parse_override(text)): text for text in overrides}
     try:
         return assembled(_checked(content), path)
@@ -67,10 +82,24 @@ def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario
         raise ScenarioError(f"{place}: {error}") from error
 
 
+def is_for_tokens(source: str | Path) -> bool:
+    """Whether a scenario file is of a model that generates: it has a table ``[engine]``.
+
+    What cannot be read is not; the command that reads it says why.
+    """
+    try:
+        path = _path_of(source)
+        found = _read(path, str(source))
+    except ScenarioError:
+        return False
+    return "engine" in found and "service" not in found
+
+
 def _path_of(source: str | Path) -> Path:
-    names = scenario_names()
+    names = scenario_names() + token_scenario_names()
     if str(source) in names:
-        return SHIPPED / f"{source}.toml"
+        folder = SHIPPED_FOR_TOKENS if str(source) in token_scenario_names() else SHIPPED
+        return folder / f"{source}.toml"
     path = at_home(source)
     if is_file(path):
         return path

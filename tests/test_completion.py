@@ -15,7 +15,7 @@ from types import MappingProxyType
 import pytest
 
 from experiments import completion
-from experiments.config import SHIPPED, scenario_names
+from experiments.config import SHIPPED, scenario_names, token_scenario_names
 from policies import POLICIES
 from profiles import names as profile_names
 from sim.lengths import DATASETS
@@ -91,7 +91,8 @@ def test_a_shell_is_offered_what_fits_without_a_heavy_import(place, words, offer
 
 
 def test_words_are_those_of_the_package():
-    assert completion.scenarios("")[: len(scenario_names())] == scenario_names()
+    names = scenario_names() + token_scenario_names()
+    assert completion.scenarios("")[: len(names)] == names
     assert completion.kinds("") == list(POLICIES)
     assert completion.profiles("")[: len(profile_names())] == profile_names()
     assert completion.datasets("")[: len(DATASETS)] == list(DATASETS)

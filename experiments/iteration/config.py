@@ -18,18 +18,6 @@ from .scenario import TokenScenario
 from .schema import TokenSpec
 
 
-def is_for_tokens(source: str | Path) -> bool:
-    """Whether a scenario file is of a model that generates: it has a table ``[engine]``.
-
-    What cannot be read is not; the command that reads it says why.
-    """
-    try:
-        path = _path_of(source)
-        return "engine" in _read(path, str(source))
-    except ScenarioError:
-        return False
-
-
 def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> TokenScenario:
     """Read a scenario of a model that generates.
 

@@ -35,14 +35,21 @@ def distribution(
             if shown is None:
                 continue
             curve = getattr(shown.curves, which)
-            above = np.maximum(1.0 - np.asarray(curve.y), 1e-6)
-            kept = np.asarray(curve.x) > 0
-            axes.plot(np.asarray(curve.x)[kept], above[kept], label=name, **look)
+            slower = np.maximum(1.0 - curve.share, 1e-6)
+            kept = np.asarray(curve.value) > 0
+            axes.plot(np.asarray(curve.value)[kept], slower[kept], label=name, **look)
+        axes.set(
+            xscale="log", yscale="log", xlabel=NAMES[which], ylabel="requests slower than that"
+        )
+        axes.set_yticks([1, 0.1, 0.01, 1e-3])
+        axes.set_yticklabels(["100 %", "10 %", "1 %", "0.1 %"])
+        axes.set_ylim(5e-4, 1.15)
+        low, high = axes.get_xlim()
         for limit in sorted({each[LIMITS[which]] for o in outcomes for each in o.targets}):
             if limit < 2**62:
                 axes.axvline(limit / 1e6, color="#717581", linewidth=0.8, linestyle=":")
-        axes.set(xscale="log", yscale="log", xlabel=NAMES[which], ylabel="share of requests above")
-        axes.set_ylim(1e-4, 1.2)
+                high = max(high, 1.2 * limit / 1e6)
+        axes.set_xlim(low, high)
         if steady:
             plain_ticks(axes)
         axes.set_title(title, loc="left")
@@ -61,7 +68,8 @@ def trade_off(outcomes: Sequence[TokenOutcome], ax: Axes | None = None, title: s
                 axes.plot(first, after, "o", color=look["color"], label=name, markersize=7)
         axes.set(xscale="log", xlabel="mean time to first token, ms")
         axes.set_ylabel("mean time per output token, ms")
-        axes.set_ylim(bottom=0)
+        axes.margins(0.15)
+        plain_ticks(axes)
         axes.set_title(title, loc="left")
         legend_right(axes, "policy")
         return axes
