@@ -21,6 +21,8 @@ import contextlib
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -28,12 +30,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 from page_blocks import Block
 from shown_output import missing_line
 
 from experiments import config
 from experiments.assemble import assembled
+from experiments.cli import app
 from experiments.config import SHIPPED, load_scenario
 from experiments.overrides import Override, apply_override
 
@@ -153,3 +157,42 @@ def leaves(tables: dict[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
         for head, table in tables.items()
         for key, value in (table.items() if isinstance(table, dict) else ())
     ] + [((head,), value) for head, value in tables.items() if not isinstance(value, dict)]
+
+
+def check_shown(block: Block) -> None:
+    """Read a block that is not run: its Python compiles, and its commands and options exist.
+
+    Raises:
+        AssertionError: there is no such command or option, or no such language.
+        SyntaxError: it is no Python.
+    """
+    assert block.language in LANGUAGES, f"{block.language!r} is none of {LANGUAGES}"
+    if block.language == "python":
+        compile(block.text, f"line {block.line}", "exec")
+    if block.language == "sh":
+        assert unknown_words(block.text) == []
+    if block.language == "console":
+        assert unknown_words("".join(command for command, _ in commands(block.text))) == []
+
+
+def unknown_words(script: str) -> list[str]:
+    """Commands and options of ``batchwright`` in a script that the program does not have."""
+    found = []
+    lines = re.split(r"\n|&&|\|\||;|\|", script.replace("\\\n", " "))
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "batchwright":
+            found += _unknown(words[1:])
+    return found
+
+
+def _unknown(words: list[str]) -> list[str]:
+    command, path = typer.main.get_command(app), []
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        path.append(words.pop(0))
+        command = command.commands.get(path[-1])
+        if command is None:
+            return [" ".join(path)]
+    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    given = (word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word))
+    return [" ".join([*path, word]) for word in given if word not in known | {"--help", "-h"}]

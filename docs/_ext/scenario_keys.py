@@ -60,19 +60,14 @@ class Reference:
                 yield from self._table(inner, f"{path}.{key}", value, depth + 1)
 
     def keys(self, table: Json) -> Iterator[str]:
-        """The keys of a table, one a row."""
-        rows = [self._row(key, value, table) for key, value in table["properties"].items()
-                if "const" not in value]  # fmt: skip
-        if rows:
-            yield "| key | takes | default | |\n|---|---|---|---|\n" + "\n".join(rows)
-            yield ""
-
-    def _row(self, key: str, value: Json, table: Json) -> str:
-        unit = unit_of(key)
-        needed = key in table.get("required", ())
-        default = "required" if needed else default_of(value)
-        cells = (f"`{key}`", self._takes(value, unit), default, meaning(value, unit))
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        """The keys of a table: what each takes, its default, and what it means."""
+        for key, value in table["properties"].items():
+            if "const" in value:  # the heading says it
+                continue
+            unit = unit_of(key)
+            said = [self._takes(value, unit), default_of(value)]
+            said += ["required"] if key in table.get("required", ()) else []
+            yield f"`{key}` — {'; '.join(filter(None, said))}\n: {meaning(value, unit)}\n"
 
     def _takes(self, value: Json, unit: str) -> str:
         """What may stand on the right of the key; tables are links."""
@@ -81,16 +76,22 @@ class Reference:
             words += f", in {UNIT_WORDS.get(unit, unit.strip('.'))}"
         families = {name.partition(".")[0] for name in references(value)} & OTHER_PLACES.keys()
         if families:
-            return "tables: " + ", ".join(f"[{f}]({OTHER_PLACES[f]})" for f in families)
-        tables = [self._link(name, value) for name in references(value)]
+            return ", ".join(f"[any {f}]({OTHER_PLACES[f]})" for f in sorted(families))
+        tables = ", ".join(self._link(name, value) for name in references(value))
         if not tables:
             return words
-        several = "list of tables: " if value.get("type") == "array" else ""
-        return " or ".join(filter(None, (words, several + ", ".join(tables))))
+        if len(references(value)) > 1:
+            tables = f"one of {tables}"
+        return " or ".join(filter(None, (words, f"{tables}{self._several(value)}")))
+
+    @staticmethod
+    def _several(value: Json) -> str:
+        return " (a list of them)" if value.get("type") == "array" else ""
 
     def _link(self, name: str, value: Json) -> str:
-        """A link to a table; where a key takes but one it is called a table."""
-        words = "a table" if "allOf" in value else call(self.tables[name])
+        """A link to a table: by the word that chooses it, or by its required keys."""
+        alone = "allOf" in value or value.get("type") == "array"
+        words = "a table" if alone else call(self.tables[name])
         return f"[{words}](#{anchor(name)})"
 
 
@@ -118,7 +119,7 @@ def call(table: Json) -> str:
     """What a link to a table says: the word that chooses it, or its required keys."""
     chosen = chosen_by(table)
     if chosen is not None:
-        return f"`{chosen}`"
+        return f"`{chosen.rpartition(' ')[2]}`"
     keys = table.get("required") or list(table["properties"])[:1]
     return f"`{{ {', '.join(keys)} }}`"
 
@@ -156,7 +157,7 @@ def default_of(value: Json) -> str:
     """The default as a scenario would write it; tables say theirs themselves."""
     if "default" not in value or isinstance(value["default"], dict):
         return ""
-    return f"`{toml(value['default'])}`"
+    return f"default `{toml(value['default'])}`"
 
 
 def toml(value: Any) -> str:
