@@ -98,8 +98,11 @@ def init(
 ) -> None:
     """Write a commented scenario: answer a question or two, or let it fit a log of requests."""
     with spoken(debug=debug, elsewhere="another FILE"):
+        from .sentences import ScenarioError
         from .starting.writing import refuse_overwriting, start, written
 
+        if not file.name:
+            raise ScenarioError(f"{file} is a folder; give the name of a file, as mine.toml")
         file = file if file.suffix == ".toml" else file.with_name(f"{file.name}.toml")
         refuse_overwriting(file, [], force=force)
         wishes = wished(
