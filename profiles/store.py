@@ -28,6 +28,8 @@ from .metadata import ProfileError, from_mapping
 
 SHIPPED = tuple(Path(__file__).parent / folder for folder in ("published", "measured"))
 GRID, SIDE, SAMPLES = ".csv", ".json", ".samples.csv.gz"
+STEPS = ".steps"
+"""Ends the names of files that :mod:`profiles.steps_store` writes."""
 LISTED = "`batchwright profile list` names those"
 FILE_MODE = 0o644
 """Readable by all, as data is; a temporary file is the owner's alone."""
@@ -35,7 +37,13 @@ FILE_MODE = 0o644
 
 def names() -> list[str]:
     """Names of the shipped profiles, sorted."""
-    return sorted(side.stem for folder in SHIPPED for side in folder.glob(f"*{SIDE}"))
+    return sorted(name for folder in SHIPPED for name in _shipped_in(folder))
+
+
+def _shipped_in(folder: Path) -> set[str]:
+    """Names of a folder's profiles of batches; those of iterations lie beside them."""
+    sides = (side.stem for side in folder.glob(f"*{SIDE}"))
+    return {name for name in sides if not name.endswith(STEPS)}
 
 
 def load(name_or_path: str | Path) -> Profile:
@@ -132,7 +140,7 @@ def find(wanted: str) -> tuple[Path, str]:
         ProfileError: there is no such profile.
     """
     for folder in SHIPPED:
-        if wanted in {side.stem for side in folder.glob(f"*{SIDE}")}:
+        if wanted in _shipped_in(folder):
             return folder, wanted
     path = Path(wanted)
     name = path.name
