@@ -21,7 +21,7 @@ Rules of the contract (tests and drivers refer to these numbers):
 4. Asked twice on an unchanged view it answers the same, and the second call changes nothing.
 5. It is asked when no iteration runs and at least one sequence runs or waits.
 6. An iteration computes at least one token; a sequence is given tokens at most once, and those
-   who are admitted come from the heads of lanes.
+   who are admitted come from the heads of lanes, as the view shows them.
 7. An instant given to ``wait_until`` lies in the future.  An arrival asks again anyway.
 8. Everything in a rule is a number, a bool or an int64 or float64 array, and ``plan`` makes no
    arrays of its own.
@@ -45,10 +45,11 @@ from policies.contract import (
     Integers,
     PolicyError,
     Tier,
-    shared,
     wait,
     wait_until,
 )
+
+from .inlined import shared
 
 FREE, JOINED, LEFT, GIVEN, PADDED_TOKENS, PADDED_SEQUENCES, PADDED_CONTEXT = range(7)
 """Cells of ``View.plan``: free blocks, sequences admitted and preempted, tokens given so far, and

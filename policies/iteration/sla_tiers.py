@@ -99,7 +99,9 @@ NOTHING = Work(0, 0, 0, 0.0)
 @shared
 def expected(rule: SlaTiers, work: Work) -> float:
     """How long that takes, in ns."""
-    return step_ns(rule.times, work.prefill, work.sequences, work.context, work.pairs)
+    return step_ns(
+        rule.times, float(work.prefill), float(work.sequences), float(work.context), work.pairs
+    )
 
 
 @shared

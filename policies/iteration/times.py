@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policies.contract import FloatArray, shared
+from policies.contract import FloatArray
+
+from .inlined import shared
 
 NO_GRID: FloatArray = np.zeros((0, 0, 0))
 NO_POINTS: FloatArray = np.zeros(0)

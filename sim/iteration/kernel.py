@@ -8,19 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numba
-import numpy as np
 from numba.core.errors import NumbaError
 from numba.extending import overload
 
-import policies
-from policies.contract import FIRE, NEVER, PolicyError, shared
-from policies.iteration.contract import Rule, View
+from policies.contract import FIRE, NEVER, PolicyError
+from policies.iteration.contract import Rule, View, shared
 from sim.cache import cache_folder, code_digest, compile_kept
 
+from .pieces import UNCOUNTED, sources_digest
 from .serving import Serving
 from .state import (
     CROWDED,
@@ -50,13 +47,6 @@ FAULTS = {
     QUEUE: "admitted request {answer}, which is not the first of a lane (rule 6)",
 }
 """What a rule did wrong, in words."""
-
-SOURCES = (
-    *("kernel.py", "serving.py", "state.py", "steps.py", "trace.py"),
-    *("../cache.py", "../trace.py"),
-)
-RULE_SOURCES = ("contract.py", "iteration/contract.py", "iteration/times.py")
-"""Files whose code goes into every compiled kernel: seen from here, and from ``policies``."""
 
 
 def run(rule: Rule, workload: TokenWorkload, serving: Serving) -> TokenTrace:
@@ -111,10 +101,6 @@ def lane_of(rule: Any, prompt: int, tier: int) -> int:
     return int(rule.lane_of(prompt, tier))
 
 
-UNCOUNTED: Any = {"_nrt": False}
-"""No reference counts: the arrays outlive the run."""
-
-
 @overload(plan_of, strict=False, jit_options=UNCOUNTED)
 def _plan_of(rule: Any, *_: Any) -> Any:
     return rule.instance_class.plan
@@ -140,7 +126,7 @@ def take_arrivals(rule: Any, state: State) -> None:
         if state.refused[request]:
             refuse(state, request)
             continue
-        lane = lane_of(rule, state.prompt[request], state.tier[request])
+        lane = int(lane_of(rule, state.prompt[request], state.tier[request]))
         if lane < 0 or lane >= state.waiting.shape[0]:
             count.answer, count.fault = lane, LANE
             return
@@ -191,13 +177,3 @@ def compiled(rule_class: type) -> Loop:
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{rule_class.__name__}-{name}"
     return compile_kept(simulate, folder, no_cfunc_wrapper=True, **UNCOUNTED)
-
-
-@cache
-def sources_digest() -> str:
-    """Digest of the loop's own sources and of what compiles them."""
-    made_from = hashlib.sha256(f"{numba.__version__} {np.__version__}".encode())
-    rules = Path(str(policies.__file__)).parent
-    for path in (*(Path(__file__).parent / s for s in SOURCES), *(rules / s for s in RULE_SOURCES)):
-        made_from.update(path.read_bytes())
-    return made_from.hexdigest()[:16]

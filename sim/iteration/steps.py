@@ -5,7 +5,7 @@ Written apart from the SimPy model's station, and compared with it iteration by 
 
 from __future__ import annotations
 
-from policies.contract import NEVER, NOBODY, shared
+from policies.contract import NEVER, NOBODY
 from policies.iteration.contract import (
     FREE,
     JOINED,
@@ -14,14 +14,16 @@ from policies.iteration.contract import (
     PADDED_SEQUENCES,
     PADDED_TOKENS,
     View,
+    shared,
 )
 from policies.iteration.times import step_ns
 from sim.trace import REJECTED, SERVED
 
+from .pieces import compiled_piece
 from .state import CROWDED, EMPTY, FRONT, GREEDY, MEMORY, QUEUE, SOUND, TAIL, WAITING, State
 
 
-@shared
+@compiled_piece
 def look(state: State) -> View:
     """A clean view of this instant."""
     count = state.count
@@ -61,7 +63,7 @@ def look(state: State) -> View:
     )
 
 
-@shared
+@compiled_piece
 def next_arrival_ns(state: State) -> int:
     """When the next request comes."""
     arrived = state.count.arrived
@@ -74,7 +76,7 @@ def refuse(state: State, request: int) -> None:
     state.status[request] = REJECTED
 
 
-@shared
+@compiled_piece
 def join_lane(state: State, request: int, lane: int) -> None:
     """Put a request into a lane, in order of arrival."""
     lanes = state.lanes
@@ -137,7 +139,7 @@ def put_back(state: State) -> int:
             state.computed[request] = 0
         state.held[request] = 0
         state.preempted[request] += 1
-        join_lane(state, request, state.lane[request])
+        join_lane(state, request, int(state.lane[request]))
     count.running = kept
     return left
 
@@ -176,16 +178,23 @@ def let_in(state: State) -> None:
 
 
 @shared
-def start(state: State) -> None:
-    """Carry out the plan: an iteration begins, and its end is known."""
+def exchange(state: State) -> None:
+    """Carry out who leaves the batch and who joins it."""
     count, plan = state.count, state.plan
     count.swapped = 0
-    take_out(state)
-    left = put_back(state) if plan[LEFT] > 0 else 0
-    if left != plan[LEFT]:
+    if plan[JOINED] != 0:
+        take_out(state)
+    if plan[LEFT] != 0 and put_back(state) != plan[LEFT]:
         count.fault = CROWDED
     if count.fault == SOUND:
         let_in(state)
+
+
+@compiled_piece
+def start(state: State) -> None:
+    """Carry out the plan: an iteration begins, and its end is known."""
+    count, plan = state.count, state.plan
+    exchange(state)
     if count.fault != SOUND:
         return
     prefill, sequences = plan[PADDED_TOKENS], plan[PADDED_SEQUENCES]
@@ -227,10 +236,10 @@ def start(state: State) -> None:
     row.context, row.prefill, row.sequences = context, prefill, sequences
     row.blocks = state.blocks - count.free
     row.running, row.waiting = count.running, count.waiting
-    row.joined, row.left = plan[JOINED], left
+    row.joined, row.left = plan[JOINED], plan[LEFT]
 
 
-@shared
+@compiled_piece
 def complete(state: State) -> None:
     """The iteration ends: tokens are there, and whoever is done leaves."""
     count = state.count
