@@ -53,7 +53,7 @@ html_static_path = ["_static"]
 html_css_files = ["batchwright.css"]
 html_copy_source = False
 html_show_copyright = False
-pygments_style = "friendly"
+pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "github-dark"
 html_theme_options = {
     "light_css_variables": {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from browser_looks import ARGUMENTS, CONTRAST, NARROW, WIDE
 from reported_runs import all_runs, batchwright
 
 from experiments.report import report
@@ -17,39 +18,6 @@ api = pytest.importorskip("playwright.sync_api", reason="Playwright is not insta
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("Chromium is not installed", allow_module_level=True)
-
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1100, "height": 900}
-
-CONTRAST = """() => {
-  function light(colour) {
-    const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => {
-      const share = part / 255;
-      return share <= 0.04045 ? share / 12.92 : Math.pow((share + 0.055) / 1.055, 2.4);
-    });
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
-  }
-  function ground(node) {
-    for (let at = node; at; at = at.parentElement) {
-      const colour = getComputedStyle(at).backgroundColor;
-      if (!colour.endsWith(", 0)") && colour !== "transparent") { return colour; }
-    }
-    return "rgb(255, 255, 255)";
-  }
-  let least = 99;
-  for (const node of document.querySelectorAll("p, td, th, h1, h2, h3, summary, code, svg text")) {
-    if (!node.getClientRects().length) { continue; }
-    const style = getComputedStyle(node);
-    const inks = [light(node.closest("svg") ? style.fill : style.color), light(ground(node))];
-    least = Math.min(least, (Math.max(...inks) + 0.05) / (Math.min(...inks) + 0.05));
-  }
-  return least;
-}"""
-"""The least contrast of text that can be seen, as WCAG 2.1 defines it."""
 
 SETTLED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 """Two frames: events of scrolling are out by then."""
