@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ UNITS = {
 """Endings of keys, the longest first."""
 
 MODULES = "schema*.py"
+ROLE = re.compile(r":\w+:`~?([^`]*)`")
+"""A name in a docstring, as Sphinx reads it."""
 
 COMMON = {
     "rate_per_s": "The mean arrival rate, in requests per second.",
@@ -118,7 +121,7 @@ def below_attributes(node: ast.ClassDef) -> dict[tuple[str, str], str]:
             and isinstance(below.value, ast.Constant)
             and isinstance(below.value.value, str)
         ):
-            text = " ".join(below.value.value.replace("``", "").split())
+            text = " ".join(ROLE.sub(r"\1", below.value.value.replace("``", "")).split())
             found[node.name, line.target.id] = text
     return found
 
