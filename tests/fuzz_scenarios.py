@@ -84,7 +84,7 @@ def read_scenario(folder: Path) -> None:
 # Options: each file is what was typed.
 
 OPTIONS = {
-    "set": ("workload.requests=10", "policies.waits.max_wait_ms=[1]", "service.noise={kind='none'}"),
+    "set": ("workload.requests=10", "policies.waits.max_wait_ms=[]", "service.noise={kind='none'}"),
     "set.key": ("workload.tiers.0.share=0.5", "workload.tiers.batch.slo={percentile=95,ms=3}"),
     "over": ("service.servers=1,2,4", "workload.arrivals.load=0.1:0.9:9", "a.b=x,y"),
     "time": ("15s", "1m", "2h", "1.5m"),
