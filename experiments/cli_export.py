@@ -80,6 +80,8 @@ def export(
         from .export.contract import ExportError
         from .export.reading import stack_called
         from .export.run import setting_of_run
+        from .iteration.exporting import export_run
+        from .iteration.setting import is_of_tokens
         from .runs import folder_name, resolve_run
 
         if not to:
@@ -90,6 +92,10 @@ def export(
                 f"--name {name}: must be letters, digits, dots, dashes and underscores"
             )
         folder = resolve_run(run, commands=EXPORTED)
+        if is_of_tokens(folder):
+            names = [row.name for row in rows]
+            export_run(folder, names, policy, name, out, nearest=nearest, json=json)
+            return
         setting = setting_of_run(folder, policy, name)
         places = [(row, (folder / EXPORTS if out is None else out) / row.name) for row in rows]
         told = {
@@ -97,6 +103,17 @@ def export(
             for row, place in places
         }
         show(folder, setting, told, json=json)
+
+
+def told_of(place: Path, found: Exported) -> dict[str, Any]:
+    """What is told of files that were written."""
+    return {
+        "folder": str(place),
+        "files": [str(place / each) for each in found.files],
+        "exact": found.exact,
+        "differences": list(found.differences),
+        "notes": list(found.notes),
+    }
 
 
 def exported(
@@ -111,13 +128,7 @@ def exported(
     except NotExpressible as refusal:
         return refused(refusal)
     write(place, found, owned=owned)
-    return {
-        "folder": str(place),
-        "files": [str(place / each) for each in found.files],
-        "exact": found.exact,
-        "differences": list(found.differences),
-        "notes": list(found.notes),
-    }
+    return told_of(place, found)
 
 
 def refused(refusal: Any) -> dict[str, Any]:
@@ -168,12 +179,14 @@ def is_another(setting: Setting, place: str, stack: str) -> bool:
     return not plan.exact or plan_table(plan) != found.table
 
 
-def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) -> None:
+def show(folder: Path, setting: Any, told: dict[str, Any], *, json: bool) -> None:
     """Print what was written and what was refused.
 
     Raises:
         typer.Exit: a stack was refused.
     """
+    from .iteration.setting import TokenSetting
+
     if json:
         stacks = {
             stack: {key: value for key, value in about.items() if key != "sentence"}
@@ -193,7 +206,8 @@ def show(folder: Path, setting: Setting, told: dict[str, Any], *, json: bool) ->
                 typer.echo(f"  differs: {difference}")
             for note in about["notes"]:
                 typer.echo(f"  note: {note}")
-            if not about["exact"] and is_another(setting, about["folder"], stack):
+            tokens = isinstance(setting, TokenSetting)
+            if not about["exact"] and not tokens and is_another(setting, about["folder"], stack):
                 scenario = setting.evidence.scenario
                 command = f"batchwright compare {scenario} --with {about['folder']}"
                 typer.echo(f"  to see what the difference costs: {command}")

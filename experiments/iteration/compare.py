@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from experiments.parallel import Interrupted, Progress, in_threads, nothing
+from experiments.plain import plain
 from experiments.sentences import ScenarioError, suggestion
 from policies.iteration import RULES
 from policies.iteration.contract import Rule
@@ -182,7 +183,10 @@ def judge(
         saturation_per_s=saturation,
         offered_per_s=scenario.offered_rate_per_s,
     )
-    return TokenOutcome(name, parameters_of(rule), measures, scenario.targets, curves_of(traces[0]))
+    table = scenario.spec.policies.get(name)
+    if table is None or scenario.policies[name] is not rule:
+        table = parameters_of(rule)
+    return TokenOutcome(name, plain(table), measures, scenario.targets, curves_of(traces[0]))
 
 
 def saturation_per_s(rule: Rule, draw: Draw, run: Driver) -> float:
@@ -206,12 +210,12 @@ def saturation_per_s(rule: Rule, draw: Draw, run: Driver) -> float:
 
 
 def parameters_of(rule: Rule) -> dict[str, Any]:
-    """Kind and numbers of a rule, as a scenario file writes them."""
+    """Kind and numbers of a rule that no scenario names."""
     from experiments.contest import described
 
     kinds = {cls: kind for kind, cls in RULES.items()}
     found = described(rule)  # type: ignore[arg-type]
-    return {"kind": kinds.get(type(rule), type(rule).__name__), **found}
+    return found | {"kind": kinds.get(type(rule), type(rule).__name__)}
 
 
 def gaps(outcomes: Sequence[TokenOutcome]) -> list[TokenGap]:
