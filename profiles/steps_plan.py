@@ -37,6 +37,8 @@ class StepWishes:
     """Tokens of the oldest of them."""
     prompt_tokens: int = 128
     """The longest prompt."""
+    whole_prompts: bool = False
+    """Whether all prompts are that long and never cut, as Whisper's are."""
     budget_ns: int = 240 * 10**9
     seed: int = 0
     name: str = ""
@@ -133,6 +135,8 @@ def mixed_cells(wishes: StepWishes, longest: int) -> list[Cell]:
         limit = max(1, min(wishes.prompt_tokens, wishes.prefill // max(1, count)))
         prompts = rng.integers(1, limit + 1, count).tolist()
         rest = rng.random(count) < 0.3  # a chunk behind others of its prompt
+        if wishes.whole_prompts:
+            prompts, rest = [wishes.prompt_tokens] * count, np.zeros(count, dtype=np.bool_)
         before = [
             int(rng.integers(1, max(2, min(wishes.context, longest - tokens)))) if flag else 0
             for tokens, flag in zip(prompts, rest, strict=True)

@@ -48,11 +48,12 @@ class StepRunner(Protocol):
         """A sequence with a prompt of so many tokens begins; it holds nothing yet."""
         ...
 
-    def step(self, pieces: Sequence[Piece]) -> list[int]:
+    def step(self, pieces: Sequence[Piece], idle: Sequence[Piece] = ()) -> list[int]:
         """Run one iteration; the token that follows each piece, wanted or not.
 
         A piece that begins at 0 takes a slot; tokens that follow the last known token of a
-        sequence are kept as its text.
+        sequence are kept as its text.  ``idle`` pieces are computed beside them for nothing: the
+        padding of batches that have any.
 
         Raises:
             ModelError: there is no such sequence, no free slot, or a gap in what was computed.

@@ -238,6 +238,16 @@ def test_a_model_that_does_not_exist_or_is_too_short_is_refused():
         DecoderRunner("gpt2-tiny", slots=1, longest=2000)
 
 
+def test_padding_is_computed_and_changes_no_token(runner):
+    alone, ran = served(runner, 1, 5, 2), []
+    runner.model.register_forward_pre_hook(lambda _, given: ran.append(len(given[0])))
+    runner.open(1, 5)
+    said = runner.step([Piece(1, 5, 0)], [Piece(0, 3, 0), Piece(0, 1, 30)])
+    said += runner.step([Piece(1, 1, 5)], [Piece(0, 1, 6)])
+    assert said == alone
+    assert ran == [9, 2]
+
+
 def test_pretended_iterations_leave_sequences_alone(runner):
     alone = served(runner, 1, 5, 4)
     runner.pretend([Piece(0, 7, 3), Piece(1, 1, 30)])

@@ -64,7 +64,7 @@ class DecoderRunner:
         ).tolist()
         self.model = built(shape, seed)
         with torch.inference_mode():
-            self.memory = self.model.slots(slots, self.longest, self._audio())
+            self.memory = self.model.slots(slots + 1, self.longest, self._audio())
         self.texts: dict[int, list[int]] = {}
         self.computed: dict[int, int] = {}
         self.slot_of: dict[int, int] = {}
@@ -92,11 +92,12 @@ class DecoderRunner:
         """A sequence begins."""
         self.texts[sequence] = self._ids(sequence, prompt)
 
-    def step(self, pieces: Sequence[Piece]) -> list[int]:
-        """Run one iteration."""
+    def step(self, pieces: Sequence[Piece], idle: Sequence[Piece] = ()) -> list[int]:
+        """Run one iteration; idle pieces share a slot beside those of sequences."""
         ids = [token for piece in pieces for token in self._due(piece)]
-        rows = self._rows(pieces, [self.slot_of[piece.sequence] for piece in pieces])
-        following = self._run(ids, rows)
+        ids += [token for piece in idle for token in self._ids(piece.sequence, piece.tokens)]
+        slots = [self.slot_of[piece.sequence] for piece in pieces] + [self.slots] * len(idle)
+        following = self._run(ids, self._rows([*pieces, *idle], slots))[: len(pieces)]
         for piece, token in zip(pieces, following, strict=True):
             end = piece.before + piece.tokens
             self.computed[piece.sequence] = end
@@ -162,4 +163,4 @@ class DecoderRunner:
         if not self.shape.frames:
             return None
         generator = torch.Generator().manual_seed(self.seed + AUDIO_SEED)
-        return torch.randn(self.slots, self.shape.frames, self.shape.width, generator=generator)
+        return torch.randn(self.slots + 1, self.shape.frames, self.shape.width, generator=generator)
