@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .refusals import ELSEWHERE, refusal
+from .refusals import ELSEWHERE, GONE, is_gone, refusal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,6 +93,8 @@ def sentence(error: Exception, elsewhere: str = ELSEWHERE) -> str:
     """What went wrong, in one sentence; ``elsewhere`` is another place for what is written."""
     from .sentences import RunFailed
 
+    if is_gone():
+        return f"error: {GONE}"
     text = " ".join(str(error).split())
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+NO_TEXT = re.compile("[\ud800-\udfff]")
+"""What Python makes of bytes of a file's name that are no UTF-8."""
 
 
 def plain(value: object) -> Any:
@@ -31,5 +35,9 @@ def plain(value: object) -> Any:
 
 
 def dumps(value: object, *, indent: int | None = 2) -> str:
-    """JSON text of a value, ending in a newline."""
-    return json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    """JSON text of a value, ending in a newline; what is no text in a file's name is escaped."""
+    told = plain(value)
+    text = json.dumps(told, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    if NO_TEXT.search(text):
+        text = json.dumps(told, indent=indent, allow_nan=False) + "\n"
+    return text

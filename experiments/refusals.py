@@ -32,8 +32,6 @@ def refusal(error: OSError, elsewhere: str = ELSEWHERE) -> str:
 
 def remedy(error: OSError, elsewhere: str = ELSEWHERE) -> str:
     """What to do about it."""
-    if error.errno == errno.ENOENT and is_gone():
-        return "the folder that you are in was deleted: go to one that is there, with cd"
     if is_full(error):
         return f"make room, or choose {elsewhere}"
     if error.errno == errno.EFBIG:
@@ -43,6 +41,10 @@ def remedy(error: OSError, elsewhere: str = ELSEWHERE) -> str:
     if error.errno in IN_THE_WAY:
         return f"something else is there: rename it, or choose {elsewhere}"
     return f"choose {elsewhere}"
+
+
+GONE = "the folder that you are in was deleted: go to one that is there, with cd"
+"""Whatever else is said then is beside the point."""
 
 
 def is_gone() -> bool:

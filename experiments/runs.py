@@ -60,12 +60,12 @@ def now() -> str:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file so that it appears whole or not at all.
+    """Write a file so that it appears whole or not at all; bytes of names that are no text get a ?.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; it names the path.
     """
-    content = data.encode() if isinstance(data, str) else data
+    content = data.encode(errors="replace") if isinstance(data, str) else data
     part = part_of(path)
     try:
         with part.open("wb") as file:

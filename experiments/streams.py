@@ -30,7 +30,6 @@ def mend() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    codecs.register_error(PLAINLY, plainly)
     sys.stdin = sys.stdin or io.TextIOWrapper(io.FileIO(0, closefd=False))
     sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(1, "w", closefd=False))
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -69,3 +68,6 @@ def letters(sign: str) -> str:
     """A letter without its marks, or a question mark."""
     plain = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()
     return plain or "?"
+
+
+codecs.register_error(PLAINLY, plainly)

@@ -117,7 +117,7 @@ def database_at(url: str | None) -> Iterator[Database]:
         storage = _opened(address, is_file=is_file)
         try:
             if is_file:
-                yield Database(Mirrored(storage))
+                yield Database(_mirrored(storage, address))
             else:
                 yield Database(get_storage(storage), storage)
         except DATABASE_ERRORS as error:
@@ -128,8 +128,9 @@ def database_at(url: str | None) -> Iterator[Database]:
 
 
 def sqlite_url(path: Path) -> str:
-    """The address of a file."""
-    return f"sqlite:///{path.resolve()}"
+    """The address of a file, whatever signs are in its name."""
+    address = URL.create("sqlite", database=str(path.resolve()))
+    return address.render_as_string(hide_password=False)
 
 
 def _address(url: str) -> URL:
@@ -172,7 +173,7 @@ def _opened(address: URL, *, is_file: bool) -> RDBStorage:
                 event.listen(storage.engine, "connect", _write_ahead)
                 storage.engine.dispose()
                 storage.engine.connect().close()
-        except (*DATABASE_ERRORS, ImportError) as error:
+        except (*DATABASE_ERRORS, ImportError, RuntimeError) as error:
             if left and isinstance(error, ProgrammingError | IntegrityError):
                 continue
             if FULL in _reason(error):
@@ -181,6 +182,20 @@ def _opened(address: URL, *, is_file: bool) -> RDBStorage:
         else:
             return storage
     raise AssertionError("the last opening raises")
+
+
+def _mirrored(storage: RDBStorage, address: URL) -> Mirrored:
+    """A file's studies in memory.
+
+    Raises:
+        ScenarioError: something in the file is no study.
+    """
+    try:
+        return Mirrored(storage)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ScenarioError(
+            f"{_called(address)} is damaged: {error}; begin a new one, without --resume"
+        ) from error
 
 
 def _file_of(address: URL) -> Path | None:
