@@ -10,7 +10,7 @@ from .capacities import Capacities, Capacity
 from .capacity import capacity
 from .capacity_words import begin, cells, objective, per_second
 from .cli_run import Finished, Job, in_folder
-from .config import load_scenario
+from .config import is_for_tokens, load_scenario
 from .figures import owner, save
 from .headings import heading
 from .parallel import Progress
@@ -33,6 +33,10 @@ def run_capacity(
     progress: Progress,
 ) -> Finished:
     """``batchwright capacity``."""
+    if is_for_tokens(source):
+        from .iteration.run import run_capacity as run_tokens
+
+        return run_tokens(source, policies, rate_per_s, max_servers, settings or (), root, progress)
     scenario = load_scenario(source, settings or ())
 
     def compute(_folder: Path) -> Capacities:

@@ -1,4 +1,4 @@
-"""What ``simulate`` and ``compare`` do with a scenario that has an ``[engine]``."""
+"""What ``simulate``, ``compare`` and ``capacity`` do with a scenario that has an ``[engine]``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.cli_run import Finished, Job, in_folder
+from experiments.figures import owner, save
 from experiments.parallel import Progress
 
+from .capacities import TokenCapacities
+from .capacity import capacity
+from .capacity_plots import drawn
+from .capacity_words import print_capacities
 from .compare import compare
 from .config import load_scenario
 from .figures import write_figures
@@ -52,3 +57,34 @@ def run_compare(
         return compare(scenario, policies, engine, progress, on_trace=keep)
 
     return in_folder(scenario, command, root, compute, progress, job=JOB)  # type: ignore[arg-type]
+
+
+def run_capacity(
+    source: str,
+    policies: Sequence[str] | None,
+    rate_per_s: float | None,
+    max_replicas: int,
+    settings: Sequence[str],
+    root: Path,
+    progress: Progress,
+) -> Finished:
+    """``batchwright capacity``."""
+    scenario = load_scenario(source, settings)
+
+    def compute(_folder: Path) -> TokenCapacities:
+        return capacity(
+            scenario,
+            policies,
+            rate_per_s=rate_per_s,
+            max_replicas=max_replicas,
+            progress=progress,
+        )
+
+    extra = {"rate_per_s": rate_per_s, "max_replicas": max_replicas}
+    job = Job(write_capacity, print_capacities)
+    return in_folder(scenario, "capacity", root, compute, progress, extra, job)  # type: ignore[arg-type]
+
+
+def write_capacity(found: TokenCapacities, folder: Path) -> list[str]:
+    """Write the figure as PNG and SVG; returns the names of the files."""
+    return save(owner(drawn(found)[0]), folder / "capacity")
