@@ -27,7 +27,7 @@ import re
 from typing import NamedTuple
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)$")
-COMMENT = re.compile(r"^ *<!-- *(?P<key>[a-z ]+?)(?:: *(?P<value>.*?))? *-->$")
+COMMENT = re.compile(r"^ *<!-- *(?P<key>[\w ./-]+?)(?:: *(?P<value>.*?))? *-->$")
 KEYS = ("not run", "slow", "fails", "file", "output", "output of")
 PART = "part of "
 FILE_NAME = re.compile(r"^# ([\w./-]+\.toml)$")

@@ -99,6 +99,8 @@ def test_a_block_that_does_something_else_fails(text, page):
         ("```toml\nname = \n```\n", ValueError),
         ("```toml\n[workload]\nrequest = 3\n[service]\n```\n", ValueError),
         ("<!-- part of bert -->\n```toml\n[service]\nserver = 2\n```\n", ValueError),
+        ("<!-- part of mixed_sla -->\n```toml\n[service]\nserver = 2\n```\n", ValueError),
+        ("<!-- part of bert-t4 -->\n```toml\n[service]\nserver = 2\n```\n", ValueError),
     ],
 )
 def test_a_block_that_is_wrong_fails(text, error, page):
@@ -109,6 +111,11 @@ def test_a_block_that_is_wrong_fails(text, error, page):
 def test_a_part_of_a_scenario_is_laid_over_it(page):
     page("<!-- part of bert -->\n```toml\n[service]\nservers = 2\n"
          "[workload]\narrivals = { process = \"paced\", load = 0.3 }\n```\n")  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["mixed_sla", "cluster_8", "bert-t4"])
+def test_a_scenario_of_any_name_may_have_a_part_laid_over_it(source, page):
+    page(f"<!-- part of {source} -->\n```toml\n[workload]\nrequests = 3\n```\n")
 
 
 def test_commands_of_a_console_go_on_behind_a_sign():
