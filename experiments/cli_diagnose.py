@@ -12,6 +12,7 @@ from .cli_speech import console, progress_bar, spoken
 
 if TYPE_CHECKING:
     from .diagnosis.diagnosis import Diagnosis
+    from .iteration.scenario import TokenScenario
     from .parallel import Progress
     from .scenario import Scenario
 
@@ -103,6 +104,10 @@ def diagnose(
             policy, scenario, slo, percentile, tier, tuple(columns or ()), unit, largest_batch
         )
         with progress_bar(quiet=quiet or json) as progress:
+            tokens = scenario_of_tokens(source, out)
+            if tokens is not None:
+                of_tokens(tokens, wanted, progress, json=json)
+                return
             found = find(source, wanted, out, progress)
         if json:
             from .plain import dumps
@@ -112,6 +117,37 @@ def diagnose(
             from .diagnosis.shown import print_diagnosis
 
             print_diagnosis(console(), found)
+
+
+def scenario_of_tokens(source: str, root: Path) -> TokenScenario | None:
+    """The scenario of a model that generates, by its name, its file or a run of it."""
+    from .config import is_for_tokens
+    from .iteration.setting import is_of_tokens, scenario_of_run
+    from .runs import RunError, resolve_run
+
+    if not Path(source).suffix:
+        try:
+            folder = resolve_run(source, root, RUNS_OF)
+        except RunError:
+            folder = None
+        if folder is not None and is_of_tokens(folder):
+            return scenario_of_run(folder)
+    if is_for_tokens(source):
+        from .iteration.config import load_scenario
+
+        return load_scenario(source)
+    return None
+
+
+def of_tokens(scenario: TokenScenario, wanted: Wanted, progress: Progress, *, json: bool) -> None:
+    """Diagnose a model that generates, and print what was found."""
+    from .iteration.diagnose import diagnose, print_diagnosis
+
+    found = diagnose(scenario, wanted.policy, progress)
+    if json:
+        typer.echo(found.to_json(), nl=False)
+    else:
+        print_diagnosis(console(), found)
 
 
 def find(source: str, wanted: Wanted, root: Path, progress: Progress) -> Diagnosis:

@@ -243,7 +243,7 @@ def test_the_command_prints_tables_and_writes_a_run(small, tmp_path):
 def test_commands_that_do_not_know_tokens_say_who_does():
     with pytest.raises(ScenarioError, match="token by token"):
         load_batches("chat")
-    found = invoke("diagnose", "chat")
+    found = invoke("validate", "chat")
     assert found.exit_code == 2
 
 

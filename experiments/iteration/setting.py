@@ -13,7 +13,8 @@ from experiments.runs import RunError, folder_name
 from experiments.sentences import suggestion
 from policies.iteration.contract import Engine
 
-from .assemble import engine_of
+from .assemble import assembled, engine_of
+from .scenario import TokenScenario
 from .schema import TokenSpec
 
 KIND = "iterations"
@@ -144,3 +145,26 @@ def _evidence(
         share = 100.0 * float(found["slo_attainment"]["value"])
         said.append(f"{share:.1f} % of the requests keep their targets.")
     return tuple(said)
+
+
+def scenario_of_run(folder: Path) -> TokenScenario:
+    """The scenario that a run was made of, with its overrides.
+
+    Raises:
+        RunError: the manifest is damaged, or what the scenario names has changed or gone since.
+    """
+    manifest = read_manifest(folder)
+    try:
+        spec = TokenSpec.model_validate(exact(manifest["scenario"]))
+        scenario = assembled(spec, Path(str(manifest["path"])))
+        known = manifest["hash"]
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"run {run_name(folder)} cannot be read back: {error}; run it again"
+        ) from error
+    if scenario.hash != known:
+        raise RunError(
+            f"run {run_name(folder)} was made of other data: what its scenario names has changed "
+            "since; run it again"
+        )
+    return scenario
