@@ -113,6 +113,8 @@ ELSEWHERE = {
     "limits": "closed forms, in tests/test_theory_batch.py",
     "light_traffic": "closed forms, in tests/test_theory_batch.py",
     "inoue": "closed forms, in tests/test_theory_batch.py",
+    "contbatch": "iteration by iteration, in tests/test_iteration_theory.py",
+    "llm_saturated": "iteration by iteration, in tests/test_iteration_theory.py",
 }
 
 OUTSIDE = {
@@ -120,8 +122,6 @@ OUTSIDE = {
     "mg1_sjf_lognormal": "needs the service time of each request known in advance",
     "mm1_ps": "processor sharing: a batch that runs is not slowed down by later arrivals",
     "mg1_ps_lognormal": "processor sharing",
-    "contbatch": "iteration-level batching: requests join and leave a batch that runs",
-    "llm_saturated": "iteration-level batching, and batches that shrink while they run",
     "mlperf_early_stopping": "a rule for when a benchmark may stop, not a queue",
 }
 
