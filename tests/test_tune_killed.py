@@ -86,6 +86,12 @@ def quick(tmp_path_factory):
     return small(tmp_path_factory.mktemp("killed"), TUNE, model=TILES)
 
 
+@pytest.fixture(scope="module")
+def whole(quick):
+    """What a tuning finds that nobody disturbs."""
+    return timeless(tune(quick).to_json())
+
+
 def timeless(text):
     found = json.loads(text)
     return {key: value for key, value in found.items() if key != "seconds"}
@@ -142,7 +148,7 @@ def told(run):
     return found.get("COMPLETE", 0) + found.get("PRUNED", 0)
 
 
-def test_a_tuning_that_was_killed_at_any_instant_ends_with_the_same_result(quick, tmp_path):
+def test_a_tuning_that_was_killed_at_any_instant_ends_with_the_same_result(quick, whole, tmp_path):
     rng = np.random.default_rng(21)
     run = tmp_path / "runs/small/tune-1"
     arguments = (quick.path,)
@@ -165,15 +171,14 @@ def test_a_tuning_that_was_killed_at_any_instant_ends_with_the_same_result(quick
     process = batchwright(tmp_path, *arguments)
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
-    expected = tune(quick)
-    assert timeless((run / RESULT).read_text()) == timeless(expected.to_json())
+    assert timeless((run / RESULT).read_text()) == whole
     assert states(run).keys() <= {"COMPLETE", "PRUNED", "FAIL"}
     assert states(run)["FAIL"] > 0, "what was running when it was killed is retired"
     assert told(run) == TRIALS
     assert json.loads((run / MANIFEST).read_text())["status"] == "complete"
 
 
-def test_ctrl_c_judges_what_is_known_and_says_how_to_go_on(quick, tmp_path):
+def test_ctrl_c_judges_what_is_known_and_says_how_to_go_on(quick, whole, tmp_path):
     run = tmp_path / "runs/small/tune-1"
     process = batchwright(tmp_path, quick.path, scoring=30)
     waited_for(lambda: at(tmp_path, "scoring"), process)
@@ -192,7 +197,7 @@ def test_ctrl_c_judges_what_is_known_and_says_how_to_go_on(quick, tmp_path):
     process = batchwright(tmp_path, "runs/small/tune-1", "--resume")
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
-    assert timeless((run / RESULT).read_text()) == timeless(tune(quick).to_json())
+    assert timeless((run / RESULT).read_text()) == whole
 
 
 def test_ctrl_c_in_a_round_keeps_what_the_threads_have_ended(quick, tmp_path):
