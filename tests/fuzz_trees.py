@@ -204,7 +204,7 @@ def parquet(content: bytes, rng: random.Random) -> bytes:
 def database(content: bytes, rng: random.Random) -> bytes:
     """A study in which one cell has another value, or a row is gone."""
     with sqlite3.connect(":memory:") as known:
-        known.deserialize(content)
+        known.deserialize(content[:18] + b"\1\1" + content[20:])  # no log: there is no file
         names = known.execute("select name from sqlite_master where type = 'table'").fetchall()
         table = rng.choice(sorted(name for (name,) in names))
         rows = [row for (row,) in known.execute(f"select rowid from {table}")]

@@ -135,7 +135,7 @@ def test_small_overlaps_of_one_server_are_jitter_and_large_ones_another_server(t
         ),
         (
             "arrival_s,start_s,finish_s,length\n0,1,2,long\n",
-            "line 2: length = 'long' must be a length, 0 or more",
+            "line 2: length = 'long' must be a length from 0 to 2147483647",
         ),
         (
             "arrival_s,pre_finish_s,start_s,finish_s\n0,3,1,4\n",

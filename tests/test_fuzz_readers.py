@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,27 @@ def test_an_input_comes_back_as_it_was_saved():
 def test_an_input_that_reaches_new_lines_is_kept_and_mutated_in_its_turn():
     found = fuzz(READERS["stacks in pbtxt"], mutated, 0.0, fewest=60)
     assert found.corpus > len(READERS["stacks in pbtxt"].seeds())
+
+
+DAMAGE = (
+    "update trial_user_attributes set value_json = 'null' where key = 'score'",
+    "update trial_user_attributes set value_json = '{}' where key = 'setting'",
+    "update trial_user_attributes set value_json = 'x' where key = 'place'",
+    "delete from trial_user_attributes where key = 'round'",
+    "update trials set state = 'WHAT' where number = 2",
+    "delete from study_directions",
+    "update alembic_version set version_num = 'x'",
+    "drop table trials",
+)
+
+
+def test_a_study_that_is_damaged_is_told(tmp_path):
+    (whole,) = READERS["study"].seeds()
+    assert answer(READERS["study"], whole, tmp_path) == (None, False)
+    for statement in DAMAGE:
+        with sqlite3.connect(":memory:") as known:
+            known.deserialize(whole["study.db"][:18] + b"\1\1" + whole["study.db"][20:])
+            known.execute(statement)
+            known.commit()
+            files = {"study.db": known.serialize()}
+        assert answer(READERS["study"], files, tmp_path) == (None, True), statement

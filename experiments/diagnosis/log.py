@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 UNITS = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 TIMES = ("arrival", "pre_start", "pre_finish", "start", "finish", "post_start", "post_finish")
 """Columns that hold an instant, in order."""
+LONGEST_NS = 2**62
+LONGEST = 2**31 - 1
 NEEDED = ("arrival", "start", "finish")
 OTHERS = ("batch", "length", "tier", "server")
 
@@ -62,6 +64,12 @@ def read_log(path: str | Path, columns: Mapping[str, str] | None = None, unit: s
     first = min(float(np.nanmin(values)) for values in times.values() if np.isfinite(values).any())
     lost = ~np.isfinite(times["start"]) | ~np.isfinite(times["finish"])
     instants = {key: values - first for key, values in times.items()}
+    for key, values in instants.items():
+        if np.abs(values[np.isfinite(values)]).max(initial=0.0) >= LONGEST_NS:
+            raise DiagnosisError(
+                f"{path}: {places[key]} is more than 146 years after the first; say the unit of "
+                "times, as in --unit ms"
+            )
     _check(path, instants, lost, places)
     order = np.argsort(instants["arrival"], kind="stable")
     labels = {key: frame[name] for key in OTHERS if (name := places[key]) is not None}
@@ -112,7 +120,8 @@ def _instants(path: Path, cells: pd.Series[str], key: str, unit: str) -> Any:
     suffix = str(cells.name).rpartition("_")[2]
     factor = UNITS[suffix if suffix in UNITS and "_" in str(cells.name) else unit]
     text = cells.str.strip()
-    values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64) * factor
+    with np.errstate(over="ignore"):  # what is infinite is told below
+        values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64) * factor
     empty = (text == "").to_numpy()
     bad = np.flatnonzero(~np.isfinite(values) & ~empty)
     if len(bad):
@@ -201,11 +210,11 @@ def _lengths(path: Path, cells: Any, order: IntArray) -> IntArray:
     if cells is None:
         return np.ones(len(order), dtype=np.int64)
     values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(~(values >= 0))
+    bad = np.flatnonzero(~((values >= 0) & (values <= LONGEST)))
     if len(bad):
         raise DiagnosisError(
-            f"{path}, line {bad[0] + 2}: {cells.name} = {cells.iloc[bad[0]]!r} must be a length, "
-            "0 or more"
+            f"{path}, line {bad[0] + 2}: {cells.name} = {cells.iloc[bad[0]]!r} must be a length "
+            f"from 0 to {LONGEST}"
         )
     return np.asarray(np.maximum(np.rint(values[order]), 1).astype(np.int64))
 

@@ -164,7 +164,8 @@ def _instants(path: Path, cells: pd.Series[str], unit: str) -> IntArray:
             f"{path}, line {bad[0] + 2}: {name} = {text.iloc[bad[0]]!r} must be a number of {unit}"
         )
     whole = np.floor(values[0])
-    from_first = np.rint((values - whole) * UNITS[unit])
+    with np.errstate(over="ignore"):  # what is infinite is told below
+        from_first = np.rint((values - whole) * UNITS[unit])
     if np.abs(from_first).max() >= 2**62:
         raise ScenarioError(
             f"{path}: {name} spans more than 146 years in {unit}; say its unit, as in --unit ms"

@@ -56,6 +56,29 @@ class Job:
     setting: Setting
 
 
+def _check_trials(study: Study, name: str) -> None:
+    """What is kept with every trial is there, and is what it has to be.
+
+    Raises:
+        ScenarioError: the database was damaged, or others wrote into it.
+    """
+    for trial in study.get_trials(deepcopy=False):
+        kept = trial.user_attrs
+        try:
+            whole = all(type(kept[key]) is int and kept[key] >= 0 for key in (PLACE, ROUND))
+            table, servers = kept[SETTING]["table"], kept[SETTING]["servers"]
+            sound = whole and isinstance(table, dict) and type(servers) is int and servers > 0
+            if sound and trial.state in TOLD:
+                sound = Score.from_dict(kept[SCORE]).excess >= 0.0
+        except (LookupError, TypeError, ValueError, AttributeError):
+            sound = False
+        if not sound:
+            raise ScenarioError(
+                f"study {name} is damaged: its trial {trial.number} lacks its place, its setting "
+                "or its score; begin a new one, without --resume"
+            )
+
+
 @dataclass(frozen=True)
 class Shelf:
     """The study of one contestant."""
@@ -92,6 +115,7 @@ class Shelf:
                 f"study {name} belongs to another scenario, goal or seed; give another --study "
                 "name, or repeat the settings that it was begun with"
             )
+        _check_trials(study, name)
         return cls(study, sampler, database, database.storage.get_study_id_from_name(name))
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
