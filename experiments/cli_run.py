@@ -170,6 +170,10 @@ def run_sweep(
     progress: Progress,
 ) -> Finished:
     """``batchwright sweep``."""
+    if is_for_tokens(source):
+        from .iteration.run import run_sweep as run_tokens
+
+        return run_tokens(source, over, policies, engine, settings or (), root, progress)
     scenario = load_scenario(source, settings or ())
     grid = dict(parse_over(text) for text in over)
 

@@ -1,11 +1,11 @@
-"""What ``simulate``, ``compare`` and ``capacity`` do with a scenario that has an ``[engine]``."""
+"""What commands do with a scenario that has an ``[engine]``: compute, write the run, show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.cli_run import Finished, Job, in_folder
+from experiments.cli_run import Finished, Job, in_folder, parse_over
 from experiments.figures import owner, save
 from experiments.parallel import Progress
 
@@ -17,6 +17,9 @@ from .compare import compare
 from .config import load_scenario
 from .figures import write_figures
 from .results import TokenComparison
+from .sweep import TokenSweep, sweep
+from .sweep_shown import print_sweep
+from .sweep_shown import write_figures as write_sweep
 from .terminal import print_result
 
 JOB = Job(write_figures, print_result)
@@ -57,6 +60,27 @@ def run_compare(
         return compare(scenario, policies, engine, progress, on_trace=keep)
 
     return in_folder(scenario, command, root, compute, progress, job=JOB)  # type: ignore[arg-type]
+
+
+def run_sweep(
+    source: str,
+    over: Sequence[str],
+    policies: Sequence[str] | None,
+    engine: str,
+    settings: Sequence[str],
+    root: Path,
+    progress: Progress,
+) -> Finished:
+    """``batchwright sweep``."""
+    scenario = load_scenario(source, settings)
+    grid = dict(parse_over(text) for text in over)
+
+    def compute(_folder: Path) -> TokenSweep:
+        return sweep(source, grid, policies, engine, progress, settings=settings)
+
+    extra = {"over": {key: list(values) for key, values in grid.items()}}
+    job = Job(write_sweep, print_sweep)
+    return in_folder(scenario, "sweep", root, compute, progress, extra, job)  # type: ignore[arg-type]
 
 
 def run_capacity(
