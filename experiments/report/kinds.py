@@ -11,6 +11,7 @@ from .of_capacity import taken
 from .of_diagnosis import diagnosed
 from .of_policies import simulated
 from .of_sweep import swept
+from .of_tokens import KIND, compared
 from .of_tuning import tuned
 from .of_validation import validated
 
@@ -35,3 +36,16 @@ KINDS = {
     "diagnose": Kind(diagnosed, ("verdict", "subject", "stages", "findings", "remedies")),
 }
 """By command."""
+
+OF_TOKENS = {
+    "simulate": Kind(compared, ("scenario", "verdict", "policies")),
+    "compare": Kind(compared, ("scenario", "verdict", "policies", "differences")),
+}
+"""The same of models that generate."""
+
+
+def kind_of(run: Run) -> Kind | None:
+    """How a run is told; None where no report can be made of it."""
+    if str(run.result.get("kind", "")).startswith(KIND):
+        return OF_TOKENS.get(run.command)
+    return KINDS.get(run.command)

@@ -10,7 +10,7 @@ from experiments.runs import RUNS, RunError, write_atomic
 
 from .elements import Markup, joined, paragraph
 from .found import Run, opened
-from .kinds import KINDS
+from .kinds import KINDS, kind_of
 from .of_diagnosis import diagnosis_part
 from .page import page, section
 from .scenario_part import files_part, manifest_part, scenario_part
@@ -73,7 +73,7 @@ def parts_of(run: Run) -> list[Markup | None]:
     Raises:
         RunError: its command has no report, or its result is of another version.
     """
-    kind = KINDS.get(run.command)
+    kind = kind_of(run)
     if kind is None:
         raise RunError(
             f"{run.name} is a run of `{run.command}`, of which no report can be made: "

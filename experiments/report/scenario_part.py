@@ -46,6 +46,8 @@ def told(run: Run) -> dict[str, str | None]:
         "Noise": profile.get("noise"),
         "Arrivals": arrivals(workload, offered, load),
         "Lengths": None if not workload.get("lengths") else pairs(workload["lengths"]),
+        "Prompts": None if not workload.get("prompts") else pairs(workload["prompts"]),
+        "Outputs": None if not workload.get("outputs") else pairs(workload["outputs"]),
         "Tiers": listed([tier(one) for one in workload.get("tiers") or ()]),
         "Requests": f"{count(about['requests'])}{times}" if "requests" in about else None,
         "Seeds": ", ".join(f"{name} {seed}" for name, seed in seeds.items()),
@@ -66,7 +68,13 @@ def arrivals(workload: Facts, offered: float | None, load: float | None) -> str:
 def tier(one: Facts) -> str:
     """``interactive (p99 <= 20 ms)``."""
     slo = one.get("slo") or {}
-    return f"{one.get('name')}" + (f" (p{slo['percentile']:g} <= {slo['ms']:g} ms)" if slo else "")
+    if not slo:
+        return str(one.get("name"))
+    if "ms" in slo:
+        return f"{one.get('name')} (p{slo['percentile']:g} <= {slo['ms']:g} ms)"
+    words = {"ttft_ms": "first token", "tpot_ms": "each after it", "latency_ms": "all"}
+    limits = [f"{said} <= {slo[key]:g} ms" for key, said in words.items() if key in slo]
+    return f"{one.get('name')} ({', '.join(limits)} for {slo['percentile']:g} %)"
 
 
 def pairs(table: Facts) -> str:
