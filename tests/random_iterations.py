@@ -138,7 +138,7 @@ def random_rule(kind: str, rng: np.random.Generator, grid: int, engine: Engine) 
         },
         "sla_tiers": {
             **cut,
-            "step_budget_ns": int(rng.choice([8, 40, 400])) * MS,
+            "step_budget_ns": int(rng.choice([7, 12, 60])) * MS,
             "watermark": watermark,
         },
     }
