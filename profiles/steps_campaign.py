@@ -39,7 +39,7 @@ from .steps_plan import (
     mixed_cells,
     steady_cells,
 )
-from .steps_runner import StepRunner
+from .steps_runner import Measurable, StepRunner
 
 PAUSE_SHARE = 0.1
 """Linux stops whoever goes before ordinary processes for the rest of any second of which it took
@@ -76,10 +76,10 @@ class StepCampaign:
 
 
 def measured(
-    runner: StepRunner,
+    runner: Measurable,
     wishes: StepWishes,
+    timed: Timed,
     *,
-    timed: Timed | None = None,
     clock: Clock | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> StepCampaign:
@@ -88,7 +88,7 @@ def measured(
     Args:
         runner: the model; it stays open.
         wishes: what to measure.
-        timed: how an iteration is run and timed; by default the model is called here.
+        timed: how an iteration is run and timed, such as :func:`in_process`.
         clock: the machine's own by default.
         progress: told after each step what it was, ms done and ms in all.
 
@@ -106,7 +106,7 @@ def measured(
             f"--name must be letters, digits, dots, dashes and underscores, but got {name!r}"
         )
     begun = clock.now_ns()
-    work = _Work(wishes, timed or in_process(runner, clock), clock, progress)
+    work = _Work(wishes, timed, clock, progress)
     with quiet_memory():
         found = work.run(begun, mixed_cells(wishes, runner.longest))
     took_ns = clock.now_ns() - begun
@@ -114,9 +114,9 @@ def measured(
     return StepCampaign(_profile(found, name, wishes, about), found, took_ns)
 
 
-def in_process(runner: StepRunner, clock: Clock) -> Timed:
+def in_process(runner: StepRunner, clock: Clock | None = None) -> Timed:
     """The clock around the model's own call; a process that goes first pauses after it."""
-    share = PAUSE_SHARE if goes_first() else 0.0
+    share, clock = PAUSE_SHARE if goes_first() else 0.0, clock or RealClock()
 
     def call(cell: Cell) -> int:
         began_ns = clock.now_ns()

@@ -31,8 +31,8 @@ class Work(NamedTuple):
     """Of query and key, of the prefill tokens."""
 
 
-class StepRunner(Protocol):
-    """A model with memory for keys and values."""
+class Measurable(Protocol):
+    """What a measurement must know of a model, however its iterations are run."""
 
     name: str
     slots: int
@@ -43,6 +43,10 @@ class StepRunner(Protocol):
     def about(self) -> Mapping[str, Any]:
         """What runs, on what, and how; plain data."""
         ...
+
+
+class StepRunner(Measurable, Protocol):
+    """A model with memory for keys and values."""
 
     def open(self, sequence: int, prompt: int) -> None:
         """A sequence with a prompt of so many tokens begins; it holds nothing yet."""

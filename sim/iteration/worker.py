@@ -4,7 +4,9 @@
    how long it took inside and with the tokens that follow.
 2. Only numbers go in: who has how many tokens computed.  The texts are in that process.
 3. Garbage collection is off in it, and Ctrl-C is left to the parent.  It goes before ordinary
-   processes where it only sleeps, or where that is asked for.
+   processes where it only sleeps, or where that is asked for.  Linux stops whoever does so for the
+   rest of any second of which it took 95 % (sched(7), ``sched_rt_runtime_us``): then it rests after
+   each iteration, before it answers, so that this rest is part of every time that is measured.
 4. Whatever goes wrong there arrives here as a :class:`sim.worker.WorkerError` of one sentence.
 """
 
@@ -26,6 +28,9 @@ from sim.worker import DONE, FAILED, OPENING_S, READY, WorkerError, _say
 
 from .engines import EmulatedOpening, Engine, Opening
 from .orders import BEGIN, Order
+
+REST = 0.08
+"""Share of an iteration's time, where the engine goes first and computes."""
 
 
 class Answer(NamedTuple):
@@ -141,11 +146,12 @@ def work(
     deaf()
     fine_timers()
     pin(chosen_cores)
-    goes_first = urgent(wanted=first or isinstance(opening, EmulatedOpening))
+    sleeps = isinstance(opening, EmulatedOpening)
+    rest = REST if urgent(wanted=first or sleeps) and not sleeps else 0.0
     try:
         engine = opening.open()
         about = {**engine.about(), "pid": os.getpid(), "cores": list(chosen_cores)}
-        about["first"] = goes_first and first
+        about["rest"] = rest
         connection.send_bytes(READY + json.dumps(about, default=str).encode())
     except (ModelError, OutOfMemory, ImportError, OSError, ValueError) as error:
         _say(connection, error)
@@ -155,20 +161,22 @@ def work(
     gc.disable()
     try:
         while True:
-            connection.send_bytes(DONE + _served(engine, array("q", connection.recv_bytes())))
+            connection.send_bytes(DONE + _served(engine, array("q", connection.recv_bytes()), rest))
     except (EOFError, ConnectionError):
         engine.close()
     except Exception as error:  # noqa: BLE001 - whatever a model raises is told to the parent
         _say(connection, error)
 
 
-def _served(engine: Engine, numbers: array[int]) -> bytes:
-    """Carry out an order; the answer."""
+def _served(engine: Engine, numbers: array[int], rest: float) -> bytes:
+    """Carry out an order, and rest; the answer."""
     if numbers[0] == BEGIN:
         engine.begin(numbers[1:].tolist())
         return array("q", (-1, 0, 0)).tobytes()
     began_ns, cpu_ns = now_ns(), time.process_time_ns()
     order = Order.unpacked(numbers.tolist())
     tokens = engine.step(order)
+    if rest:
+        time.sleep(rest * (now_ns() - began_ns) / 1e9)
     spent = (now_ns() - began_ns, time.process_time_ns() - cpu_ns)
     return array("q", (order.number, *spent, *tokens)).tobytes()

@@ -1,0 +1,164 @@
+"""Windows of a live run of iterations: what happened, whether it counts, and what it says.
+
+1. All windows of a load replay the same requests.
+2. A window counts where the load generator kept to its plan and the scheduler was not stopped; its
+   latencies are never looked at for it.
+3. Statistics leave nothing out: a window and its prediction begin with an empty engine alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from policies.contract import FloatArray, IntArray
+from profiles.steps import StepForm
+from profiles.steps_runner import Work
+from sim.iteration.trace import TokenTrace
+from sim.iteration.wall import Readings
+from sim.wall import HEARTBEAT_NS
+
+MS = 1e6
+LAG_MOST_MS, GAP_MOST_MS = 10.0, 50.0
+STALL_NS = 1_000_000
+STATISTICS = {
+    "ttft_ms.mean": 0.10,
+    "ttft_ms.p50": 0.10,
+    "ttft_ms.p99": None,
+    "latency_ms.mean": 0.10,
+    "latency_ms.p50": 0.10,
+    "latency_ms.p99": None,
+    "tpot_ms.mean": None,
+    "output_tokens_per_s": 0.05,
+    "busy": None,
+    "mean_sequences": None,
+    "iterations": None,
+}
+"""What is compared, and how far off a prediction may be; None: it is only told."""
+
+
+@dataclass(frozen=True, eq=False)
+class LiveWindow:
+    """One rule at one load, live, for a while."""
+
+    rule: str
+    load: float
+    round: int
+    """From 0."""
+    attempt: int
+    trace: TokenTrace
+    noticed_ns: IntArray
+    """int64 (N,): the instant at which each request was taken in."""
+    cpu_ns: IntArray
+    """int64 (iterations,): processor time of the engine."""
+    lag_ms_p99: float
+    gap_ms_max: float
+    load_average: float | None
+    rejected: str
+    """Why it does not count, in one clause; empty where it counts."""
+
+    @classmethod
+    def of(
+        cls,
+        where: tuple[str, float, int, int],
+        trace: TokenTrace,
+        readings: Readings,
+        load_average: float | None,
+    ) -> LiveWindow:
+        """From what was read."""
+        lag_ms = float(np.quantile(readings.lag_ns or [0], 0.99)) / MS
+        late_ns = max(readings.late_ns, default=0)
+        gap_ms = (late_ns + (HEARTBEAT_NS if late_ns > STALL_NS else 0)) / MS
+        reason = ""
+        if lag_ms > LAG_MOST_MS:
+            reason = f"requests were sent {lag_ms:.2g} ms late at p99, above {LAG_MOST_MS:.0f} ms"
+        elif gap_ms > GAP_MOST_MS:
+            reason = f"the scheduler stood still for {gap_ms:.0f} ms"
+        return cls(
+            *where,
+            trace,
+            np.array(readings.noticed_ns, dtype=np.int64),
+            np.array([answer.cpu_ns for answer in readings.answers], dtype=np.int64),
+            lag_ms,
+            gap_ms,
+            load_average,
+            reason,
+        )
+
+    def drift(self, form: StepForm) -> float:
+        """What its iterations took in all over what the calibration expects of them."""
+        return float(self.took_ns.sum() / expected_ns(self.trace, form).sum())
+
+    @property
+    def took_ns(self) -> IntArray:
+        """How long each iteration took, int64 (iterations,)."""
+        found: IntArray = self.trace.steps["finish_ns"] - self.trace.steps["start_ns"]
+        return found
+
+    def to_dict(self, form: StepForm) -> dict[str, Any]:
+        """Plain data, without the trace."""
+        return {
+            "rule": self.rule,
+            "load": self.load,
+            "round": self.round,
+            "attempt": self.attempt,
+            "requests": len(self.trace),
+            "iterations": len(self.trace.steps),
+            "lag_ms_p99": self.lag_ms_p99,
+            "gap_ms_max": self.gap_ms_max,
+            "load_average": self.load_average,
+            "rejected": self.rejected,
+            "drift": self.drift(form),
+            "cpu_share": float(self.cpu_ns.sum() / self.took_ns.sum()),
+            **summary_of(self.trace),
+        }
+
+
+def expected_ns(trace: TokenTrace, form: StepForm) -> FloatArray:
+    """float64 (iterations,): by the calibration.
+
+    The pairs of a prompt's attention are not in a trace: they are taken from the mean prompt.
+    """
+    mean_prompt = float(trace.prompt.mean())
+    return np.array(
+        [
+            form.step_ns(Work(row["prefill"], row["sequences"], row["context"], pairs))
+            for row, pairs in zip(
+                trace.steps, trace.steps["prefill"] * 0.5 * (mean_prompt + 1), strict=True
+            )
+        ]
+    )
+
+
+def summary_of(trace: TokenTrace) -> dict[str, float]:
+    """The statistics of a window or of a replication, over all who were served."""
+    served = trace.served
+    first = trace.instant_ns(trace.token_step[trace.offset[:-1]])[served]
+    last = trace.instant_ns(trace.token_step[trace.offset[1:] - 1])[served]
+    arrival, output = trace.arrival_ns[served], trace.output[served]
+    ttft, latency = (first - arrival) / MS, (last - arrival) / MS
+    many = output > 1
+    tpot = ((last - first)[many] / (output[many] - 1)) / MS
+    steps = trace.steps
+    took = (steps["finish_ns"] - steps["start_ns"]).astype(np.float64)
+    span = float(steps["finish_ns"][-1])
+    return {
+        **_spread("ttft_ms", ttft),
+        **_spread("latency_ms", latency),
+        "tpot_ms.mean": float(tpot.mean()) if len(tpot) else float("nan"),
+        "output_tokens_per_s": float(output.sum()) / span * 1e9,
+        "busy": float(took.sum()) / span,
+        "mean_sequences": float((steps["running"] * took).sum() / took.sum()),
+        "iterations": float(len(steps)),
+    }
+
+
+def _spread(name: str, values: FloatArray) -> Mapping[str, float]:
+    return {
+        f"{name}.mean": float(values.mean()),
+        f"{name}.p50": float(np.median(values)),
+        f"{name}.p99": float(np.quantile(values, 0.99)),
+    }
