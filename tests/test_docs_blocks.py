@@ -22,6 +22,7 @@ README_NOT_RUN = {
     "make demo": "`make` itself",
     "batchwright export": "needs a tuning of minutes; test_export_* and test_cli_export",
     "batchwright validate": "live runs of minutes; test_cli_validate and test_live_models",
+    "batchwright init mine.toml": "a log of the reader's own; the tutorial runs the same way",
     "batchwright diagnose requests.csv": "a log of the reader's own; test_cli_diagnose",
     "batchwright scenarios": "minutes in all; test_cli_readme reads every line and option",
     "batchwright profile measure": "needs a GPU or PyTorch; test_measure_* and test_models_*",
