@@ -11,7 +11,7 @@ kserve_needs = "kserve==0.21.0" "kubernetes==37.0.1"
 mlserver_needs = "mlserver==1.7.1" "uvloop<0.22"
 bentoml_needs = "bentoml==1.4.39"
 
-.PHONY: demo test notebooks test-all test-models test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
+.PHONY: demo test docs notebooks test-all test-models test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -29,6 +29,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+docs: $(VENV)/ready
+	$(RUN)/python -m sphinx -W --keep-going -n -q -b html docs build/docs
 
 notebooks: $(VENV)/ready
 	$(RUN)/python tests/execute_notebooks.py

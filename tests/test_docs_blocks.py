@@ -20,6 +20,7 @@ PAGES = {
 SLOW = "<!-- slow: "
 README_NOT_RUN = {
     "make demo": "`make` itself",
+    "batchwright init": "a log of the reader's own; docs/tutorial.md runs it",
     "batchwright export": "needs a tuning of minutes; test_export_* and test_cli_export",
     "batchwright validate": "live runs of minutes; test_cli_validate and test_live_models",
     "batchwright init mine.toml": "a log of the reader's own; the tutorial runs the same way",

@@ -281,3 +281,10 @@ def test_without_accepted_windows_there_is_nothing_to_draw(nothing):
     for draw in (nothing.plot.ecdf, nothing.plot.calibration, nothing.plot.batch_sizes):
         with pytest.raises(ValueError, match=r"^no window was accepted, so that there is nothing"):
             draw()
+
+
+def test_a_frame_without_any_accepted_window_has_its_columns(found, nothing):
+    assert nothing.matches == ()
+    frame = nothing.to_frame()
+    assert len(frame) == 0
+    assert list(frame.columns) == list(found.to_frame().columns)

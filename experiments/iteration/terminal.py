@@ -34,11 +34,11 @@ def result_table(found: TokenComparison) -> Table:
     slo = any(o.promised for o in found.outcomes)
     drawn = table(
         "policy",
-        "TTFT\nmean, ms",
-        "TTFT\np99, ms",
-        "TPOT\nmean, ms",
-        "gap\np99, ms",
-        "latency\nmean, ms",
+        "TTFT\nms",
+        "TTFT p99\nms",
+        "TPOT\nms",
+        "gap p99\nms",
+        "latency\nms",
         *(["SLO\n%"] if slo else []),
         "batch",
         "KV\n%",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -189,11 +189,15 @@ class Validation:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a load, policy and statistic, of all requests and then of each tier."""
+        """One row a load, policy and statistic, of all requests and then of each tier.
+
+        Where every window was rejected there is no row.
+        """
         import pandas as pd
 
         own = [cell for match in self.matches for cell in match.tier_cells]
-        return pd.DataFrame([_row(cell) for cell in (*self.cells, *own)])
+        rows = [[value(cell) for value in OF_FRAME.values()] for cell in (*self.cells, *own)]
+        return pd.DataFrame(rows, columns=list(OF_FRAME))
 
     @property
     def plot(self) -> ValidationPlots:
@@ -211,21 +215,20 @@ class Validation:
         return html_of(self)
 
 
-def _row(cell: Cell) -> dict[str, Any]:
-    """A cell in a line."""
-    return {
-        "load": cell.load,
-        "policy": cell.policy,
-        "tier": cell.tier or "all",
-        "statistic": cell.statistic,
-        "windows": len(cell.live),
-        "measured": cell.measured,
-        "spread": cell.spread,
-        "replay_error": cell.replay_error,
-        "a_priori": cell.predicted,
-        "low": cell.low,
-        "high": cell.high,
-        "a_priori_error": cell.error,
-        "inside": cell.inside,
-        "drift_corrected_error": cell.corrected_error,
-    }
+OF_FRAME: dict[str, Callable[[Cell], Any]] = {
+    "load": lambda cell: cell.load,
+    "policy": lambda cell: cell.policy,
+    "tier": lambda cell: cell.tier or "all",
+    "statistic": lambda cell: cell.statistic,
+    "windows": lambda cell: len(cell.live),
+    "measured": lambda cell: cell.measured,
+    "spread": lambda cell: cell.spread,
+    "replay_error": lambda cell: cell.replay_error,
+    "a_priori": lambda cell: cell.predicted,
+    "low": lambda cell: cell.low,
+    "high": lambda cell: cell.high,
+    "a_priori_error": lambda cell: cell.error,
+    "inside": lambda cell: cell.inside,
+    "drift_corrected_error": lambda cell: cell.corrected_error,
+}
+"""Columns of :meth:`Validation.to_frame`."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from policies.contract import FloatArray, IntArray
 from sim.intervals import Estimate, ratio
-from sim.sections import Sections
+from sim.sections import Sections, overlap
 
 from .measures import OF_ENGINE
 from .trace import TokenTrace
@@ -30,17 +30,16 @@ def engine_use(runs: Sequence[tuple[TokenTrace, Sections]]) -> dict[str, Estimat
     columns: dict[str, list[FloatArray]] = {name: [] for name in OF_ENGINE}
     for trace, sections in runs:
         steps, edges = trace.steps, sections.edges_ns
-        spent = steps["finish_ns"] - steps["start_ns"]
-        middle = steps["start_ns"]
+        begin, end = steps["start_ns"], steps["finish_ns"]
         for name, weight in (
-            ("busy", spent),
-            ("mean_sequences", spent * steps["running"]),
-            ("mean_waiting", spent * steps["waiting"]),
-            ("memory_used", spent * (steps["blocks"] / trace.blocks)),
-            ("preemptions_per_request", steps["left"]),
+            ("busy", None),
+            ("mean_sequences", steps["running"]),
+            ("mean_waiting", steps["waiting"]),
+            ("memory_used", steps["blocks"] / trace.blocks),
         ):
-            columns[name].append(by_time(sections, middle, weight))
-        places = np.searchsorted(middle, edges)
+            columns[name].append(overlap(begin, end, edges, weight))
+        columns["preemptions_per_request"].append(by_time(sections, begin, steps["left"]))
+        places = np.searchsorted(begin, edges)
         used = steps["blocks"] / trace.blocks
         peaks = [used[a:b].max(initial=0.0) for a, b in pairwise(places)]
         columns["memory_peak"].append(np.array(peaks))
