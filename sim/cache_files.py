@@ -12,7 +12,6 @@ answered with the machine code of the other.  Here:
 
 from __future__ import annotations
 
-import fcntl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +70,8 @@ class CodeCache(UNTYPED.FunctionCache):  # type: ignore[misc]
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other processes from a folder; on a disk without locks nobody is kept from it."""
     with (folder / ".lock").open("w") as lock:
-        with suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError, ImportError):  # Windows has no fcntl
+            from fcntl import LOCK_EX, flock
+
+            flock(lock, LOCK_EX)
         yield

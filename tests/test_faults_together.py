@@ -151,7 +151,7 @@ def compiled(folder, kind):
     import subprocess
 
     done = subprocess.run(
-        [sys.executable, "-c", COMPILED_TWICE, folder, kind], capture_output=True, text=True,
+        [sys.executable, f"{folder}/twice.py", folder, kind], capture_output=True, text=True,
         check=True, cwd=Path(__file__).parents[1], env=os.environ | {"PYTHONPATH": "."},
     )  # fmt: skip
     return done.stdout.split()
@@ -159,6 +159,7 @@ def compiled(folder, kind):
 
 @pytest.mark.slow
 def test_eight_processes_that_compile_into_one_cache_are_answered_each_with_its_own(tmp_path):
+    (tmp_path / "twice.py").write_text(COMPILED_TWICE)  # numba keeps nothing of ``python -c``
     sums = {"int": "3", "float": "3.5", "complex": "(2+1j)"}
     kinds = [*sums, *sums, "int", "float"]
     with ThreadPoolExecutor(AT_ONCE) as threads:
