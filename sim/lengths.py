@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -132,11 +132,16 @@ class Histogram:
     @property
     def unit(self) -> str | None:
         """As the header says."""
-        return _read_histogram(self.file)[0]
+        return self._found[0]
 
     def pmf(self) -> LengthPmf:
         """Counts over their sum."""
-        return _read_histogram(self.file)[1]
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[str | None, LengthPmf]:
+        """Read once: a run goes on with the file that it began with."""
+        return _read_histogram(self.file)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,11 @@ LONGEST_S = 900
 """Of one block: a machine may stall."""
 
 
+KEPT: list[dict[str, Any]] = []
+"""What pages have named, kept: numba knows a class of tuples by its place in memory, which must not
+go to the next page's class of the same name."""
+
+
 class Page:
     """One page that is being run."""
 
@@ -98,6 +103,7 @@ class Page:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(block.text, where, "exec"), self.namespace)
+        KEPT.append(self.namespace)
         self.printed = printed.getvalue()
 
     def _toml(self, block: Block, where: str) -> None:

@@ -132,6 +132,8 @@ DAMAGE = (
     "delete from trial_user_attributes where key = 'round'",
     "update trials set state = 'WHAT' where number = 2",
     "delete from study_directions",
+    "delete from trial_values where trial_id = (select min(trial_id) from trial_values)",
+    "delete from trial_values",
     "update alembic_version set version_num = 'x'",
     "drop table trials",
 )

@@ -30,6 +30,10 @@ PUBLISHED = {
     "tweets": ("tokens", 12_284, 25.41, 75, 26),
     "tweets_hate": ("tokens", 2_970, 37.35, 141, 32),
     "librispeech": ("audio_ms", 11_126, 6_879.07, 35_150, 5_500),
+    "azure_conv_prompt": ("tokens", 19_366, 1_154.70, 14_050, 1_020),
+    "azure_conv_output": ("tokens", 19_366, 211.13, 1_000, 129),
+    "azure_code_prompt": ("tokens", 8_819, 2_047.85, 7_437, 1_469),
+    "azure_code_output": ("tokens", 8_819, 27.88, 1_899, 13),
 }
 """Unit, requests, mean, longest, median."""
 

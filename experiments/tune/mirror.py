@@ -36,6 +36,8 @@ class Mirrored(InMemoryStorage):
             for key, value in study.user_attrs.items():
                 super().set_study_user_attr(ident, key, value)
             for trial in file.get_all_trials(there, deepcopy=False):
+                if trial.state == TrialState.COMPLETE and not trial.values:
+                    raise ValueError(f"trial {trial.number} is complete and has no value")
                 copy = super().create_new_trial(ident, trial)
                 self._place_in_file[copy] = (there, trial.number)
 
