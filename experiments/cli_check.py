@@ -12,6 +12,7 @@ import typer
 
 from . import completion
 from .cli_speech import FAILED, console, spoken
+from .cli_steps import check_steps, is_steps
 
 if TYPE_CHECKING:
     from profiles.check import Check, FormErrors, Gap
@@ -62,6 +63,10 @@ def check(
     Shapes measured off the grid count; without them, points left out between their neighbours.
     """
     with spoken(debug=debug):
+        if is_steps(name):
+            if not check_steps(name, round(bound / 100.0, 6), json=json):
+                raise typer.Exit(FAILED)
+            return
         from profiles.check import checked
         from profiles.remedy import remedy_of
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cli_speech import INTERRUPTED, WRONG_INPUT, console, progress_bar, say, spoken
+from .cli_steps import measure_steps, named_for_steps
 
 if TYPE_CHECKING:
     from profiles.campaign import Campaign, Wishes
@@ -44,6 +45,9 @@ SMALL = 4096
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
+LONGEST_BUDGET_H = 10**5
+"""Of any time: ten years, in hours."""
+
 
 def measure(
     model: Annotated[
@@ -53,7 +57,10 @@ def measure(
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
     precision: Annotated[Precision, typer.Option(help="The weights are cast.")] = Precision.fp32,
     mode: Annotated[Mode, typer.Option(help="Eager, CUDA graphs, or compiled.")] = Mode.eager,
-    max_batch_size: Annotated[int, typer.Option(min=1, help="The cap of the grid.")] = 32,
+    max_batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="The cap of the grid; default: 32, of iterations 16."),
+    ] = None,
     lengths: Annotated[
         str, typer.Option(metavar="16,32,64", help="In tokens or ms of audio; default: 5 of them.")
     ] = "",
@@ -71,6 +78,9 @@ def measure(
         typer.Option(metavar="PATH", help="Your transformers model: its folder or config.json."),
     ] = None,
     onnx: Annotated[str | None, typer.Option(metavar="FILE", help="Your ONNX file.")] = None,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="A model that generates, iteration by iteration.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -86,10 +96,18 @@ def measure(
         if listed:
             list_models(json=json)
             return
+        if steps:
+            own = {"--hf": hf, "--onnx": onnx, "--callable": function, "--lengths": lengths}
+            measure_steps(
+                named_for_steps(model, own, device, precision.value, mode.value),
+                sequences=max_batch_size, budget_ns=read_budget(budget), threads=threads,
+                seed=seed, name=name, into=into, json=json, quiet=quiet,
+            )  # fmt: skip
+            return
         from profiles.campaign import Wishes
 
         wishes = Wishes(
-            batch_size_max=max_batch_size,
+            batch_size_max=max_batch_size or 32,
             lengths=read_lengths(lengths),
             budget_ns=read_budget(budget),
             seed=seed,
@@ -240,7 +258,7 @@ def read_budget(text: str) -> int:
     from profiles import ProfileError
 
     found = BUDGET.fullmatch(text.strip().lower())
-    if not found or not float(found[1]):
+    if not found or not 0.0 < float(found[1]) < LONGEST_BUDGET_H * 3600:
         raise ProfileError(f"--budget must be a time as in 90s, 5m or 1h, but got {text!r}")
     return round(float(found[1]) * SECONDS[found[2]] * 1e9)
 

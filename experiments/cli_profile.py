@@ -12,6 +12,7 @@ from . import completion
 from .cli_check import check
 from .cli_measure import measure
 from .cli_speech import console, say, spoken
+from .cli_steps import is_steps, show_steps
 
 if TYPE_CHECKING:
     from profiles import Profile
@@ -31,11 +32,12 @@ def list_profiles(json: Json = False, debug: Debug = False) -> None:
         import profiles
 
         from .plain import dumps
+        from .steps_words import list_steps, print_list
         from .terminal import rows_table
 
-        found = [summary(profiles.load(name)) for name in profiles.names()]
+        found, steps = [summary(profiles.load(name)) for name in profiles.names()], list_steps()
         if json:
-            typer.echo(dumps({"profiles": found}), nl=False)
+            typer.echo(dumps({"profiles": found, "iterations": steps}), nl=False)
             return
         keys = ("name", "batch sizes", "lengths", "best, req/s", "at batch")
         rows = (
@@ -44,6 +46,7 @@ def list_profiles(json: Json = False, debug: Debug = False) -> None:
             for f in found
         )  # fmt: skip
         console().print(rows_table(rows, *keys))
+        print_list(steps)
         console().print("batchwright profile show NAME   for its figures, source and defects")
 
 
@@ -66,6 +69,9 @@ def show(
     with spoken(debug=debug, elsewhere="another place with --picture"):
         import profiles
 
+        if is_steps(name):
+            show_steps(name, json=json)
+            return
         from .figures import save
         from .memory_words import memory_facts
         from .plain import dumps

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.resolve import KeyedError
+from experiments.places import is_folder
+from experiments.resolve import blaming
 from policies.contract import FloatArray
 from policies.iteration.times import StepTimes
+from profiles.steps_store import load, names
+from sim.iteration.measured import step_times
 from sim.iteration.serving import CALM
 
 from .schema import EngineTable, Times
@@ -29,7 +33,19 @@ def steps_of(engine: EngineTable, folder: Path) -> Steps:
     """
     if engine.times is not None:
         return Steps(times_of(engine.times), CALM.copy(), "a formula of iteration times")
-    raise KeyedError("engine.profile", f"engine.profile = {engine.profile}: {folder}")
+    assert engine.profile is not None, "the table asks for one of both"
+    with blaming("engine.profile"):
+        profile = load(place_of(engine.profile, folder))
+    return Steps(step_times(profile), profile.noise(), f"{profile.name}, one engine")
+
+
+def place_of(wanted: str, folder: Path) -> str | Path:
+    """The name or the path of a profile of iterations: shipped, beside the scenario, or a path."""
+    if wanted in names():
+        return wanted
+    beside = folder / wanted
+    files = list(beside.parent.glob(f"{escape(beside.name)}*")) if is_folder(beside.parent) else []
+    return beside if files else wanted
 
 
 def times_of(table: Times) -> StepTimes:
