@@ -62,7 +62,8 @@ def assembled(spec: Spec, path: Path) -> Scenario:
     models = _models(spec)
     if profile is None:
         longest = max(workload.lengths_of(tier).pmf().longest for tier in workload.tiers)
-        service_ns, length_edges = model_costs(models, longest)
+        with blaming("service.model"):
+            service_ns, length_edges = model_costs(models, longest)
     else:
         service_ns, length_edges = profile_costs(profile, spec.service.latency)
     plan = plan_of(spec, path.parent, profile)

@@ -121,7 +121,7 @@ def _read(path: Path, label: str) -> dict[str, Any]:
         raise ScenarioError(f"{label} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{label} is not TOML: {error}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits
+    except (ValueError, ArithmeticError, RecursionError) as error:  # a number without end
         raise ScenarioError(f"{label} is not read: {TOO_MUCH}") from error
 
 

@@ -22,6 +22,7 @@ from profiles.blocks import Steady, block_scores
 from profiles.forms import costs
 from profiles.latency import Profile
 from profiles.noise import noise_table
+from sim.errors import WorkloadError
 from sim.service import Noise
 
 from .schema_service import (
@@ -36,6 +37,9 @@ from .schema_service import (
 from .units import NS_PER_S, ms_to_ns
 
 AnyKind = NoNoise | ProfileNoise | BlocksNoise | GammaNoise | LognormalNoise
+
+LONGEST_NS = 2**62
+"""Of a batch: what comes after it has to be int64, too."""
 
 DRIFT_LEAST = 0.5
 """A drift below it is drawn again: no machine is twice as fast on another day."""
@@ -64,6 +68,8 @@ def model_costs(models: Sequence[Affine | Listed], longest: int) -> tuple[IntArr
     edges = [1] if flat or longest == 1 else [1, longest]
     sizes = range(1, largest + 1)
     tables = [[[_cost_ns(m, size, edge) for edge in edges] for size in sizes] for m in models]
+    if max(max(row) for table in tables for row in table) > LONGEST_NS:
+        raise WorkloadError("a batch would take longer than 146 years; give smaller times")
     return np.array(tables, dtype=np.int64), np.array(edges, dtype=np.int64)
 
 

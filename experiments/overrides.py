@@ -28,6 +28,9 @@ BARE_WORD = re.compile(r"[^\s\"'\[\]{},=#]+")
 TOO_MUCH = "values must not be nested hundreds deep, nor numbers have thousands of digits"
 """What TOML would allow, and nobody means."""
 
+LONGEST_INDEX = 10
+"""Digits of a place in a list."""
+
 MOST_STEPS = 1000
 """Of a sweep: every step is a run."""
 
@@ -67,7 +70,7 @@ def _value(text: str, right: str) -> Any:
             f"--set {text}: {right or 'nothing'} is no TOML value, which is a number, a word, "
             'a "text", [a, list] or { a = table }'
         ) from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise ScenarioError(f"--set {text}: {TOO_MUCH}") from error
     if set(parsed) != {"value"}:
         raise ScenarioError(f"--set {text}: must hold one value on one line")
@@ -111,7 +114,7 @@ def _put(here: Any, part: Any, value: Any) -> None:
 
 def _place(items: list[Any], part: str, override: Override, depth: int) -> int:
     """Index of a list's item that a key names by number or by its ``name``."""
-    if part.isdecimal() and int(part) < len(items):
+    if part.isdecimal() and len(part) < LONGEST_INDEX and int(part) < len(items):
         return int(part)
     names = [item.get("name") for item in items if isinstance(item, dict)]
     if part in names:

@@ -74,6 +74,7 @@ def read_calls(path: Path) -> list[Call]:
     except (
         OSError,
         EOFError,
+        csv.Error,
         zlib.error,
         UnicodeDecodeError,
         KeyError,

@@ -127,7 +127,9 @@ def _write_and_rename(path: Path, content: bytes) -> None:
 
 def fingerprint(profile: Profile) -> str:
     """SHA-256 of the content (side file, grid, samples), not of the name."""
-    digest = hashlib.sha256((side_text(profile) + grid_text(profile)).encode())
+    digest = hashlib.sha256(
+        (side_text(profile) + grid_text(profile)).encode(errors="surrogatepass")
+    )
     if profile.samples is not None:
         digest.update(samples_text(profile.samples).encode())
     return digest.hexdigest()

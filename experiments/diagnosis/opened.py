@@ -67,6 +67,8 @@ def opened(seen: Seen, asked: Asked) -> Opened:
         DiagnosisError: there is too little to see.
     """
     notes = []
+    if not len(seen):
+        raise DiagnosisError("no request came, so that there is nothing to diagnose")
     cut = seen.cut(MOST)
     if len(cut) < len(seen):
         notes.append(
