@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .addresses import HIDDEN, without_password
 from .cli_run import Finished, Job, about_run, finish, remove_if_empty
 from .cli_speech import say
-from .config import Scenario, ScenarioError, load_scenario
+from .config import Scenario, ScenarioError, is_for_tokens, load_scenario
 from .export.toml_text import policy_toml
 from .figures import write_figures
 from .headings import heading
@@ -69,6 +69,8 @@ class Asked:
 
 def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
     """``batchwright tune``."""
+    if (done := run_for_tokens(asked, root, progress)) is not None:
+        return done
     if asked.resume:
         folder = unfinished(asked, root)
         manifest = read_manifest(folder)
@@ -101,6 +103,27 @@ def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
     if found.interrupted or done.unwritten is not None:
         say(f"go on with: batchwright tune {folder} --resume")
     return done
+
+
+def run_for_tokens(asked: Asked, root: Path, progress: Progress) -> Finished | None:
+    """The same for a scenario with an ``[engine]``, or a run of one; None for others."""
+    of_file = is_for_tokens(asked.source)
+    if not of_file and not asked.resume:
+        return None
+    if of_file and not asked.resume:
+        from .iteration.tune_run import run_tune as run_tokens
+
+        return run_tokens(asked, root, progress)
+    if of_file:
+        from .iteration.tune_run import by_name
+
+        asked = by_name(asked)
+    folder = unfinished(asked, root)
+    if "engine" not in read_manifest(folder).get("scenario", {}):
+        return None
+    from .iteration.tune_run import resume
+
+    return resume(asked, folder, progress)
 
 
 def _scenario(asked: Asked) -> Scenario:

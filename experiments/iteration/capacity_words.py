@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from .capacities import TokenCapacities, TokenCapacity
+    from .capacity_rate import Promise
 
 HEAD = ("policy", "capacity, /s", "interval", "% of most", "tokens/s", "TTFT, ms", "TPOT, ms",
         "limit")  # fmt: skip
@@ -42,12 +43,16 @@ def verdict_of(found: TokenCapacities) -> str:
 
 
 def promise(found: TokenCapacities) -> str:
-    """What has to hold, in words: ``95 % with TTFT <= 1000 ms, TPOT <= 80 ms``."""
+    """What has to hold, in words: ``95 % with TTFT <= 1000 ms and TPOT <= 80 ms``."""
     if not found.promises:
         return "no targets: what is served at most"
     if len(found.promises) > 1:
         return "every tier's promise kept"
-    (one,) = found.promises
+    return promise_text(found.promises[0])
+
+
+def promise_text(one: Promise) -> str:
+    """What a tier is promised."""
     limits = [
         f"{word} <= {getattr(one.targets, f'{name}_ns') / 1e6:g} ms"
         for name, word in WORDS.items()

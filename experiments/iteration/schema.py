@@ -14,7 +14,8 @@ from experiments.schema import Run, Seeds, _list_of_tables, _named_tables
 from experiments.schema_arrivals import Arrivals, Backlog, Closed, TraceFile
 from experiments.schema_lengths import Lengths
 from experiments.schema_service import GammaNoise, LognormalNoise, NoNoise, ProfileNoise
-from experiments.sentences import broken_rule, missing_key, wrong_at
+from experiments.schema_tune import _names
+from experiments.sentences import broken_rule, missing_key, wrong, wrong_at
 from experiments.tables import Table, chosen_by, require_one
 from experiments.values import (
     Count,
@@ -196,15 +197,34 @@ class EngineTable(Table):
         return self
 
 
+OBJECTIVES = ("goodput", "ttft_p99", "tpot_p99", "latency_p99", "latency_mean", "tokens")
+
+
+def _objective(value: Any) -> Any:
+    """One word, or a list of one."""
+    if isinstance(value, list | tuple) and len(value) > 1:
+        raise wrong("one objective of " + ", ".join(OBJECTIVES))
+    return value[0] if isinstance(value, list | tuple) and value else value
+
+
 class TokenTune(Table):
     """What ``batchwright tune`` searches for."""
 
     objective: Annotated[
-        str, one_of("goodput", "ttft_p99", "tpot_p99", "latency_p99", "latency_mean", "tokens")
-    ] = "goodput"
-    trials: Count = 100
+        Literal["goodput", "ttft_p99", "tpot_p99", "latency_p99", "latency_mean", "tokens"] | None,
+        one_of(*OBJECTIVES),
+        BeforeValidator(_objective),
+    ] = None
+    """By default goodput, or where nothing is promised the mean latency."""
+    policies: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = None
+    """Kinds, or names of the scenario's policies; by default every kind."""
+    trials: Count = 120
+    """Settings to try, all policies together."""
     requests: Count | None = None
-    """Requests of a trial; not given: a fifth of the workload's."""
+    """Requests of a trial; not given: a tenth of the workload's, at least 4,000 as far as there
+    are so many."""
+    replications: Count = 4
+    """Fresh runs that judge the finalists, each as long as a trial."""
 
 
 class TokenSpec(Table):

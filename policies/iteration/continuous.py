@@ -9,6 +9,7 @@ from policies.parameters import within
 
 from .contract import Engine, Tier, View, iterate
 from .moves import go_on, let_all_in
+from .space import Sequences, TokenSpace
 from .times import StepTimes
 
 
@@ -26,6 +27,11 @@ class Continuous(NamedTuple):
         """Check the parameters against the engine."""
         most = within("max_num_seqs", self.max_num_seqs, 0, engine.sequences)
         return self._replace(max_num_seqs=most or engine.sequences)
+
+    @staticmethod
+    def space() -> TokenSpace:
+        """What may be tuned."""
+        return (Sequences(),)
 
     def plan(self, view: View) -> int:
         """All go on, and all who fit come in."""

@@ -9,6 +9,7 @@ from policies.parameters import within
 from .contract import GIVEN, Engine, Tier, View, decodes, iterate, remaining
 from .limits import blocks_of_share
 from .moves import decode_all, give_or_preempt, let_all_in
+from .space import WATERMARK, Budget, Sequences, TokenSpace
 from .times import StepTimes
 
 
@@ -36,6 +37,11 @@ class DecodeFirst(NamedTuple):
             max_num_seqs=most or engine.sequences,
             watermark_blocks=blocks_of_share("watermark", self.watermark, engine),
         )
+
+    @staticmethod
+    def space() -> TokenSpace:
+        """What may be tuned."""
+        return (Sequences(), Budget("chunk_tokens"), WATERMARK)
 
     def plan(self, view: View) -> int:
         """Who decodes, then prompts that are begun, then those who wait."""

@@ -10,6 +10,7 @@ from policies.parameters import within
 from .contract import JOINED, Engine, Tier, View, iterate
 from .limits import blocks_of_share, check_budget
 from .moves import go_on, let_all_in
+from .space import WATERMARK, Budget, Sequences, TokenSpace
 from .times import StepTimes
 
 
@@ -37,6 +38,11 @@ class PrefillFirst(NamedTuple):
             max_num_seqs=most,
             watermark_blocks=blocks_of_share("watermark", self.watermark, engine),
         )
+
+    @staticmethod
+    def space() -> TokenSpace:
+        """What may be tuned."""
+        return (Sequences(), Budget(whole=True), WATERMARK)
 
     def plan(self, view: View) -> int:
         """Prompts, or else those who decode."""

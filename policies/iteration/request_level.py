@@ -21,6 +21,7 @@ from .contract import (
     wait_until,
 )
 from .moves import give_or_preempt
+from .space import Sequences, TokenSpace, Wait
 from .times import StepTimes
 
 
@@ -48,6 +49,11 @@ class RequestLevel(NamedTuple):
         most = within("max_num_seqs", self.max_num_seqs, 0, engine.sequences)
         within("max_wait_ns", self.max_wait_ns, 0)
         return self._replace(max_num_seqs=most or engine.sequences)
+
+    @staticmethod
+    def space() -> TokenSpace:
+        """What may be tuned."""
+        return (Sequences(low=1), Wait())
 
     def plan(self, view: View) -> int:
         """Go on with the batch, or start one."""

@@ -10,10 +10,14 @@ from policies.parameters import NO_VALUES, require, whole_array, within
 from .contract import LEFT, NOBODY, Engine, Tier, View, iterate
 from .limits import blocks_of_share, check_budget
 from .moves import go_on, let_in
+from .space import WATERMARK, Budget, Choice, Sequences, TokenSpace
 from .times import StepTimes
 
 LARGEST = 2**20
 """Of the default boundaries: the powers of two up to it."""
+
+AGEING = Choice("ageing_tokens_per_s", (0.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0))
+"""From never minding how long somebody waits to nearly first come, first served."""
 
 
 class ShortestPromptFirst(NamedTuple):
@@ -68,6 +72,11 @@ class ShortestPromptFirst(NamedTuple):
         while lane < self.boundaries.shape[0] and prompt > self.boundaries[lane]:
             lane += 1
         return lane
+
+    @staticmethod
+    def space() -> TokenSpace:
+        """What may be tuned."""
+        return (Sequences(), Budget(), AGEING, WATERMARK)
 
     def plan(self, view: View) -> int:
         """Those who run, then the shortest of those who wait."""

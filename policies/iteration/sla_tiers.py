@@ -21,6 +21,7 @@ from .contract import (
 )
 from .limits import blocks_of_share, check_budget
 from .moves import give_or_preempt, let_in, most_urgent_lane
+from .space import WATERMARK, Budget, Sequences, StepBudget, TokenSpace
 from .times import StepTimes, step_ns
 
 
@@ -71,6 +72,11 @@ class SlaTiers(NamedTuple):
     def lane_of(self, prompt: int, tier: int) -> int:
         """The lane of an arrival."""
         return tier
+
+    @staticmethod
+    def space() -> TokenSpace:
+        """What may be tuned."""
+        return (Sequences(), Budget(), StepBudget(), WATERMARK)
 
     def plan(self, view: View) -> int:
         """Tier by tier: those who decode, prompts that are begun; then those who wait."""

@@ -10,7 +10,18 @@ from policies.parameters import within
 from .contract import Engine, Tier, View, iterate
 from .limits import blocks_of_share, check_budget
 from .moves import go_on, let_all_in
+from .space import WATERMARK, Budget, Choice, Sequences, Switch, TokenSpace
 from .times import StepTimes
+
+SPACE: TokenSpace = (
+    Sequences(),
+    Budget(cuts="chunked_prefill"),
+    Switch("chunked_prefill", usual=True),
+    Choice("long_prefill_token_threshold", (0, 256, 512, 1024, 2048, 4096), usual=0),
+    WATERMARK,
+    Switch("by_priority", usual=False, tiers=True),
+)
+"""What may be tuned."""
 
 
 class VllmLike(NamedTuple):
@@ -57,6 +68,11 @@ class VllmLike(NamedTuple):
     def lane_of(self, prompt: int, tier: int) -> int:
         """The lane of an arrival."""
         return tier if self.by_priority else 0
+
+    @staticmethod
+    def space() -> TokenSpace:
+        """What may be tuned."""
+        return SPACE
 
     def plan(self, view: View) -> int:
         """Those who run, then those who wait."""
