@@ -21,6 +21,7 @@ from rich.table import Table
 
 from .bench_capacity import capacity_time
 from .bench_cluster import cluster_speed
+from .bench_iteration import iteration_speed
 from .bench_live import live_overhead
 from .bench_optimum import optimum_time
 from .bench_tune import tune_time
@@ -62,8 +63,8 @@ def main() -> None:
     """Measure every target and print a table."""
     table = Table("what", "target", "measured", title="batchwright bench")
     for measure in (
-        kernel_speed, lanes_speed, cluster_speed, help_time, compare_time, peak_memory, cache_hit,
-        optimum_time, capacity_time, live_overhead, tune_time,
+        kernel_speed, lanes_speed, cluster_speed, iteration_speed, help_time, compare_time,
+        peak_memory, cache_hit, optimum_time, capacity_time, live_overhead, tune_time,
     ):  # fmt: skip
         for row in measure():
             table.add_row(*row)
