@@ -260,3 +260,14 @@ def test_a_record_of_another_format_is_refused(tmp_path):
         )
     with pytest.raises(ValueError, match="`format` must be 1, not 3"):
         recorded.load(tmp_path)
+
+
+def test_the_kept_run_of_a_model_kept_every_promise_and_replayed_exactly():
+    found = json.loads((DATA.parents[2] / "docs" / "validate-gpt2-mini-cpu.json").read_text())
+    counted = [one for one in found["windows"] if not one["rejected"]]
+    assert found["replays_exact"] == f"{len(counted)} of {len(counted)}"
+    promised = [cell for cell in found["cells"] if cell["target"] is not None]
+    assert {cell["load"] for cell in promised} == {0.4, 0.6}
+    assert len(promised) == 2 * 5
+    assert all(abs(cell["a_priori_error"]) <= cell["target"] for cell in promised)
+    assert found["kept"]
