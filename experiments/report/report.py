@@ -102,7 +102,8 @@ def interrupted(run: Run) -> Markup | None:
 
 def another_version(run: Run, how: str) -> RunError:
     """A result that cannot be read."""
-    made = (run.manifest.get("versions") or {}).get("batchwright")
+    versions = run.manifest.get("versions")
+    made = versions.get("batchwright") if isinstance(versions, dict) else None
     by = f" by batchwright {made}" if made else ""
     return RunError(
         f"the result of {run.name} cannot be read: {how}; it was made{by} in another form, or "

@@ -120,7 +120,7 @@ def database_at(url: str | None) -> Iterator[Database]:
                 yield Database(_mirrored(storage, address))
             else:
                 yield Database(get_storage(storage), storage)
-        except DATABASE_ERRORS as error:
+        except (*DATABASE_ERRORS, UnicodeDecodeError) as error:
             raise _failed(address, error) from error
         finally:
             storage.remove_session()
@@ -173,7 +173,7 @@ def _opened(address: URL, *, is_file: bool) -> RDBStorage:
                 event.listen(storage.engine, "connect", _write_ahead)
                 storage.engine.dispose()
                 storage.engine.connect().close()
-        except (*DATABASE_ERRORS, ImportError, RuntimeError) as error:
+        except (*DATABASE_ERRORS, ImportError, RuntimeError, UnicodeDecodeError) as error:
             if left and isinstance(error, ProgrammingError | IntegrityError):
                 continue
             if FULL in _reason(error):

@@ -30,6 +30,8 @@ class Mirrored(InMemoryStorage):
         """By trial: its study in the file, and its number there."""
         self._trial_in_file: dict[int, int] = {}
         for study in file.get_all_studies():
+            if not study.directions:
+                raise ValueError(f"study {study.study_name} has no objective")
             ident = super().create_new_study(study.directions, study.study_name)
             there = file.get_study_id_from_name(study.study_name)
             self._study_in_file[ident] = there
