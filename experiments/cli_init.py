@@ -81,12 +81,15 @@ def init(
         typer.Option(
             "--columns",
             metavar="WHAT=NAME",
-            help="The log's column of arrival, length or tier, as arrival=t; repeatable.",
+            help="The log's column of arrival, length, output or tier, as arrival=t; repeatable.",
         ),
     ] = None,
     unit: Annotated[
-        str, typer.Option(help="Of the log's arrivals, where their column's name does not say it.")
-    ] = "s",
+        str | None,
+        typer.Option(
+            help="s, ms, us or ns of the log's arrivals, where neither name nor size tells it."
+        ),
+    ] = None,
     arrivals: Annotated[
         str, typer.Option(help="Of a log: auto, poisson, gamma, mmpp, or trace to replay it.")
     ] = "auto",
@@ -194,16 +197,18 @@ def print_plan(plan: Plan, scenario: Scenario, paths: list[Path]) -> None:
     typer.echo("")
     typer.echo(scenario.describe())
     typer.echo(plan.servers_why)
+    if plan.assumed:
+        typer.echo(plan.assumed)
     if plan.truncated:
         typer.echo(f"{plan.truncated} Another --profile may know them.")
     if plan.log is not None:
         typer.echo("")
-        for why in plan.arrivals_why:
+        for why in (*plan.log.notes, *plan.arrivals_why):
             typer.echo(why)
         parts = {"lengths": plan.lengths}
         parts |= {f"lengths of {tier.name}": tier.lengths for tier in plan.tiers}
         for name, part in parts.items():
-            for why in () if part is None else part.why:
+            for why in () if part is None or plan.replayed else part.why:
                 typer.echo(f"{name}: {why}")
     typer.echo("")
     typer.echo(f"next: batchwright compare {quote(str(paths[-1]))}")

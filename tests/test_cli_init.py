@@ -29,6 +29,7 @@ from sim.fitted import AZURE_CODE_2023, AZURE_CONV_2023
 from sim.streams import stream
 
 NS = 1_000_000_000
+T4 = ("--profile", "bert-base-t4-tensorrt-fp16")
 SMALL = ("--model", "2.0,0.35,32", "--rate", "800")
 
 
@@ -262,7 +263,7 @@ def test_a_replay_has_the_requests_of_the_log(run):
     arrival = drawn(processes.Clumped(5, 0, 100.0), 600)
     lengths = np.arange(1, 601)
     log_file(arrival + 77 * NS, lengths)
-    next_step(run("init", "a", "--from-log", "log.csv", "--profile", "bert-base-t4-tensorrt-fp16"))
+    next_step(run("init", "a", "--from-log", "log.csv", "--arrivals", "trace", *T4))
     workload, _ = load_scenario("a.toml").draw()
     assert (workload.arrival_ns == arrival - arrival[0]).all()
     assert (workload.length == np.minimum(lengths, 384)).all()
@@ -288,7 +289,7 @@ def test_tiers_have_their_shares_and_lengths_of_their_own(run):
 def test_a_replay_keeps_tiers(run):
     arrival = drawn(processes.Clumped(5, 0, 100.0), 600)
     log_file(arrival, tiers=["b" if k % 3 else "a" for k in range(600)])
-    next_step(run("init", "r", "--from-log", "log.csv", *SMALL[:2]))
+    next_step(run("init", "r", "--from-log", "log.csv", "--arrivals", "trace", *SMALL[:2]))
     workload, _ = load_scenario("r.toml").draw()
     assert workload.tier.tolist() == [1 if k % 3 else 0 for k in range(600)]
 
@@ -482,7 +483,7 @@ def test_tuning_says_when_a_replay_or_a_tier_is_too_short_for_its_percentile(run
         run("tune", "drawn.toml", "--trials", "20", "--set", "workload.requests=120000", "-q")
     )
     assert tier.endswith("give at least 444448, as --set workload.requests=444448")
-    next_step(run("init", "played", "--from-log", "log.csv", *SMALL))
+    next_step(run("init", "played", "--from-log", "log.csv", "--arrivals", "trace", *SMALL))
     replay = sentence_of(run("tune", "played.toml", "--trials", "20", "-q"))
     assert "the trace is too short for the percentiles of the goal" in replay
     advice = ("--objective", "mean", "--set", "tune.slo=false")

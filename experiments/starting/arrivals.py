@@ -95,11 +95,7 @@ def _as_wanted(log: Burstiness, wanted: str) -> Chosen:
 
 def _found(log: Burstiness, gaps_s: FloatArray) -> Chosen:
     if log.requests < FEWEST or not log.dispersions:
-        why = (
-            f"{log.requests} requests tell a rate and little else: Poisson (independent users) is "
-            f"an assumption. From {FEWEST} requests on the log is looked at."
-        )
-        return Chosen("poisson", _rate(log), (why,))
+        return Chosen("poisson", _rate(log), (_too_little(log),))
     against = against_poisson(log)
     if not against:
         return Chosen("poisson", _rate(log), (_like_poisson(log),))
@@ -115,6 +111,20 @@ def _found(log: Burstiness, gaps_s: FloatArray) -> Chosen:
             return Chosen(independent.process, independent.keys, (*reasons, *independent.why))
         reasons.append(_not_independent(log))
     return _jumping_or_replayed(log, reasons)
+
+
+def _too_little(log: Burstiness) -> str:
+    if log.requests < FEWEST:
+        return (
+            f"{log.requests} requests tell a rate and little else: Poisson (independent users) is "
+            f"an assumption. From {FEWEST} requests on the log is looked at."
+        )
+    clock = "" if log.gaps_known else f" and a clock with ticks of {log.clock_s:g} s"
+    return (
+        f"{log.requests:,} requests within {log.span_s:.3g} s{clock} tell a rate and little else: "
+        "Poisson (independent users) is an assumption. A longer log"
+        f"{'' if log.gaps_known else ', or one with finer instants,'} would tell bursts."
+    )
 
 
 def _jumping_or_replayed(log: Burstiness, why: list[str]) -> Chosen:

@@ -24,7 +24,8 @@ from .burstiness import Burstiness
 from .lengths import KINDS as LENGTH_KINDS
 from .lengths import LengthsFound, choose_lengths
 from .log import Log, read_log
-from .wishes import DATASETS, LOAD, PROFILE, Wishes, length_keys, load_profile, model_keys
+from .longer import lengthened
+from .wishes import DATASETS, LOAD, PROFILES, Wishes, length_keys, load_profile, model_keys
 
 if TYPE_CHECKING:
     from profiles.latency import Profile
@@ -74,6 +75,10 @@ class Plan:
     by_length: bool = False
     """Whether lengths vary, so that rules which look at them are worth a comparison."""
     largest_batch: int = 1
+    replayed: int = 0
+    """Requests of the file that is played again."""
+    assumed: str = ""
+    """Which profile stands in where nobody named one."""
     said: str | None = None
     """A histogram that somebody gave."""
     files: dict[str, str] = field(default_factory=dict)
@@ -90,19 +95,43 @@ def planned(wishes: Wishes, name: str) -> Plan:
         raise ScenarioError("give --profile or --model, not both")
     if wishes.rate is not None and wishes.load is not None:
         raise ScenarioError("give --rate or --load, not both")
-    profile = None if wishes.model is not None else load_profile(wishes.profile or PROFILE)
-    service: dict[str, Any] = {"profile": wishes.profile or PROFILE}
+    log = read(wishes)
+    named = wishes.profile or (PROFILES["audio_ms" if log and log.unit == "audio_ms" else "tokens"])
+    profile = None if wishes.model is not None else load_profile(named)
+    service: dict[str, Any] = {"profile": named}
     if profile is None:
         service = {"model": model_keys(wishes.model or "")}
         largest, served = service["model"]["max_batch_size"], "a model of service times"
     else:
         largest, served = profile.largest_batch, profile.name
-    if wishes.log is None:
+    if log is None:
         plan = Plan(name, f"{served} under Poisson arrivals", *_assumed(wishes), service)
         plan = _with_said(plan, wishes, profile)
     else:
-        plan = _from_log(wishes, name, served, service, profile)
+        plan = _from_log(wishes, log, name, served, service, profile)
+    if profile is not None and wishes.profile is None:
+        plan = replace(plan, assumed=_assumed_profile(named))
     return _about_lengths(replace(plan, largest_batch=largest), profile)
+
+
+def read(wishes: Wishes) -> Log | None:
+    """The log that somebody gave, read for the profile that somebody named.
+
+    Raises:
+        ScenarioError: it makes no sense.
+    """
+    if wishes.log is None:
+        return None
+    counts = None if wishes.profile is None else load_profile(wishes.profile).length_unit
+    return read_log(wishes.log, wishes.columns, wishes.unit, counts)
+
+
+def _assumed_profile(name: str) -> str:
+    return (
+        f"No --profile was named, and every latency depends on it: {name} stands in for your "
+        "model. `batchwright profile list` has others, `batchwright profile import` takes a table "
+        "of yours."
+    )
 
 
 def _assumed(wishes: Wishes) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -137,10 +166,13 @@ def _lengths_said(wishes: Wishes, profile: Profile | None) -> LengthsFound | Non
 
 
 def _from_log(
-    wishes: Wishes, name: str, served: str, service: dict[str, Any], profile: Profile | None
+    wishes: Wishes,
+    log: Log,
+    name: str,
+    served: str,
+    service: dict[str, Any],
+    profile: Profile | None,
 ) -> Plan:
-    assert wishes.log is not None
-    log = read_log(wishes.log, wishes.columns, wishes.unit)
     burstiness, chosen = choose_arrivals(log.arrival_ns, wishes.arrivals)
     arrivals: dict[str, Any] = {"process": chosen.process, **chosen.keys}
     if wishes.rate is not None or wishes.load is not None:
@@ -155,8 +187,18 @@ def _from_log(
     if said or log.length is None:
         plan = _with_said(plan, wishes, profile)
     if chosen.replays:
-        return _replayed(plan, log, profile)
+        return _replayed(*_long_enough(plan, log, wishes), profile)
     return _drawn(plan, log, "auto" if said else wishes.lengths or "auto", profile, said)
+
+
+def _long_enough(plan: Plan, log: Log, wishes: Wishes) -> tuple[Plan, Log]:
+    """A replay that has a p99, unless somebody wants the log as it is."""
+    share = 1.0 if log.tier is None else float((log.tier == 0).mean())
+    needed = min(math.ceil(REQUESTS / share / ROUND) * ROUND, REQUESTS_MOST)
+    if wishes.arrivals == "trace" or len(log) >= needed:
+        return plan, log
+    longer, why = lengthened(log, needed)
+    return replace(plan, requests_why=why, arrivals_why=(*plan.arrivals_why, why)), longer
 
 
 def _unit_of(log: Log, profile: Profile | None) -> str | None:
@@ -187,7 +229,7 @@ def _replayed(plan: Plan, log: Log, profile: Profile | None) -> Plan:
     writer.writerow(header)
     writer.writerows(zip(*columns, strict=True))
     return replace(
-        plan, arrivals=arrivals, lengths=lengths, tiers=tiers, requests=None,
+        plan, arrivals=arrivals, lengths=lengths, tiers=tiers, requests=None, replayed=len(log),
         files={**plan.files, file: text.getvalue()},
     )  # fmt: skip
 

@@ -63,10 +63,9 @@ def _workload(plan: Plan) -> Iterator[str]:
         yield from comment(plan.requests_why)
         yield f"requests = {plan.requests:_}"
     elif plan.log is not None:
-        yield from comment(
-            f"As many as the log has: {len(plan.log):,}.",
-            FEW if len(plan.log) < ENOUGH else "",
-        )  # fmt: skip
+        whole = f"As many as the log has: {len(plan.log):,}."
+        few = FEW if len(plan.log) < ENOUGH else ""
+        yield from comment(*((whole, few) if plan.replayed <= len(plan.log) else ()))
     if plan.lengths is not None:
         yield from comment(*plan.lengths.why)
         yield f"lengths = {inline(plan.lengths.keys)}"
@@ -140,6 +139,7 @@ def _short(value: Decimal) -> Any:
 def _service(plan: Plan) -> Iterator[str]:
     yield "[service]"
     if "profile" in plan.service:
+        yield from comment(plan.assumed)
         yield from comment(
             "`batchwright profile list` names others; `profile measure` makes one of your model."
         )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PROFILE = "bert-base-a100-torchscript-fp16"
 """A model that everybody knows on a GPU that many have."""
+PROFILES = {"tokens": PROFILE, "audio_ms": "jasper-t4-fp16"}
+"""By what the lengths of a log count."""
 LOAD = Decimal("0.4")
 """Busy, with room for bursts and padding, which a load does not count: where lengths vary, rules
 that do not look at them cannot keep up from about 0.5 on."""
@@ -52,7 +54,7 @@ class Wishes:
     servers: int | None = None
     log: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    unit: str = "s"
+    unit: str | None = None
     arrivals: str = "auto"
 
 
