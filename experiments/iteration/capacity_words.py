@@ -13,7 +13,7 @@ from rich.text import Text
 
 from experiments.capacity_words import interval, per_second
 from experiments.terminal import table
-from experiments.wording import amount, hundred, joined, percent, with_interval
+from experiments.wording import amount, hundred, joined, percent
 
 from .capacity_rate import WORDS
 
@@ -122,6 +122,8 @@ def _limits(found: TokenCapacities) -> list[str]:
         "latency": "the latency",
         "saturation": "saturation, not the targets",
     }
+    if len(who) == 1 and len(found.capacities) > 1:
+        return [f"What ends all rates is {words[next(iter(who))]}."]
     parts = [f"{words[name]} ({joined(names)})" for name, names in who.items()]
     return [f"What ends the rates is {joined(parts)}."] if parts else []
 
@@ -210,9 +212,8 @@ def cells(found: TokenCapacities, one: TokenCapacity) -> list[str]:
         return [one.policy, rate, "", "", "", "", "", limit_text(found, one)]
     times = ["-", "-"]
     if one.outcome is not None and one.outcome.stable:
-        times = [
-            with_interval(one.outcome.estimate(f"{name}_ms.mean")) for name in ("ttft", "tpot")
-        ]
+        known = (one.outcome.value(f"{name}_ms.mean") for name in ("ttft", "tpot"))
+        times = ["-" if value is None else f"{value:.4g}" for value in known]
     tokens = "-" if one.tokens_per_s is None else f"{one.tokens_per_s:,.0f}"
     share = hundred(limit.value / limit.saturation_per_s)
     return [
@@ -234,6 +235,8 @@ def print_capacities(screen: Console, found: TokenCapacities) -> None:
     screen.print(rate_table(found))
     screen.print(legend(found))
     if found.rate_per_s is not None:
+        rate = per_second(found.rate_per_s)
+        screen.print(f"\nfewest replicas for {rate}/s with {promise(found)}", style="italic")
         screen.print(replica_table(found))
     screen.print(f"\n{found.verdict}")
 
@@ -273,8 +276,7 @@ def legend(found: TokenCapacities) -> Text:
 
 def replica_table(found: TokenCapacities) -> Table:
     """One row a rule: the replicas that the given rate needs."""
-    title = f"fewest replicas for {per_second(found.rate_per_s)}/s with {promise(found)}"
-    drawn = table("policy", "replicas", "each, per s", "at least", title=title)
+    drawn = table("policy", "replicas", "each, per s", "at least")
     for one in found.capacities:
         fleet = one.fleet
         if fleet is None:
