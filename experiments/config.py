@@ -71,8 +71,8 @@ def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario
     content = _read(path, label)
     if "engine" in content and "service" not in content:
         raise ScenarioError(
-            f"{label} has an [engine]: a model that generates, token by token; "
-            "`batchwright simulate` and `batchwright compare` take it"
+            f"{label} has an [engine]: a model that generates, token by token; simulate, compare, "
+            "sweep, tune, capacity, diagnose, export and report take it"
         )
     changed = {apply_override(content, parse_override(text)): text for text in overrides}
     try:

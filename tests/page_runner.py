@@ -39,6 +39,7 @@ from experiments import config
 from experiments.assemble import assembled
 from experiments.cli import app
 from experiments.config import SHIPPED, load_scenario
+from experiments.iteration import load_scenario as load_token_scenario
 from experiments.overrides import Override, apply_override
 
 LANGUAGES = ("sh", "console", "python", "toml", "json", "yaml", "text")
@@ -113,7 +114,8 @@ class Page:
         elif {"workload", "service"} & tables.keys():
             path = self.folder / block.says.get("file", "page.toml")
             path.write_text(block.text)
-            load_scenario(path)
+            load = load_token_scenario if "engine" in tables else load_scenario
+            load(path)
 
     def _part(self, tables: dict[str, Any], source: str) -> None:
         """Read a scenario with the tables laid over it: what they name is theirs alone."""
