@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from experiments.iteration import load_scenario
 from experiments.iteration.capacity import Contest, capacity
 from experiments.iteration.capacity_rate import at_pace, check, needed, promises_of
 from experiments.iteration.compare import driver, saturation_per_s
-from experiments.iteration.saturation import cut_up, saturation
+from experiments.iteration.saturation import cut_up, of_backlog, part_of, saturation
 from experiments.parallel import Interrupted
 from experiments.sentences import ScenarioError
 from policies.iteration import ShortestPromptFirst, VllmLike
@@ -131,6 +132,29 @@ def test_replicas_are_counted_on_thinned_streams():
     assert not contest.keep(scenario.policies["vllm"], contest.draws, 70.0, fleet.servers - 1)
     assert "thinned" in found.verdict
     assert f"{fleet.servers} replicas" in found.verdict
+
+
+def test_replicas_are_enough_only_where_promises_are_surely_kept(found):
+    scenario = load_scenario(TIERS)
+    contest = Contest(scenario, [scenario.draw()], driver("kernel"))
+    rule, limit = scenario.policies["vllm"], found.of("vllm").limit
+    assert limit.low < limit.value
+    assert contest.keep(rule, contest.draws, limit.low, 1)
+    assert not contest.keep(rule, contest.draws, limit.value, 1)
+
+
+def test_a_backlog_counts_until_its_last_request_is_admitted():
+    workload, serving = load_scenario(TIERS).draw()
+    part = part_of(workload, 0, 40)
+    worked = of_backlog(VllmLike(), part, serving, kernel.run)
+    at_once = replace(part, arrival_ns=np.zeros(40, dtype=np.int64))
+    trace = kernel.run(VllmLike(), at_once, serving)
+    assert worked.seconds == trace.steps["start_ns"][trace.admitted.max()] / 1e9
+    there = trace.instant_ns(trace.token_step) <= worked.seconds * 1e9
+    each = np.add.reduceat(there, trace.offset[:-1])
+    assert worked.tokens == each.sum() < part.output.sum()
+    assert worked.requests == pytest.approx((each / part.output).sum())
+    assert 20 < worked.requests < 39
 
 
 def test_replicas_share_out_every_request_evenly():

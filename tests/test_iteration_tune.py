@@ -198,6 +198,8 @@ def test_a_present_setting_that_nothing_beats_is_kept_and_that_is_said(found):
 
     assert verdict_of(again).startswith("Keep vllm as it is (vllm_like with max_num_batched_tokens")
     assert not beats(found.of("vllm"), found.of("vllm"), found.goal)
+    twin = replace(found.of("vllm"), name="twin", role="tuned")
+    assert winner_of([twin, found.of("vllm")], found.goal, everyone).name == "vllm"
     assert winner_of(found.judged, found.goal, {"continuous"}).setting.table["kind"] == "continuous"
 
 
