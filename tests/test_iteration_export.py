@@ -137,6 +137,14 @@ def test_a_run_is_exported_by_the_command(tmp_path):
     refused = CliRunner().invoke(app, ["export", str(folder), "--to", "triton", "--json"])
     assert refused.exit_code == 2
     assert "nearest" in json.loads(refused.stdout)["stacks"]["triton"]
+    many = CliRunner().invoke(
+        app, ["capacity", str(tmp_path / "small.toml"), "--policy", "vllm", "--out", str(runs)]
+    )
+    assert many.exit_code == 0, many.output
+    folder_of_many = runs / "small" / "capacity-1"
+    told = CliRunner().invoke(app, ["export", str(folder_of_many), "--to", "vllm"])
+    assert told.exit_code == 2
+    assert "holds no single setting to export" in told.output
     unknown = CliRunner().invoke(app, ["export", str(folder), "--to", "vllm", "--policy", "vlm"])
     assert unknown.exit_code == 2
     assert "did you mean vllm?" in unknown.output

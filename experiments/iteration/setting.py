@@ -72,6 +72,11 @@ def setting_of_run(folder: Path, policy: str | None, model: str | None) -> Token
         RunError: the run has no such policy, has none to recommend, or is damaged.
     """
     result, manifest = read_result(folder), read_manifest(folder)
+    if result.get("kind") not in (KIND, f"{KIND}-tuning"):
+        raise RunError(
+            f"run {run_name(folder)} holds no single setting to export; "
+            "give a run of compare, simulate or tune"
+        )
     try:
         return _setting(folder, result, manifest, policy, model)
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:

@@ -46,6 +46,9 @@ OF_TOKENS = {
 
 def kind_of(run: Run) -> Kind | None:
     """How a run is told; None where no report can be made of it."""
-    if str(run.result.get("kind", "")).startswith(KIND):
-        return OF_TOKENS.get(run.command)
-    return KINDS.get(run.command)
+    return kinds_of(run).get(run.command)
+
+
+def kinds_of(run: Run) -> dict[str, Kind]:
+    """The commands whose runs can be told, of models like this run's."""
+    return OF_TOKENS if str(run.result.get("kind", "")).startswith(KIND) else KINDS

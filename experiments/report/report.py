@@ -10,7 +10,7 @@ from experiments.runs import RUNS, RunError, write_atomic
 
 from .elements import Markup, joined, paragraph
 from .found import Run, opened
-from .kinds import KINDS, kind_of
+from .kinds import kind_of, kinds_of
 from .of_diagnosis import diagnosis_part
 from .page import page, section
 from .scenario_part import files_part, manifest_part, scenario_part
@@ -73,11 +73,11 @@ def parts_of(run: Run) -> list[Markup | None]:
     Raises:
         RunError: its command has no report, or its result is of another version.
     """
-    kind = kind_of(run)
+    kind, known = kind_of(run), kinds_of(run)
     if kind is None:
         raise RunError(
             f"{run.name} is a run of `{run.command}`, of which no report can be made: "
-            f"give one of {', '.join(KINDS)}"
+            f"give one of {', '.join(known)}"
         )
     if missing := [key for key in kind.needs if key not in run.result]:
         raise another_version(run, f"it has no {', '.join(missing)}")
