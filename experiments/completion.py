@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 SCENARIOS = (HERE / "scenarios", HERE / "iteration" / "scenarios")
 RUNS = Path("runs")
 """Where runs are kept unless --out says otherwise."""
+STEPS = ".steps"
+"""How the names of files of iterations end."""
 RUNS_MOST = 100
 """A folder of thousands of runs must not make a shell wait."""
 SUBJECTS = ("scenario", "source", "run")
@@ -77,8 +79,10 @@ def stacks(incomplete: str) -> list[str]:
 
 def profiles(incomplete: str) -> list[str]:
     """Names of the shipped profiles, and side files of others below what is typed."""
-    shipped = sorted(path.stem for path in _folder("profiles").glob("*/*.json"))
-    return _beginning(incomplete, [*shipped, *_files(incomplete, ".json")])
+    found = sorted(path.stem for path in _folder("profiles").glob("*/*.json"))
+    shipped = sorted(found, key=lambda name: name.endswith(STEPS))  # those of iterations last
+    names = [name.removesuffix(STEPS) for name in shipped]
+    return _beginning(incomplete, [*names, *_files(incomplete, ".json")])
 
 
 def datasets(incomplete: str) -> list[str]:

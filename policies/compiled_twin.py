@@ -8,6 +8,10 @@ import numpy as np
 
 from .contract import Policy, PolicyError, View
 
+KNOWN: set[type] = set()
+"""Classes that numba has seen, kept: it knows a class of tuples by its place in memory, which must
+not go to the next one of the same name, as when a cell of a notebook is run again."""
+
 
 class CompiledTwin:
     """Calls a policy's methods compiled; each is compiled once, for the types that it gets first.
@@ -32,6 +36,7 @@ class CompiledTwin:
         typeof: Any = numba.typeof
         uncounted: Any = {"_nrt": False}  # as in the kernel: a rule makes no arrays
         try:
+            KNOWN.add(type(policy))
             if name not in self._methods:
                 signature = result(*(typeof(value) for value in (policy, *arguments)))
                 self._methods[name] = numba.njit(signature, **uncounted)(

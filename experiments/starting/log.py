@@ -182,7 +182,8 @@ def _instants(path: Path, cells: pd.Series[str], unit: str | None) -> tuple[IntA
 
 def _by_size(values: Any) -> str:
     """Seconds, or what instants since 1970 that large must count."""
-    usual = float(np.nanmedian(values))
+    with np.errstate(over="ignore"):
+        usual = float(np.nanmedian(values))
     return next((unit for unit, least in SINCE_1970 if usual >= least), "s")
 
 
