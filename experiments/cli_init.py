@@ -21,6 +21,7 @@ from .cli_speech import input_errors, say, sentence, spoken
 
 if TYPE_CHECKING:
     from .scenario import Scenario
+    from .starting.log import Log
     from .starting.plan import Plan
     from .starting.wishes import Wishes
 
@@ -56,7 +57,11 @@ def init(
     ] = None,
     slo: Annotated[
         str | None,
-        typer.Option("--slo", metavar="MS", help="p99 in ms, as 20; or p95=20; or none."),
+        typer.Option(
+            "--slo",
+            metavar="MS",
+            help="p99 in ms, as 20; or p95=20; or none. Of a log with answers: to the first token.",
+        ),
     ] = None,
     lengths: Annotated[
         str | None,
@@ -102,6 +107,8 @@ def init(
     """Write a commented scenario: answer a question or two, or let it fit a log of requests."""
     with spoken(debug=debug, elsewhere="another FILE"):
         from .sentences import ScenarioError
+        from .starting.engine import generates
+        from .starting.reading import read
         from .starting.writing import refuse_overwriting, start, written
 
         if not file.name:
@@ -113,13 +120,42 @@ def init(
             servers=servers, log=from_log, columns=dict(map(named_column, columns or ())),
             unit=unit, arrivals=arrivals,
         )  # fmt: skip
-        if not yes and sys.stdin.isatty():
-            wishes = asked(wishes)
         if from_log is not None and sys.stderr.isatty():
             say(f"reading {from_log}, and fitting processes to it")
+        log = read(wishes)
+        if log is not None and generates(log, wishes):
+            start_engine(wishes, log, file, force=force)
+            return
+        if not yes and sys.stdin.isatty():
+            wishes = asked(wishes)
         plan, scenario = start(wishes, file)
         paths = written(plan, file, force=force)
         print_plan(plan, scenario, paths)
+
+
+def start_engine(wishes: Wishes, log: Log, file: Path, *, force: bool) -> None:
+    """Write the scenario of a model that generates, and say what was found and assumed."""
+    from .starting.engine import engine_planned, engine_written, next_steps
+
+    plan = engine_planned(wishes, log, file.stem)
+    paths = engine_written(plan, file, force=force)
+    typer.echo(f"written: {', '.join(map(str, paths[::-1]))}")
+    typer.echo("")
+    typer.echo(
+        "The log has prompts and answers: a model that generates, token by token. (For a model "
+        "with one pass, name its --profile.)"
+    )
+    for line in plan.told:
+        typer.echo(line)
+    typer.echo("")
+    typer.echo(
+        "[engine] is an assumption, an 8B model on one GPU of 80 GB: replace fixed_ms, "
+        "prefill_token_us, context_token_ns and memory with those of yours; the file says how they "
+        "come about."
+    )
+    typer.echo(next_steps(str(paths[-1])))
+    typer.echo("")
+    typer.echo(f"next: batchwright compare {quote(str(paths[-1]))}")
 
 
 def wished(

@@ -121,7 +121,9 @@ def tail_label(outcome: Outcome) -> str:
 
 
 def legend_right(axes: Axes, heading: str) -> None:
-    """A legend beside the panel, in the order of drawing."""
+    """A legend beside the panel, in the order of drawing; none where nothing was drawn."""
+    if not axes.get_legend_handles_labels()[0]:
+        return
     axes.legend(
         loc="upper left", bbox_to_anchor=(1.01, 1.0), title=heading, alignment="left",
         title_fontproperties={"size": 8.5, "weight": "bold"}, handlelength=2.2,

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -55,3 +57,16 @@ def lengthened(log: Log, requests: int) -> tuple[Log, str]:
         "more slowly than that is lost; --arrivals trace keeps the log as it is."
     )
     return longer, why
+
+
+def replay_text(log: Log) -> str:
+    """A log as CSV that a replay reads: seconds from 0, then what else is known of a request."""
+    instants = [f"{t // NS}.{t % NS:09d}" for t in log.arrival_ns.tolist()]
+    parts = {"length": log.length, "output": log.output}
+    parts["tier"] = log.tier if len(log.tiers) > 1 else None
+    columns = {key: part.tolist() for key, part in parts.items() if part is not None}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["arrival_s", *columns])
+    writer.writerows(zip(instants, *columns.values(), strict=True))
+    return text.getvalue()

@@ -5,8 +5,6 @@ Keys are those of the scenario file; why each value is what it is goes with it a
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -23,8 +21,10 @@ from .arrivals import Chosen, choose_arrivals
 from .burstiness import Burstiness
 from .lengths import KINDS as LENGTH_KINDS
 from .lengths import LengthsFound, choose_lengths
-from .log import Log, read_log
-from .longer import lengthened
+from .log import Log
+from .longer import lengthened, replay_text
+from .reading import assumed_profile, read
+from .rounding import percent
 from .wishes import DATASETS, LOAD, PROFILES, Wishes, length_keys, load_profile, model_keys
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ REQUESTS, REQUESTS_MOST = 120_000, 1_000_000
 """The most is what a comparison runs in a few seconds a policy."""
 ROUND = 10_000
 UNIT_WORDS = {"tokens": "tokens", "audio_ms": "ms"}
-NS = 1_000_000_000
 ASSUMED = "An assumption: put what your service sees."
 
 
@@ -110,28 +109,8 @@ def planned(wishes: Wishes, name: str) -> Plan:
     else:
         plan = _from_log(wishes, log, name, served, service, profile)
     if profile is not None and wishes.profile is None:
-        plan = replace(plan, assumed=_assumed_profile(named))
+        plan = replace(plan, assumed=assumed_profile(named))
     return _about_lengths(replace(plan, largest_batch=largest), profile)
-
-
-def read(wishes: Wishes) -> Log | None:
-    """The log that somebody gave, read for the profile that somebody named.
-
-    Raises:
-        ScenarioError: it makes no sense.
-    """
-    if wishes.log is None:
-        return None
-    counts = None if wishes.profile is None else load_profile(wishes.profile).length_unit
-    return read_log(wishes.log, wishes.columns, wishes.unit, counts)
-
-
-def _assumed_profile(name: str) -> str:
-    return (
-        f"No --profile was named, and every latency depends on it: {name} stands in for your "
-        "model. `batchwright profile list` has others, `batchwright profile import` takes a table "
-        "of yours."
-    )
 
 
 def _assumed(wishes: Wishes) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -210,34 +189,26 @@ def _replayed(plan: Plan, log: Log, profile: Profile | None) -> Plan:
     """The log as a file that a replay reads: seconds from 0, lengths, numbers of tiers."""
     file = f"{plan.name}.requests.csv"
     arrivals = {"process": "trace", "file": file, **plan.arrivals}
-    header, columns = ["arrival_s"], [[f"{t // NS}.{t % NS:09d}" for t in log.arrival_ns.tolist()]]
     lengths, tiers = plan.lengths, plan.tiers
     if log.length is not None and lengths is None:
-        header.append("length")
-        columns.append([str(each) for each in log.length.tolist()])
         unit = _unit_of(log, profile)
         usual = unit is None or (profile is not None and unit == profile.length_unit)
         keys = {"column": "length"} | ({} if usual else {"unit": unit})
         lengths = LengthsFound(keys, why=("Each request keeps its own.",))
     if log.tier is not None and len(log.tiers) > 1:
-        header.append("tier")
-        columns.append([str(each) for each in log.tier.tolist()])
         arrivals["columns"] = {"tier": "tier"}
-        tiers = _tiers(log)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(zip(*columns, strict=True))
+        tiers = tiers_of(log)
+    text = replay_text(log if lengths is not plan.lengths else replace(log, length=None))
     return replace(
         plan, arrivals=arrivals, lengths=lengths, tiers=tiers, requests=None, replayed=len(log),
-        files={**plan.files, file: text.getvalue()},
+        files={**plan.files, file: text},
     )  # fmt: skip
 
 
 def _drawn(plan: Plan, log: Log, wanted: str, profile: Profile | None, said: bool) -> Plan:
     """Tiers by their shares, each with lengths of its own."""
     several = log.tier is not None and len(log.tiers) > 1
-    tiers = _tiers(log) if several else plan.tiers
+    tiers = tiers_of(log) if several else plan.tiers
     if log.length is None or said:
         return _enough(replace(plan, tiers=tiers))
     unit, files = _unit_of(log, profile), dict(plan.files)
@@ -272,9 +243,10 @@ def _enough(plan: Plan) -> Plan:
     return replace(plan, requests=min(needed, REQUESTS_MOST), requests_why=why)
 
 
-def _tiers(log: Log) -> tuple[TierPlan, ...]:
+def tiers_of(log: Log) -> tuple[TierPlan, ...]:
     """Names and shares; the shares add up to 1 exactly."""
-    assert log.tier is not None
+    if log.tier is None or len(log.tiers) < 2:
+        return (TierPlan("all"),)
     counts = np.bincount(log.tier, minlength=len(log.tiers)).tolist()
     shares = [Decimal(f"{max(count / len(log), 1e-6):.6f}") for count in counts]
     largest = shares.index(max(shares))
@@ -294,7 +266,7 @@ def _about_lengths(plan: Plan, profile: Profile | None) -> Plan:
     share = 100.0 * float(weight[length > profile.longest].sum() / weight.sum())
     unit = UNIT_WORDS[profile.length_unit]
     cut = (
-        f"{_percent(share)} of requests are longer than the {profile.longest:,} {unit} that the "
+        f"{percent(share)} of requests are longer than the {profile.longest:,} {unit} that the "
         f"profile knows (up to {length.max():,}): they are cut to that."
     )
     return replace(plan, truncated=cut)
@@ -313,14 +285,3 @@ def _all_lengths(plan: Plan) -> tuple[IntArray, FloatArray]:
         pmf = Histogram(plan.said).pmf() if plan.said else Dataset(keys["dataset"]).pmf()
         return pmf.length, pmf.probability
     return np.array([keys.get("constant", 1)]), np.ones(1)
-
-
-def _percent(share: float) -> str:
-    """``0.31 %``, ``81 %``, ``99.6 %``."""
-    return f"{share:.3g} %" if share >= 99.0 else f"{share:.2g} %"
-
-
-def tidy_up(value: float) -> Decimal:
-    """The next value with two significant digits."""
-    power = math.floor(math.log10(value)) - 1
-    return Decimal(math.ceil(value / 10.0**power - 1e-9)).scaleb(power)

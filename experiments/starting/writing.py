@@ -20,7 +20,8 @@ import numpy as np
 from experiments.runs import write_atomic
 from experiments.sentences import ScenarioError
 
-from .plan import Plan, planned, tidy_up
+from .plan import Plan, planned
+from .rounding import tidy_up
 from .text import scenario_text
 from .wishes import LOAD, Wishes
 
