@@ -6,6 +6,8 @@ A stack that cannot do what the policy does gets one sentence and no file; the o
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,6 +80,7 @@ def export(
     """Write the setting that a run recommends as files of a serving stack."""
     with spoken(debug=debug):
         from .export.contract import ExportError
+        from .export.instead import exactly
         from .export.reading import stack_called
         from .export.run import setting_of_run
         from .iteration.exporting import export_run
@@ -99,7 +102,14 @@ def export(
         setting = setting_of_run(folder, policy, name)
         places = [(row, (folder / EXPORTS if out is None else out) / row.name) for row in rows]
         told = {
-            row.name: exported(setting, row, place, nearest=nearest, owned=out is None)
+            row.name: exported(
+                setting,
+                row,
+                place,
+                partial(exactly, row, folder, setting.name, name) if policy is None else nothing,
+                nearest=nearest,
+                owned=out is None,
+            )
             for row, place in places
         }
         show(folder, setting, told, json=json)
@@ -117,7 +127,13 @@ def told_of(place: Path, found: Exported) -> dict[str, Any]:
 
 
 def exported(
-    setting: Setting, row: Stack, place: Path, *, nearest: bool, owned: bool
+    setting: Setting,
+    row: Stack,
+    place: Path,
+    instead: Callable[[], str | None],
+    *,
+    nearest: bool,
+    owned: bool,
 ) -> dict[str, Any]:
     """Write one stack's files, and tell what was written or why nothing was."""
     from .export.contract import NotExpressible
@@ -126,15 +142,22 @@ def exported(
     try:
         found = module_of(row).export(setting, nearest=nearest)
     except NotExpressible as refusal:
-        return refused(refusal)
+        return refused(refusal, instead())
     write(place, found, owned=owned)
     return told_of(place, found)
 
 
-def refused(refusal: Any) -> dict[str, Any]:
+def nothing() -> None:
+    """Whoever named a policy wants no other."""
+
+
+def refused(refusal: Any, instead: str | None = None) -> dict[str, Any]:
     """What is told of a stack that got no file."""
     nearest = None if refusal.nearest is None else refusal.nearest.difference
-    return {"refused": refusal.reason, "nearest": nearest, "sentence": str(refusal)}
+    sentence = str(refusal)
+    if instead is not None:
+        sentence = f"{sentence}; of this run it does {instead} exactly: --policy {instead}"
+    return {"refused": refusal.reason, "nearest": nearest, "instead": instead, "sentence": sentence}
 
 
 def write(place: Path, found: Exported, *, owned: bool) -> None:

@@ -91,6 +91,21 @@ def test_a_stack_that_cannot_gets_a_sentence_and_the_others_are_written(work):
     assert (work / "export/ray/app.py").is_file()
 
 
+def test_a_refusal_names_what_of_the_run_the_stack_does_exactly(work):
+    result = work / "result.json"
+    found = json.loads(result.read_text())
+    found["best"] = "held"
+    result.write_text(json.dumps(found))
+    done = typed("export", work, "--to", "triton")
+    assert done.exit_code == 2
+    found = done.stderr.partition("; of this run it does ")[2]
+    name = found.partition(" exactly: ")[0]
+    assert found == f"{name} exactly: --policy {name}\n"
+    instead = typed("export", work, "--to", "triton", "--policy", name, "--json")
+    assert instead.exit_code == 0, instead.output
+    assert json.loads(instead.stdout)["stacks"]["triton"]["exact"] is True
+
+
 def test_json_tells_what_was_written_and_what_was_refused(work):
     done = typed(
         "export", "latest", "--to", "ray", "--to", "triton", "--policy", "waits", "--json"
