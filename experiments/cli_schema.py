@@ -33,12 +33,12 @@ def schema(
     read it.
     """
     with spoken(debug=debug, elsewhere="another FILE with --into"):
-        from .json_schema import scenario_json_schema
+        from .json_schema import json_schema
         from .plain import dumps
         from .runs import write_atomic
         from .sentences import ScenarioError
 
-        text = dumps(scenario_json_schema())
+        text = dumps(json_schema())
         if into is None:
             typer.echo(text, nl=False)
             if sys.stdout.isatty():

@@ -17,100 +17,14 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from . import schema, schema_cluster, schema_memory, schema_tune, values
-from .json_schema_rules import any_rule, rule_schemas
+from . import schema, schema_cluster
+from .iteration import schema as iteration_schema
+from .json_schema_rules import FAMILIES, OF_TOKENS, any_rule, rule_schemas
+from .json_schema_values import SPECIAL, WORDS, Json, single_value
 from .json_schema_words import attribute_words, described
 from .tables import Table, content
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
-
-Json = dict[str, Any]
-NUMBERS: Json = {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}}
-ABOVE_0: Json = {"type": "number", "exclusiveMinimum": 0}
-NOT_BELOW_0: Json = {"type": "number", "minimum": 0}
-WORDS: Json = {"type": "string", "pattern": r"\S"}
-PAIR: Json = {"type": "array", "items": NOT_BELOW_0, "minItems": 2, "maxItems": 2}
-
-
-def _check_of(annotation: Any) -> Callable[..., Any]:
-    check: Callable[..., Any] = annotation.__metadata__[0].func
-    return check
-
-
-CHECKS: dict[Callable[..., Any], Json] = {
-    _check_of(values.Text): WORDS,
-    _check_of(values.Positive): ABOVE_0,
-    _check_of(values.NonNegative): NOT_BELOW_0,
-    _check_of(values.AboveOne): {"type": "number", "exclusiveMinimum": 1},
-    _check_of(values.Share): {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-    _check_of(values.Drift): {"type": "number", "minimum": 0, "maximum": 0.25},
-    _check_of(values.Percentile): {
-        "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100,
-    },
-    _check_of(values.Milliseconds): NOT_BELOW_0,
-    _check_of(values.MillisecondsAbove0): ABOVE_0,
-    _check_of(values.Seconds): ABOVE_0,
-    _check_of(values.Patience): ABOVE_0,
-    _check_of(values.Rates): {"type": "array", "items": NOT_BELOW_0, "minItems": 2},
-    _check_of(values.Points): {"type": "array", "items": PAIR, "minItems": 2},
-    _check_of(schema_memory.GibAbove0): ABOVE_0,
-    _check_of(schema_memory.Gib): NOT_BELOW_0,
-    _check_of(schema_memory.Mib): NOT_BELOW_0,
-    _check_of(schema_tune.Word): WORDS,
-}  # fmt: skip
-"""Checks of single values; those of one factory are told apart by what they are called."""
-
-
-def single_value(check: Callable[..., Any]) -> Json | None:
-    """What a check of a single value accepts; None where it is none of those known."""
-    if check not in CHECKS:
-        return _of_factory(check)
-    most = inspect.getclosurevars(check).nonlocals.get("most")
-    return CHECKS[check] if most is None else {**CHECKS[check], "maximum": int(most)}
-
-
-def _of_factory(check: Callable[..., Any]) -> Json | None:
-    """What a check says that a factory of :mod:`experiments.values` made, if one did."""
-    known = inspect.getclosurevars(check).nonlocals
-    match check.__qualname__.partition(".")[0]:
-        case "whole":
-            return {"type": "integer", "minimum": known["least"], "maximum": values.LARGEST_COUNT}
-        case "one_of":
-            return {"enum": list(known["words"])}
-        case "positives":
-            return {**NUMBERS, "minItems": known["least"]}
-    return None
-
-
-ONE_OR_MORE_NAMES: Json = {"anyOf": [WORDS, {"type": "array", "items": WORDS, "minItems": 1}]}
-BOUND: Json = {
-    "anyOf": [
-        {"type": "number"},
-        {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 2},
-    ]
-}
-
-SPECIAL: dict[str, Json] = {
-    "_names": ONE_OR_MORE_NAMES,
-    "_loads": {
-        "type": "array",
-        "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        "minItems": 1,
-        "maxItems": schema_tune.MOST_LOADS,
-        "uniqueItems": True,
-    },
-    "_servers": {
-        "type": "array",
-        "items": {"type": "integer", "minimum": 1, "maximum": 4096},
-        "minItems": 1,
-    },
-    "_space": {
-        "type": "object",
-        "additionalProperties": {"type": "object", "additionalProperties": BOUND},
-    },
-    "_named_tables": {"type": "object", "minProperties": 1},
-}
-"""Checks that stand alone, by their name."""
 
 
 def _either(*keys: str) -> Json:
@@ -128,8 +42,18 @@ RULES: dict[str, Json] = {
         ("Paced", "Poisson", "Gamma", "Hyperexponential", "Clumped"), _either("rate_per_s", "load")
     ),
     **dict.fromkeys(("Mmpp", "RateCurve", "TraceFile"), _not_both("rate_per_s", "load")),
-    "Workload": _not_both("requests", "duration_s"),
+    **dict.fromkeys(("Workload", "TokenWorkloadTable"), _not_both("requests", "duration_s")),
     "Limit": _either("at_most", "at_least"),
+    "TokenSlo": {"anyOf": [{"required": [key]} for key in ("ttft_ms", "tpot_ms", "latency_ms")]},
+    "EngineTable": {
+        **_either("profile", "times"),
+        "if": {"properties": {"preemption": {"const": "swap"}}, "required": ["preemption"]},
+        "then": {
+            "properties": {"memory": {"required": ["kv_bytes_per_token"]}},
+            "required": ["memory"],
+        },
+    },
+    "Memory": {**_either("blocks", "gib"), "dependencies": {"gib": ["kv_bytes_per_token"]}},
 }
 """What holds between the keys of a table, as far as it can be said."""
 
@@ -175,6 +99,9 @@ class _Generator(GenerateJsonSchema):
             case "_aims":
                 item = {"anyOf": [WORDS, inner["items"]]}
                 return {"anyOf": [*item["anyOf"], {"type": "array", "items": item, "minItems": 1}]}
+            case "_objective":
+                alone = {"type": "array", "items": inner, "minItems": 1, "maxItems": 1}
+                return {"anyOf": [inner, alone]}
             case "check" if "oneOf" in inner and (words := _words_alone(check)):
                 return {"anyOf": [{"enum": words}, *inner["oneOf"]]}
         return inner
@@ -206,25 +133,80 @@ def _plain(value: Any) -> Any:
     return value
 
 
+TITLE = "batchwright scenario"
+ABOUT = "Who arrives, what serves them, and the batching policies to compare."
+
+
 def scenario_json_schema() -> Json:
-    """The JSON schema of a scenario file: plain JSON values."""
-    made = schema.Spec.model_json_schema(schema_generator=_Generator)
-    tables: Json = made.pop("$defs")
-    tables["Spec"] = {key: made.pop(key) for key in list(made)}
-    words = attribute_words()
-    finished = {name: _finished(name, table, words) for name, table in tables.items()}
-    cluster = finished["Cluster"]["properties"]
-    for key, family in (("router", "router"), ("autoscaler", "autoscaler")):
-        cluster[key] = {**any_rule(family), **cluster[key]}
-    whole = finished.pop("Spec")
-    whole["properties"]["policies"]["additionalProperties"] = any_rule("policy")
+    """The JSON schema of a scenario file with a ``[service]``: plain JSON values."""
+    whole, tables = _tables(schema.Spec, "policy")
+    for key in ("router", "autoscaler"):
+        properties = tables["Cluster"]["properties"]
+        properties[key] = {**any_rule(key), **properties[key]}
+    return _headed(whole, {**tables, **rule_schemas(FAMILIES)})
+
+
+def token_json_schema() -> Json:
+    """The JSON schema of a scenario file with an ``[engine]``: plain JSON values."""
+    whole, tables = _tables(iteration_schema.TokenSpec, "iteration")
+    for name in ("TokenWorkloadTable", "TokenTier"):
+        properties = tables[name]["properties"]
+        properties["arrivals"] = _open_arrivals(properties["arrivals"])
+    for name in CLOSED:
+        del tables[name]
+    return _headed(whole, {**tables, **rule_schemas(OF_TOKENS)})
+
+
+def json_schema() -> Json:
+    """The JSON schema of any scenario file: which kind it is tells whether it has an ``engine``.
+
+    Mistakes are those of the kind that is meant.  ``anyOf`` refuses nothing: editors that do not
+    look behind ``if`` (Taplo) complete keys from it.
+    """
+    service, tokens = scenario_json_schema(), token_json_schema()
+    tables = {**service.pop("definitions"), **tokens.pop("definitions")}
+    for name, one in (("Scenario", service), ("TokenScenario", tokens)):
+        tables[name] = {key: one[key] for key in one if key not in ("$schema", "title")}
+    either, tables_of = ("Scenario", "TokenScenario"), "#/definitions/"
     return {
         "$schema": DIALECT,
-        "title": "batchwright scenario",
-        "description": "Who arrives, what serves them, and the batching policies to compare.",
-        **{key: value for key, value in whole.items() if key not in ("title", "description")},
-        "definitions": {**finished, **rule_schemas()},
+        "title": TITLE,
+        "description": ABOUT,
+        "type": "object",
+        "if": {"required": ["engine"]},
+        "then": {"$ref": tables_of + "TokenScenario"},
+        "else": {"$ref": tables_of + "Scenario"},
+        "anyOf": [*({"$ref": tables_of + name} for name in either), {}],
+        "definitions": tables,
     }
+
+
+def _tables(spec: type[Table], family: str) -> tuple[Json, Json]:
+    """A whole file and the tables in it."""
+    made = spec.model_json_schema(schema_generator=_Generator)
+    tables: Json = made.pop("$defs")
+    words = attribute_words()
+    finished = {name: _finished(name, table, words) for name, table in tables.items()}
+    whole = _finished(spec.__name__, made, words)
+    whole["properties"]["policies"]["additionalProperties"] = any_rule(family)
+    return whole, finished
+
+
+def _headed(whole: Json, definitions: Json) -> Json:
+    kept = {key: value for key, value in whole.items() if key not in ("title", "description")}
+    head = {"$schema": DIALECT, "title": TITLE, "description": ABOUT}
+    return {**head, **kept, "definitions": definitions}
+
+
+CLOSED = ("Closed", "Backlog")
+"""Arrivals that a model that generates does not take."""
+
+
+def _open_arrivals(value: Json) -> Json:
+    """Arrivals with a rate of their own: a load needs a largest rate, which depends on the rule."""
+    closed = {f"#/definitions/{name}" for name in CLOSED}
+    kept = [one for one in value["anyOf"] if "enum" not in one and one["$ref"] not in closed]
+    return {**value, "anyOf": kept, "not": {"type": "object", "required": ["load"]}}
 
 
 def _finished(name: str, table: Json, words: dict[tuple[str, str], str]) -> Json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from policies import POLICIES
 from policies.autoscalers import AUTOSCALERS
 from policies.contract import FloatArray, IntArray
+from policies.iteration import RULES as ITERATION_RULES
 from policies.routers import ROUTERS
 
 from .json_schema_words import below_attributes
@@ -22,6 +24,11 @@ from .rules import parameters
 
 FAMILIES = {"policy": POLICIES, "router": ROUTERS, "autoscaler": AUTOSCALERS}
 """What a rule of a family is called, and its kinds."""
+
+OF_TOKENS = {"iteration": ITERATION_RULES}
+"""The same of scenarios with an ``[engine]``."""
+
+ALL = FAMILIES | OF_TOKENS
 
 NS_IN_MS = 1_000_000
 
@@ -37,6 +44,11 @@ WORDS_OF_PARAMETERS = {
     "margin_ms": "Time that is kept free for noise.",
     "increase": "What the batch limit grows by after a full batch that met the target.",
     "decrease": "What the batch limit is multiplied by after a batch that took too long.",
+    "max_num_seqs": "The most sequences in the batch; 0 stands for the engine's largest batch.",
+    "max_num_batched_tokens": "The most tokens of an iteration.",
+    "ageing_tokens_per_s": "By how many tokens a second of waiting shortens a prompt.",
+    "padded": "Whether a batch is computed as if all were as long as the longest.",
+    "by_priority": "Whether urgent tiers come in first, and the least urgent is put back.",
     "max_tokens": "The largest product of a batch's size and its longest length.",
     "take": "How many of 0, 1, 2, ... that wait are served at once; 0 waits for one more.",
     "max_block_ms": "The longest that an offline batch may keep a server.",
@@ -58,25 +70,28 @@ WORDS_OF_PARAMETERS = {
 }
 """Parameters that mean the same in many rules."""
 
+TOLD_ABOVE = ("preferred_batch_size", "max_num_seqs")
+"""Of these the words above tell more than those below the field."""
+
 
 def any_rule(family: str) -> dict[str, Any]:
     """Any rule of a family."""
-    kinds = [{"$ref": f"#/definitions/{family}.{kind}"} for kind in FAMILIES[family]]
-    alone = [] if family == "policy" else _words_alone(family)
+    kinds = [{"$ref": f"#/definitions/{family}.{kind}"} for kind in ALL[family]]
+    alone = [] if family in ("policy", "iteration") else _words_alone(family)
     return {"anyOf": [{"enum": alone}, *kinds]} if alone else {"oneOf": kinds}
 
 
 def _words_alone(family: str) -> list[str]:
     """Kinds whose name alone is a rule."""
-    kinds = FAMILIES[family]
+    kinds = ALL[family]
     return [kind for kind, cls in kinds.items() if not _required(cls)]
 
 
-def rule_schemas() -> dict[str, Any]:
-    """Definitions of all rules, by family and kind."""
+def rule_schemas(families: Mapping[str, Mapping[str, type]]) -> dict[str, Any]:
+    """Definitions of all rules of some families, by family and kind."""
     return {
         f"{family}.{kind}": _rule(kind, cls)
-        for family, kinds in FAMILIES.items()
+        for family, kinds in families.items()
         for kind, cls in kinds.items()
     }
 
@@ -148,7 +163,7 @@ def _below_fields(cls: type) -> dict[str, str]:
 def _meaning(key: str, below: str, about: str) -> str:
     """What a parameter does, in every rule or as this one says, and its unit."""
     told = WORDS_OF_PARAMETERS.get(key, "")
-    if below and key != "preferred_batch_size":
+    if below and key not in TOLD_ABOVE:
         told = f"{told} {below}" if told and below.startswith("A number or") else below
     told = told or _first_that_names(key.removesuffix("_ms"), about)
     unit = "Milliseconds; inf is forever." if key.endswith("_ms") else ""

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 UNITS = {
+    "_gib_per_s": "GiB per second.",
     "_per_s": "Per second.",
     "_ms": "Milliseconds.",
+    "_us": "Microseconds.",
+    "_ns": "Nanoseconds.",
     "_s": "Seconds.",
     "_gib": "GiB.",
     "_mib": "MiB.",
@@ -18,7 +21,7 @@ UNITS = {
 }
 """Endings of keys, the longest first."""
 
-MODULES = "schema*.py"
+MODULES = ("schema*.py", "iteration/schema.py")
 ROLE = re.compile(r":\w+:`~?([^`]*)`")
 """A name in a docstring, as Sphinx reads it."""
 
@@ -34,6 +37,8 @@ COMMON = {
     "requests": "How many requests.",
     "arrivals": "When requests arrive: a table with the key process.",
     "lengths": "How long requests are: dataset, histogram, constant, distribution or column.",
+    "prompts": "Tokens of prompts: dataset, histogram, constant, distribution or column.",
+    "outputs": "Tokens of answers: dataset, histogram, constant, distribution or column.",
     "timeout": "How long a request waits before it gives up.",
     "model": "Service times as a formula or a table, instead of a profile.",
     "percentile": "The percentile that the target is for.",
@@ -95,6 +100,25 @@ OF_TABLE = {
     ("Tune", "power"): "What servers draw; needed for the objective energy.",
     ("Tune", "price"): "What servers cost; needed for the objective cost.",
     ("Tune", "space"): "Ranges for a policy's numbers: { NAME = { max_wait_ms = [0, 5] } }.",
+    ("TokenSpec", "name"): "The scenario's name; not given: that of the file.",
+    ("TokenSpec", "description"): "One line for lists and reports.",
+    ("TokenSpec", "run"): "How the scenario is run.",
+    ("TokenSpec", "seeds"): "A seed for each source of randomness.",
+    ("TokenSpec", "tune"): "What `batchwright tune` looks for.",
+    ("TokenWorkloadTable", "requests"): "How many requests to draw; or give duration_s.",
+    ("TokenWorkloadTable", "duration_s"): "For how long requests arrive; or give requests.",
+    ("TokenWorkloadTable", "tiers"): "Classes of requests, the most urgent first.",
+    ("TokenTier", "share"): "The share of all requests; the shares of all tiers add up to 1.",
+    ("TokenTier", "slo"): "What the tier is promised.",
+    ("EngineTable", "times"): "Times of iterations as a formula, instead of a profile.",
+    ("EngineTable", "memory"): "Memory for keys and values; not given: memory is no limit.",
+    ("EngineTable", "preemption"): "What becomes of a sequence that is put back: its keys and "
+    "values are computed again, or copied to the host and back.",
+    ("EngineTable", "noise"): "How the times of iterations vary.",
+    ("Memory", "blocks"): "Blocks in all; or give gib.",
+    ("Memory", "gib"): "GiB for keys and values; needs kv_bytes_per_token.",
+    ("Memory", "kv_bytes_per_token"): "Bytes of keys and values of one token.",
+    ("Memory", "block_tokens"): "Tokens of a block.",
 }  # fmt: skip
 CHOSEN = {"process": "The arrival process.", "kind": "The kind.", "distribution": "The kind."}
 
@@ -103,7 +127,8 @@ CHOSEN = {"process": "The arrival process.", "kind": "The kind.", "distribution"
 def attribute_words() -> dict[tuple[str, str], str]:
     """Docstrings below the attributes of tables, by table and key."""
     found = {}
-    for path in sorted(Path(__file__).parent.glob(MODULES)):
+    here = Path(__file__).parent
+    for path in sorted(one for pattern in MODULES for one in here.glob(pattern)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 found.update(below_attributes(node))

@@ -16,14 +16,9 @@ from typer.testing import CliRunner
 from experiments import schema_memory, schema_tune, values
 from experiments.cli import app
 from experiments.config import SHIPPED, scenario_names
-from experiments.json_schema import (
-    CHECKS,
-    _check_of,
-    _Generator,
-    scenario_json_schema,
-    single_value,
-)
+from experiments.json_schema import _Generator, json_schema, scenario_json_schema
 from experiments.json_schema_rules import FAMILIES, in_ms
+from experiments.json_schema_values import CHECKS, check_of, single_value
 from experiments.rules import build_rule, parameters
 from experiments.schema import Spec
 
@@ -151,7 +146,7 @@ ALIASES = [
     (module, name)
     for module in (values, schema_memory, schema_tune)
     for name, alias in vars(module).items()
-    if getattr(alias, "__metadata__", ()) and _check_of(alias) in CHECKS
+    if getattr(alias, "__metadata__", ()) and check_of(alias) in CHECKS
 ]
 ONLY_IN_THE_CHECKS = "word"
 """A text that is no measure: there are too many of them for a list."""
@@ -162,7 +157,7 @@ ONLY_IN_THE_CHECKS = "word"
 )
 def test_each_kind_of_value_is_what_its_check_says(module, name):
     alias = getattr(module, name)
-    schema = single_value(_check_of(alias))
+    schema = single_value(check_of(alias))
     seen = set()
     for probe in PROBES:
         exact = json.loads(json.dumps(probe), parse_float=Decimal)
@@ -240,12 +235,12 @@ def test_docstrings_speak_of_milliseconds():
 
 def test_the_command_prints_it_or_writes_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert json.loads(CliRunner().invoke(app, ["schema"]).stdout) == SCHEMA
+    assert json.loads(CliRunner().invoke(app, ["schema"]).stdout) == json_schema()
     result = CliRunner().invoke(app, ["schema", "--into", "scenario.schema.json"])
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "#:schema scenario.schema.json" in result.stderr
-    assert json.loads(Path("scenario.schema.json").read_text()) == SCHEMA
+    assert json.loads(Path("scenario.schema.json").read_text()) == json_schema()
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
