@@ -11,9 +11,10 @@ from built_site import Page, broken_links, built_once, is_outside
 
 from experiments.cli import app
 from experiments.cli_speech import FAILED, INTERRUPTED, WRONG_INPUT
-from experiments.json_schema import scenario_json_schema
+from experiments.json_schema import scenario_json_schema, token_json_schema
 from policies import POLICIES
 from policies.autoscalers import AUTOSCALERS
+from policies.iteration import RULES
 from policies.routers import ROUTERS
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +94,29 @@ def test_every_key_of_a_scenario_is_in_the_reference(site):
             if "const" not in value:
                 shown = f'<span class="pre">{key}</span>'
                 assert shown in (rules if "." in name else text), (name, key)
+
+
+def test_every_rule_and_every_key_of_a_model_that_generates_is_in_the_reference(pages, site):
+    ids = page_of(pages, site, "reference/iterations.html").ids
+    text = (site / "reference" / "iterations.html").read_text()
+    shared = scenario_json_schema()["definitions"]
+    for kind, cls in RULES.items():
+        assert f"policies.iteration.{cls.__name__}" in ids, kind
+    own = {n: t for n, t in token_json_schema()["definitions"].items() if n not in shared}
+    assert {"EngineTable", "TokenSlo", "TokenTune", "iteration.vllm_like"} <= own.keys()
+    for name, table in [("TokenSpec", token_json_schema()), *own.items()]:
+        section = section_of(text, name) if name != "TokenSpec" else text
+        for key, value in table["properties"].items():
+            if "const" not in value:
+                assert f'<span class="pre">{key}</span>' in section, (name, key)
+
+
+def section_of(text, name):
+    """The part of a page that tells of one table or rule, up to the next heading."""
+    place = "scenario-" + name.replace(".", "-").replace("_", "-").lower()
+    place = f"rule-{place}" if "." in name else place
+    start = text.index(f'<section id="{place}">') + 1
+    return text[start : text.find("<section", start)]
 
 
 def test_the_exit_codes_are_those_of_the_program():

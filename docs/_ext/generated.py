@@ -19,6 +19,8 @@ MADE: dict[str, Callable[[], str]] = {
     "policies": rules.policies,
     "routers": rules.routers,
     "autoscalers": rules.autoscalers,
+    "iterations": rules.iterations,
+    "engine": scenario_keys.of_tokens,
 }
 
 

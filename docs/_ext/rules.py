@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scenario_keys import Reference, anchor
 
-from experiments.json_schema import scenario_json_schema
-from experiments.json_schema_rules import FAMILIES
+from experiments.json_schema import scenario_json_schema, token_json_schema
+from experiments.json_schema_rules import ALL, OF_TOKENS
 
 
 def policies() -> str:
@@ -23,10 +23,16 @@ def autoscalers() -> str:
     return _family("autoscaler", "policies.autoscalers")
 
 
+def iterations() -> str:
+    """A section for each rule of continuous batching."""
+    return _family("iteration", "policies.iteration")
+
+
 def _family(family: str, module: str) -> str:
-    reference = Reference(scenario_json_schema())
+    schema = token_json_schema() if family in OF_TOKENS else scenario_json_schema()
+    reference = Reference(schema)
     sections = []
-    for kind, cls in FAMILIES[family].items():
+    for kind, cls in ALL[family].items():
         name = f"{family}.{kind}"
         keys = "\n".join(reference.keys(reference.tables[name]))
         sections.append(

@@ -6,26 +6,44 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.json_schema import scenario_json_schema
+from experiments.json_schema import scenario_json_schema, token_json_schema
 from experiments.json_schema_words import UNITS
 
 Json = Mapping[str, Any]
 
 MANY = 10**8
 """Limits above this keep numbers within 64 bits; nobody comes near them."""
-UNIT_WORDS = {"Per second.": "1/s", "Milliseconds.": "ms", "Seconds.": "s", "Watts.": "W"}
+UNIT_WORDS = {
+    "Per second.": "1/s",
+    "GiB per second.": "GiB/s",
+    "Milliseconds.": "ms",
+    "Microseconds.": "us",
+    "Nanoseconds.": "ns",
+    "Seconds.": "s",
+    "Watts.": "W",
+}
 KINDS = {"number": "number", "integer": "whole number", "string": "text", "boolean": "true, false"}
 OTHER_PLACES = {
-    "policy": "policies.md",
-    "router": "policies.md#routers",
-    "autoscaler": "policies.md#autoscalers",
+    "policy": "[any policy](policies.md)",
+    "router": "[any router](policies.md#routers)",
+    "autoscaler": "[any autoscaler](policies.md#autoscalers)",
+    "iteration": "[any rule](#rules)",
 }
-"""Families of rules that have a page of their own."""
+"""Families of rules that have a place of their own."""
 
 
 def markdown() -> str:
     """A section for each table, in the order in which a reader meets them."""
-    return "\n".join(Reference(scenario_json_schema()).sections())
+    parts = Reference(scenario_json_schema()).sections()
+    end = "## `[policies.NAME]`\n\n`kind` and its numbers: [policies](policies.md) has them all.\n"
+    return "\n".join(["## The file\n", *parts, end])
+
+
+def of_tokens() -> str:
+    """The same of files with an ``[engine]``: what they have in common with others is linked."""
+    reference = Reference(token_json_schema())
+    reference.shown = dict.fromkeys(scenario_json_schema()["definitions"], "elsewhere")
+    return "\n".join(reference.sections(depth=3))
 
 
 class Reference:
@@ -36,15 +54,12 @@ class Reference:
         self.tables: Json = schema["definitions"]
         self.shown: dict[str, str] = {}
 
-    def sections(self) -> Iterator[str]:
-        """The whole file, then each table where it is first met."""
-        yield "## The file\n"
+    def sections(self, depth: int = 2) -> Iterator[str]:
+        """The keys of the whole file, then each table where it is first met."""
         yield from self.keys(self.schema)
         for key, value in self.schema["properties"].items():
             for name in references(value):
-                yield from self._table(name, key, value, depth=2)
-        yield "## `[policies.NAME]`\n"
-        yield "`kind` and its numbers: [policies](policies.md) has them all.\n"
+                yield from self._table(name, key, value, depth)
 
     def _table(self, name: str, path: str, place: Json, depth: int) -> Iterator[str]:
         """A table and the tables in it that were not shown before."""
@@ -76,7 +91,7 @@ class Reference:
             words += f", in {UNIT_WORDS.get(unit, unit.strip('.'))}"
         families = {name.partition(".")[0] for name in references(value)} & OTHER_PLACES.keys()
         if families:
-            return ", ".join(f"[any {f}]({OTHER_PLACES[f]})" for f in sorted(families))
+            return ", ".join(OTHER_PLACES[family] for family in sorted(families))
         tables = ", ".join(self._link(name, value) for name in references(value))
         if not tables:
             return words
