@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from experiments.cli import app
 from experiments.config import load_scenario as load_plain
+from experiments.init import init
 from experiments.iteration.config import load_scenario
+from experiments.sentences import ScenarioError
 
 NS = 1_000_000_000
 
@@ -66,7 +68,7 @@ def test_the_next_step_runs(run, longest):
     assert step == "next: batchwright compare a.toml"
     done = run("compare", "a.toml", "--set", "workload.requests=1500")
     assert done.exit_code == 0, done.output
-    assert "vllm_default" in done.stdout
+    assert "vllm_8192" in done.stdout
 
 
 def test_a_replay_keeps_pairs_and_tiers(run):
@@ -110,6 +112,21 @@ def test_options_of_other_models_are_refused_and_nothing_is_written(run, argumen
     assert done.exit_code == 2
     assert says in done.stderr
     assert [path.name for path in Path().iterdir()] == ["log.csv"]
+
+
+def test_init_is_a_function_that_writes_what_the_command_writes(run):
+    log_file()
+    assert run("init", "one", "--from-log", "log.csv", "--slo", "700").exit_code == 0
+    made = init("two.toml", from_log="log.csv", slo=700)
+    same = Path("one.toml").read_text().replace('"one', '"two').replace(" one.toml", " two.toml")
+    assert made.path.read_text() == same
+    assert "Read: arrival from created (in s)" in str(made)
+    plain = init("c", from_log="log.csv", profile="bert-base-t4-tensorrt-fp16", slo="p95=40")
+    assert plain.path == Path("c.toml")
+    assert load_plain(plain.path).tiers[0].percentile == 95
+    assert "<li>Read: arrival" in plain._repr_html_()
+    with pytest.raises(ScenarioError, match="is there already"):
+        init("two.toml", from_log="log.csv")
 
 
 def test_nothing_is_overwritten(run):

@@ -32,8 +32,8 @@ TTFT_MS, TPOT_MS = 1000, 100
 """Targets that nobody named: a second to the first token, then faster than people read."""
 MODEL = "chat"
 RULES = (
-    ("vllm_default", "What vLLM does by default.", "vllm_like", 8192),
-    ("vllm_chunked", "Prompts in pieces, so that answers go on meanwhile.", "vllm_like", 512),
+    ("vllm_8192", "The rule of vLLM; most prompts are read at once.", "vllm_like", 8192),
+    ("vllm_512", "The same with prompts in pieces, so that answers go on.", "vllm_like", 512),
     ("prefill_first", "Whole prompts before tokens of answers.", "prefill_first", 0),
     (
         "shortest_prompt_first",
