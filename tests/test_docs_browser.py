@@ -37,6 +37,7 @@ def chromium():
 def test_pages_render_fit_and_can_be_read(scheme, chromium, site):
     for size in (NARROW, WIDE):
         context = chromium.new_context(viewport=size, color_scheme=scheme)
+        context.set_default_timeout(300_000)  # of what hangs
         for name in LOOKED_AT:
             page, said, asked = context.new_page(), [], []
             page.on("console", lambda message, said=said: said.append(message.text))
@@ -54,6 +55,7 @@ def test_pages_render_fit_and_can_be_read(scheme, chromium, site):
 
 def test_formulas_stand_in_the_page_and_say_what_they_are(chromium, site):
     page = chromium.new_page()
+    page.set_default_timeout(300_000)
     page.goto((site / "theory" / "model.html").as_uri())
     formulas = page.locator(".math svg")
     assert formulas.count() > 10
