@@ -41,10 +41,6 @@ def files(runs, place):
     }
 
 
-SETTLED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-"""Focus scrolls, and scrolling hides the words of a mark: its event comes before the next frame."""
-
-
 @pytest.fixture(scope="module")
 def chromium():
     with api.sync_playwright() as playwright:
