@@ -8,9 +8,9 @@ import numpy as np
 
 from .contract import Policy, PolicyError, View
 
-KNOWN: set[type] = set()
-"""Classes that numba has seen, kept: it knows a class of tuples by its place in memory, which must
-not go to the next one of the same name, as when a cell of a notebook is run again."""
+KNOWN: list[Any] = []
+"""Signatures, kept with their types: numba remembers the number of a type for a kind of value even
+after the type is gone, and would not know the same type again under its next number."""
 
 
 class CompiledTwin:
@@ -36,17 +36,31 @@ class CompiledTwin:
         typeof: Any = numba.typeof
         uncounted: Any = {"_nrt": False}  # as in the kernel: a rule makes no arrays
         try:
-            KNOWN.add(type(policy))
             if name not in self._methods:
                 signature = result(*(typeof(value) for value in (policy, *arguments)))
+                KNOWN.append(signature)
                 self._methods[name] = numba.njit(signature, **uncounted)(
                     getattr(type(policy), name)
                 )
-            return self._methods[name](policy, *arguments)
+            return self._call(self._methods[name], (policy, *arguments))
         except (NumbaError, UnsupportedBytecodeError, NotImplementedError, TypeError) as error:
             reason = " ".join(str(error).split())
             kind = type(policy).__name__
             raise PolicyError(f"rule 12: {kind} does not compile (`{name}`: {reason})") from error
+
+    @staticmethod
+    def _call(method: Any, arguments: tuple[Any, ...]) -> Any:
+        """Call a method; what numba does not recognise again, although it is the same, goes in."""
+        import numba
+
+        typeof: Any = numba.typeof
+        try:
+            return method(*arguments)
+        except TypeError:
+            ((types, made),) = method.overloads.items()
+            if tuple(typeof(value) for value in arguments) != types:
+                raise
+            return made.entry_point(*arguments)
 
 
 def narrow(view: View) -> View:
