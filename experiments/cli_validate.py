@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -11,7 +13,12 @@ from . import completion
 from .cli_measure import Mode, Precision, model_errors, read_budget
 from .cli_speech import FAILED, progress_bar, say, spoken
 
+if TYPE_CHECKING:
+    from .cli_run import Finished
+    from .parallel import Progress
+
 COMMAND = "validate"
+CALIBRATION_NS = 40 * 10**9
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +62,12 @@ def validate(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of all policies at all loads.")] = 3,
     window: Annotated[str, typer.Option(help="How long requests arrive: 15s, 1m.")] = "15s",
-    calibrate: Annotated[str, typer.Option(help="Time to calibrate, in all.")] = "40s",
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            help="Time to calibrate, in all; default: 40s, with an \\[engine] what it takes."
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override any key; repeatable."),
@@ -76,34 +88,94 @@ def validate(
 ) -> None:
     """Run policies on a live device, and hold the simulator's predictions against it."""
     with spoken(debug=debug), model_errors():
-        from .cli_run import Job, in_folder
-        from .validate import LIVE, campaign, judgement
-        from .validation.asking import asked_for
-        from .validation.campaign import Plan, checked_loads, opening_of
-
-        asked = asked_for(source, policy, settings, out)
-        plan = Plan(
-            checked_loads(load or ()), rounds, read_time("--window", window),
-            read_time("--calibrate", calibrate), seed,
+        typed = Typed(
+            source, tuple(policy or ()), tuple(settings or ()), device, model, precision.value,
+            mode.value, threads, tuple(load or ()), rounds, read_time("--window", window),
+            None if calibrate is None else read_time("--calibrate", calibrate), seed, out,
+            quiet=quiet or json,
         )  # fmt: skip
-        opening = opening_of(asked.scenario, device, model, precision.value, mode.value, threads)
-        if not quiet and not json:
-            say(f"policies: {', '.join(asked.policies)}")
-        with progress_bar(quiet=quiet or json, still=True) as progress:
-
-            def compute(folder: Path) -> Any:
-                found = campaign(asked, plan, folder, device, opening, progress)
-                return judgement(asked, found, seed=seed, progress=progress)
-
-            run = in_folder(
-                asked.scenario, COMMAND, out, compute, progress, {"device": device},
-                Job(write_figures, print_validation),
-            )  # fmt: skip
+        run = of_tokens(typed) or of_batches(typed)
         run.show(json=json, quiet=quiet)
         stopped = getattr(run.result, "stopped", "")
         if stopped:
-            say(f"error: {stopped}; the windows before are judged, and kept in {run.folder / LIVE}")
+            kept = run.folder / "live"
+            say(f"error: {stopped}; the windows before are judged, and kept in {kept}")
             raise typer.Exit(FAILED)
+
+
+class Typed(NamedTuple):
+    """What was typed behind ``batchwright validate``."""
+
+    source: str
+    policies: tuple[str, ...]
+    settings: tuple[str, ...]
+    device: str
+    model: str | None
+    precision: str
+    mode: str
+    threads: int
+    loads: tuple[float, ...]
+    rounds: int
+    window_ns: int
+    calibration_ns: int | None
+    seed: int
+    out: Path
+    quiet: bool
+
+
+def of_batches(typed: Typed) -> Finished:
+    """Run a scenario of batches, or a run of one."""
+    from .cli_run import Job, in_folder
+    from .validate import campaign, judgement
+    from .validation.asking import asked_for
+    from .validation.campaign import Plan, checked_loads, opening_of
+
+    asked = asked_for(typed.source, typed.policies, typed.settings, typed.out)
+    plan = Plan(
+        checked_loads(typed.loads), typed.rounds, typed.window_ns,
+        typed.calibration_ns or CALIBRATION_NS, typed.seed,
+    )  # fmt: skip
+    opening = opening_of(
+        asked.scenario, typed.device, typed.model, typed.precision, typed.mode, typed.threads
+    )
+    with told(list(asked.policies), quiet=typed.quiet) as progress:
+
+        def compute(folder: Path) -> Any:
+            found = campaign(asked, plan, folder, typed.device, opening, progress)
+            return judgement(asked, found, seed=typed.seed, progress=progress)
+
+        return in_folder(
+            asked.scenario, COMMAND, typed.out, compute, progress, {"device": typed.device},
+            Job(write_figures, print_validation),
+        )  # fmt: skip
+
+
+def of_tokens(typed: Typed) -> Finished | None:
+    """Run a scenario with an ``[engine]``, or a run of one; None for others."""
+    from .iteration.validate_asked import asked_for
+
+    asked = asked_for(typed.source, typed.policies, typed.settings, typed.out)
+    if asked is None:
+        return None
+    from .iteration.validate_run import Options, check_options, prepared, run_validate
+
+    check_options(typed.precision, typed.mode)
+    options = Options(
+        typed.device, typed.model, typed.threads, typed.loads, typed.rounds, typed.window_ns,
+        typed.calibration_ns, typed.seed,
+    )  # fmt: skip
+    work = prepared(asked, options)
+    with told(list(asked.rules), quiet=typed.quiet) as progress:
+        return run_validate(work, typed.device, typed.out, progress)
+
+
+@contextmanager
+def told(policies: Sequence[str], *, quiet: bool) -> Iterator[Progress]:
+    """Say who runs, and show how far it is."""
+    if not quiet:
+        say(f"policies: {', '.join(policies)}")
+    with progress_bar(quiet=quiet, still=True) as progress:
+        yield progress
 
 
 def write_figures(found: Any, folder: Path) -> list[str]:

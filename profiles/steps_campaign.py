@@ -14,6 +14,7 @@ import datetime as dt
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,19 @@ from .steps_runner import Measurable, StepRunner
 PAUSE_SHARE = 0.1
 """Linux stops whoever goes before ordinary processes for the rest of any second of which it took
 95 % (sched(7), ``sched_rt_runtime_us``); a pause of a tenth of each call keeps below that."""
+
+
+class ShortBudgetError(ProfileError):
+    """Not even the smallest grid fits.
+
+    Attributes:
+        needed_s: what it takes, about.
+    """
+
+    def __init__(self, problem: str, needed_s: float) -> None:
+        super().__init__(problem)
+        self.needed_s = needed_s
+
 
 Timed = Callable[[Cell], int]
 """Runs an iteration and gives the ns that it took."""
@@ -165,7 +179,7 @@ class _Work:
     def _pilot(self, end: int, mixed: Sequence[Cell]) -> tuple[StepsFound, list[Cell], float]:
         """The fullest grid that fits, warmed up; all cells of a round, and what a round takes."""
         seen: dict[tuple[Any, ...], int] = {}
-        for axes, words in grids(self.wishes):
+        for axes, words in islice(grids(self.wishes), self.wishes.fullest, None):
             cells = [*cells_of(axes, self.wishes.prompt_tokens), *mixed]
             found = StepsFound(axes, given_up=words)
             for cell in cells:
@@ -182,10 +196,11 @@ class _Work:
                 found.planned = min(rounds, SAMPLES_MOST)
                 return found, cells, round_ns
         needed = round_ns * (SAMPLES_LEAST + 2) / (1.0 - STEADY_SHARE) / 1e9
-        raise ProfileError(
+        raise ShortBudgetError(
             f"{self.wishes.budget_ns / 1e9:.2g} s of --budget do not hold {SAMPLES_LEAST} rounds "
             f"of the smallest grid, which take about {needed:.0f} s: give a longer budget, or "
-            f"fewer tokens and sequences"
+            f"fewer tokens and sequences",
+            needed,
         )
 
     def _round(self, found: StepsFound, number: int, cells: Sequence[Cell]) -> None:

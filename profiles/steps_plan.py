@@ -41,6 +41,9 @@ class StepWishes:
     """The longest prompt."""
     whole_prompts: bool = False
     """Whether all prompts are that long and never cut, as Whisper's are."""
+    fullest: int = 0
+    """The first of :func:`grids` that is tried: whoever knows that fuller ones do not fit saves
+    the time to find out."""
     budget_ns: int = 240 * 10**9
     seed: int = 0
     name: str = ""

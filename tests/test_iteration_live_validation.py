@@ -11,10 +11,12 @@ import pytest
 from random_iterations import MS, token_differences
 
 from experiments.iteration import validation_recorded as recorded
-from experiments.iteration.validation import LivePlan, judged, saturation_per_s, serving_of
+from experiments.iteration.validation import LivePlan
+from experiments.iteration.validation_campaign import most_per_s
+from experiments.iteration.validation_judging import judged, serving_of
 from experiments.iteration.validation_predict import pooled
 from experiments.iteration.validation_rig import IterationRig, made_ready
-from experiments.iteration.validation_windows import STATISTICS, LiveWindow, expected_ns
+from experiments.iteration.validation_windows import STATISTICS, LiveWindow
 from policies.iteration import VllmLike
 from policies.iteration.contract import Engine
 from policies.iteration.times import StepTimes, step_ns
@@ -98,7 +100,7 @@ def window(workload, number, slower=1.0, rejected=""):
 def validation(slower=1.0, rule=RULE, **last):
     blocks = calibrated()
     serving = serving_of(blocks[0].profile, ENGINE)
-    workload = draw(0.5 * saturation_per_s(RULE, serving, draw), PLAN.window_s)
+    workload = draw(0.5 * most_per_s(RULE, serving, draw(100.0, 20.0)), PLAN.window_s)
     windows = [window(workload, k, slower) for k in range(2)]
     windows.append(replace(window(workload, 2, slower), **last) if last else windows[0])
     return judged(blocks, serving, {"vllm_like": rule}, {0.5: workload}, windows, PLAN, {})
@@ -157,8 +159,7 @@ def test_a_promise_is_kept_within_the_target_or_the_range_of_the_windows(sound):
 
 
 def test_the_result_is_plain_json_without_nan(sound):
-    text = json.dumps(sound.to_json(), allow_nan=False, default=str)
-    found = json.loads(text)
+    found = json.loads(sound.to_json())
     assert found["replays_exact"] == "3 of 3"
     assert found["calibration"]["calls"]["grid"] > 100
     assert len(found["windows"]) == 3
@@ -194,7 +195,7 @@ def test_blocks_are_pooled_by_median_and_a_block_of_another_grid_is_left_out():
 def test_what_a_window_should_have_taken_is_the_calibration_of_its_work(sound):
     trace = sound.windows[0].trace
     took = trace.steps["finish_ns"] - trace.steps["start_ns"]
-    expected = expected_ns(trace, sound.profile.form())
+    expected = sound.windows[0].expected_ns(sound.profile.form())
     assert np.corrcoef(took, expected)[0, 1] > 0.9
     assert np.median(took / expected) == pytest.approx(1.0, abs=0.03)
 

@@ -75,6 +75,7 @@ def assembled(spec: TokenSpec, path: Path) -> TokenScenario:
         times=steps.times,
         targets=tuple(targets_of(tier.slo) for tier in own) or (Targets(),),
         service=steps.words,
+        model=steps.model,
         noise=steps.noise,
         files=_digests(spec, folder),
     )

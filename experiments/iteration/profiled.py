@@ -23,6 +23,8 @@ class Steps(NamedTuple):
     times: StepTimes
     noise: FloatArray
     words: str
+    model: str = ""
+    """That was measured, where it is known."""
 
 
 def steps_of(engine: EngineTable, folder: Path) -> Steps:
@@ -36,7 +38,8 @@ def steps_of(engine: EngineTable, folder: Path) -> Steps:
     assert engine.profile is not None, "the table asks for one of both"
     with blaming("engine.profile"):
         profile = load(place_of(engine.profile, folder))
-    return Steps(step_times(profile), profile.noise(), f"{profile.name}, one engine")
+    model = str(profile.about.get("model", ""))
+    return Steps(step_times(profile), profile.noise(), f"{profile.name}, one engine", model)
 
 
 def place_of(wanted: str, folder: Path) -> str | Path:

@@ -53,6 +53,8 @@ class TokenScenario:
     """Of each tier."""
     service: str = ""
     """What takes the time, in words."""
+    model: str = ""
+    """Whose iterations were measured; empty where times are a formula."""
     noise: FloatArray = field(default_factory=CALM.copy)
     """Factors that were measured, in their order, for noise of kind ``profile``."""
     files: Mapping[str, str] = field(default_factory=dict)

@@ -19,7 +19,8 @@ from profiles.steps_plan import StepWishes
 from sim.iteration.engines import DecoderOpening
 from sim.iteration.workload import TokenWorkload, workload_of
 
-from .validation import LivePlan, TokenValidation, validated
+from .validation import LivePlan, TokenValidation
+from .validation_campaign import validated
 from .validation_rig import IterationRig, Progress
 
 MODEL = "gpt2-mini"
@@ -49,8 +50,8 @@ def validation(progress: Progress) -> TokenValidation:
 def main() -> None:
     """Run it, and keep what it says."""
     found = validation(lambda what, _done, _all: print(what, file=sys.stderr))
-    text = json.dumps(found.to_json(), indent=1, allow_nan=False, default=str)
-    Path(sys.argv[1]).write_text(text + "\n")
+    kept = {key: value for key, value in found.to_dict().items() if key != "curves"}
+    Path(sys.argv[1]).write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

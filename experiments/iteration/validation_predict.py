@@ -13,6 +13,7 @@ from policies.iteration.contract import Rule
 from profiles.steps import StepForm, StepProfile, medians
 from sim.iteration import kernel
 from sim.iteration.serving import Serving
+from sim.iteration.trace import TokenTrace
 from sim.iteration.workload import TokenWorkload
 from sim.streams import stream
 
@@ -34,6 +35,8 @@ class TokenCell:
     low: float
     high: float
     corrected: float
+    calm: tuple[float, ...] = ()
+    """One a window, without its stalls."""
 
     @property
     def measured(self) -> float:
@@ -49,6 +52,11 @@ class TokenCell:
     def spread(self) -> float:
         """Half of the range of the windows, over their mean."""
         return (max(self.live) - min(self.live)) / 2.0 / self.measured
+
+    @property
+    def calmed(self) -> float:
+        """Mean over the windows, without their stalls."""
+        return float(np.mean(self.calm)) if self.calm else self.measured
 
     @property
     def kept(self) -> bool | None:
@@ -71,6 +79,8 @@ class TokenCell:
             "a_priori_error": self.error,
             "drift_corrected": self.corrected,
             "drift_corrected_error": self.corrected / self.measured - 1.0,
+            "without_stalls": self.calmed,
+            "without_stalls_error": self.predicted / self.calmed - 1.0,
             "target": STATISTICS[self.statistic],
             "kept": self.kept,
         }
@@ -115,10 +125,15 @@ def replications(noise: FloatArray, spread: float, count: int, seed: int) -> lis
 
 def predicted(
     rule: Rule, workload: TokenWorkload, serving: Serving, luck: Sequence[FloatArray]
-) -> dict[str, FloatArray]:
-    """Statistics of all replications, float64 (replications,) by name."""
-    runs = [summary_of(kernel.run(rule, workload, replace(serving, noise=one))) for one in luck]
-    return {name: np.array([run[name] for run in runs]) for name in STATISTICS}
+) -> list[TokenTrace]:
+    """All replications."""
+    return [kernel.run(rule, workload, replace(serving, noise=one)) for one in luck]
+
+
+def statistics_of(runs: Sequence[TokenTrace]) -> dict[str, FloatArray]:
+    """Of all replications, float64 (replications,) by name."""
+    found = [summary_of(run) for run in runs]
+    return {name: np.array([run[name] for run in found]) for name in STATISTICS}
 
 
 def cells_of(
@@ -127,6 +142,7 @@ def cells_of(
     windows: Sequence[LiveWindow],
     forecast: Mapping[str, FloatArray],
     slowed: Mapping[str, FloatArray],
+    calm: Sequence[Mapping[str, float]],
 ) -> list[TokenCell]:
     """One cell a statistic.
 
@@ -136,6 +152,7 @@ def cells_of(
         windows: that count.
         forecast: of all replications.
         slowed: drift-corrected.
+        calm: of each window without its stalls.
     """
     live = [summary_of(window.trace) for window in windows]
     return [
@@ -148,6 +165,7 @@ def cells_of(
             float(np.quantile(forecast[name], LOW)),
             float(np.quantile(forecast[name], HIGH)),
             float(np.median(slowed[name])),
+            tuple(one[name] for one in calm),
         )
         for name in STATISTICS
     ]

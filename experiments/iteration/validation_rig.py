@@ -37,6 +37,9 @@ from sim.wall import HANGING_NS
 
 Progress = Callable[[str, int, int], None]
 
+NO_LIMIT = 1 << 30
+"""Of slots and tokens: an emulation holds as many as are asked for."""
+
 
 class IterationRig:
     """Everything that a live run needs, open until the end of a ``with``."""
@@ -154,8 +157,8 @@ class _Seen:
     def __init__(self, rig: IterationRig) -> None:
         self.rig = rig
         self.name = str(rig.about["model"])
-        self.slots = int(rig.about.get("slots", rig.engine.sequences))
-        known = rig.engine.longest if rig.engine.longest < NEVER else 1 << 30
+        self.slots = int(rig.about.get("slots", NO_LIMIT))
+        known = rig.engine.longest if rig.engine.longest < NEVER else NO_LIMIT
         self.longest = int(rig.about.get("longest", known))
 
     def about(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ what was predicted as a shade from the 5th to the 95th percentile of the replica
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,8 +21,25 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from .cells import Match
-    from .result import Validation
+
+class Shown(Protocol):
+    """What the figures need of a validation, of batches or of iterations."""
+
+    @property
+    def loads(self) -> tuple[float | None, ...]:
+        """Loads with windows that count."""
+        ...
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Policies with windows that count."""
+        ...
+
+    @property
+    def matches(self) -> tuple[Any, ...]:
+        """Each with ``load``, ``policy``, ``curves`` and ``cell(statistic)``."""
+        ...
+
 
 SLOWER = 1.0 - SHARES
 TICKS = {1.0: "100 %", 0.1: "10 %", 0.01: "1 %", 0.001: "0.1 %"}
@@ -36,7 +53,7 @@ DOTS: dict[str, dict[str, Any]] = {
 }
 
 
-def ecdf(found: Validation, ax: Panels | None = None) -> list[Axes]:
+def ecdf(found: Shown, ax: Panels | None = None, what: str = "latency") -> list[Axes]:
     """Share of requests slower than a latency, on log axes, one panel a load.
 
     A thin line is one live window.
@@ -48,13 +65,15 @@ def ecdf(found: Validation, ax: Panels | None = None) -> list[Axes]:
     with styled():
         loads = found.loads
         columns = min(len(loads), ACROSS)
-        panels = _panels(len(loads), columns) if ax is None else panels_or_new(ax, len(loads))[1]
+        panels = (
+            _panels(len(loads), columns, what) if ax is None else panels_or_new(ax, len(loads))[1]
+        )
         look = looks(found.policies)
         for axes, load in zip(panels, loads, strict=False):
             for match in found.matches:
                 if match.load == load:
                     _distribution(axes, match, look[match.policy]["color"])
-            _dress(axes, at(load))
+            _dress(axes, at(load), what)
         for first in panels[::columns]:
             first.set_ylabel("requests slower than that")
         handles = _lines(found)
@@ -62,21 +81,20 @@ def ecdf(found: Validation, ax: Panels | None = None) -> list[Axes]:
         return panels
 
 
-ECDF = "Latency, live and predicted"
-
-
-def _panels(count: int, columns: int) -> list[Axes]:
+def _panels(count: int, columns: int, what: str) -> list[Axes]:
     """Of a new figure."""
     rows = math.ceil(count / columns)
     drawn = figure(1.6 + 3.1 * columns, 0.5 + 3.0 * rows)
-    drawn.suptitle(ECDF, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    drawn.suptitle(
+        f"{capital(what)}, live and predicted", x=0.01, ha="left", fontsize=11, fontweight="bold"
+    )
     panels: list[Axes] = list(drawn.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for spare in panels[count:]:
         spare.remove()
     return panels[:count]
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _dress(axes: Axes, title: str, what: str) -> None:
     """Log axes, so that the p99 is visible."""
     axes.axhline(TAIL, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_xscale("log")
@@ -85,11 +103,11 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_yticks(list(TICKS), list(TICKS.values()))
     axes.minorticks_off()
     plain_ticks(axes)
-    axes.set_xlabel("latency, ms (log scale)")
+    axes.set_xlabel(f"{what}, ms (log scale)")
     axes.set_title(capital(title))
 
 
-def _lines(found: Validation) -> list[Artist]:
+def _lines(found: Shown) -> list[Artist]:
     """A colour for each policy, a thin line for a window, a shade for a prediction."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -101,7 +119,7 @@ def _lines(found: Validation) -> list[Artist]:
     ]
 
 
-def _colours(found: Validation) -> list[Artist]:
+def _colours(found: Shown) -> list[Artist]:
     from matplotlib.lines import Line2D
 
     look = looks(found.policies)
@@ -111,7 +129,7 @@ def _colours(found: Validation) -> list[Artist]:
     ]
 
 
-def _distribution(axes: Axes, match: Match, colour: str) -> None:
+def _distribution(axes: Axes, match: Any, colour: str) -> None:
     curves = match.curves
     axes.fill_betweenx(
         SLOWER, curves.low, curves.high, color=colour, alpha=0.25, linewidth=0, zorder=1
@@ -120,7 +138,7 @@ def _distribution(axes: Axes, match: Match, colour: str) -> None:
         axes.plot(live, SLOWER, color=colour, linewidth=0.9)
 
 
-def calibration(found: Validation, ax: Axes | None = None, title: str = "") -> Axes:
+def calibration(found: Shown, ax: Axes | None = None, title: str = "") -> Axes:
     """Predicted against measured p50 (rings) and p99 (dots), over all loads and policies.
 
     Bars: the range of the windows, and the interval of 90 % for one window.
@@ -163,7 +181,7 @@ def calibration(found: Validation, ax: Axes | None = None, title: str = "") -> A
 
 
 def _point(
-    axes: Axes, match: Match, statistic: str, dots: dict[str, Any], colour: str
+    axes: Axes, match: Any, statistic: str, dots: dict[str, Any], colour: str
 ) -> list[float]:
     """One statistic of one policy at one load; returns what the axes have to show."""
     cell = match.cell(statistic)
@@ -179,7 +197,7 @@ def _point(
     return [end for end in (x, y, cell.low, cell.high) if np.isfinite(end)]
 
 
-def _keys(axes: Axes, found: Validation) -> None:
+def _keys(axes: Axes, found: Shown) -> None:
     """Colours for policies, forms for statistics."""
     from matplotlib.lines import Line2D
 
@@ -192,7 +210,7 @@ def _keys(axes: Axes, found: Validation) -> None:
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
-def needs_windows(found: Validation) -> None:
+def needs_windows(found: Shown) -> None:
     """Figures show what counts.
 
     Raises:

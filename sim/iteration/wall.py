@@ -41,6 +41,8 @@ class Readings:
     """Of each iteration."""
     span_ns: int = 0
     """From the origin to the last turn."""
+    pairs: list[float] = field(default_factory=list)
+    """Of each iteration: of query and key, in the attention of its prompts."""
 
 
 class WallWorld:
@@ -90,6 +92,7 @@ class WallWorld:
     def start(self, iteration: Iteration, gone: Sequence[Gone]) -> None:
         """Send the iteration to the engine."""
         self._started_ns = self._now_ns()
+        self.readings.pairs.append(float(iteration.pairs))
         self.worker.start(order_of(iteration, gone))
 
     def _now_ns(self) -> int:
