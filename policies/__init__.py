@@ -9,6 +9,7 @@ from __future__ import annotations
 from .ageing import Ageing
 from .aimd import Aimd
 from .balanced_cap import BalancedCap
+from .collection_window import CollectionWindow
 from .deadline_aware import DeadlineAware
 from .edf import Edf
 from .greedy import Greedy
@@ -21,11 +22,14 @@ from .priority import Priority
 from .priority_fill import PriorityFill
 from .queue_depth_wait import QueueDepthWait
 from .rate_aware import RateAware
+from .sealed_batches import SealedBatches
 from .shortest_first import ShortestFirst
 from .size_or_timeout import SizeOrTimeout
 from .snap import Snap
 from .static import Static
+from .timer_from_pick import TimerFromPick
 from .token_budget import TokenBudget
+from .token_budget_ahead import TokenBudgetAhead
 from .weighted_fair import WeightedFair
 
 POLICIES: dict[str, type] = {
@@ -33,6 +37,9 @@ POLICIES: dict[str, type] = {
     "greedy": Greedy,
     "size_or_timeout": SizeOrTimeout,
     "preferred_sizes": PreferredSizes,
+    "timer_from_pick": TimerFromPick,
+    "collection_window": CollectionWindow,
+    "sealed_batches": SealedBatches,
     "queue_depth_wait": QueueDepthWait,
     "aimd": Aimd,
     "deadline_aware": DeadlineAware,
@@ -40,6 +47,7 @@ POLICIES: dict[str, type] = {
     "length_bucketed": LengthBucketed,
     "nearest_lengths": NearestLengths,
     "token_budget": TokenBudget,
+    "token_budget_ahead": TokenBudgetAhead,
     "snap": Snap,
     "balanced_cap": BalancedCap,
     "optimal": Optimal,
@@ -57,6 +65,7 @@ __all__ = [
     "Ageing",
     "Aimd",
     "BalancedCap",
+    "CollectionWindow",
     "DeadlineAware",
     "Edf",
     "Greedy",
@@ -69,10 +78,13 @@ __all__ = [
     "PriorityFill",
     "QueueDepthWait",
     "RateAware",
+    "SealedBatches",
     "ShortestFirst",
     "SizeOrTimeout",
     "Snap",
     "Static",
+    "TimerFromPick",
     "TokenBudget",
+    "TokenBudgetAhead",
     "WeightedFair",
 ]

@@ -11,7 +11,9 @@ Rules of the contract (tests and drivers refer to these numbers):
 3. It returns what :func:`fire`, :func:`fire_lanes`, :func:`wait_until` or :func:`wait` return, and
    nothing else.
 4. Asked twice on an unchanged view it answers the same, and the second call changes nothing.
-5. It is asked only when a server is idle and at least one request waits.
+5. It is asked only when a server is idle and at least one request waits.  A rule that ``seals`` is
+   also asked while every server is busy: what it fires then is sealed, waits FIFO for a server and
+   never grows.
 6. A fired batch takes requests from the heads of lanes only: at least one, never more than wait
    there, and never more than the profile's largest batch.
 7. An instant given to ``wait_until`` lies in the future.  An earlier event (an arrival, a
@@ -36,6 +38,9 @@ A policy class may also define (each is optional):
     only of a rule whose batches follow the lengths of those in them: the same rule, so that every
     batch fits.  ``most`` is the largest batch that fits at each longest ``length`` that arrives
     (both int64 (V,), ``length`` increasing); called before ``bind``.
+``seals``
+    property or class attribute: how many sealed batches may wait for a server; 0 without it, NEVER
+    for any number.  (A class without the name is compiled without sealed batches.)
 ``space() -> tuple of dimensions``
     static: which of its numbers a tuner may choose, and from what (:mod:`policies.space`).
 """
@@ -116,11 +121,11 @@ class View(NamedTuple):
     """(requests,) id of the next request of the same lane; NOBODY at the tail."""
 
     server: int
-    """The idle server that would run the batch."""
+    """The idle server that would run the batch; -1 where every server is busy (rules that seal)."""
     servers: int
     idle_servers: int
     idle_since_ns: int
-    """When the server at hand became idle; 0 if it has never been busy."""
+    """When the server at hand became idle; 0 if it has never been busy, -1 where there is none."""
     busy_since_ns: IntArray
     """(servers,) start of the running batch; -1 while idle."""
     size: IntArray
@@ -142,6 +147,13 @@ class View(NamedTuple):
     """(memory_slots,) the rule's own state."""
     take: IntArray
     """(lanes,) how many to take from the head of each lane; all zero before each question."""
+
+    formed_ns: int = 0
+    """When the rule fired last; 0 before the first batch."""
+    sealed: int = 0
+    """Batches that are formed and wait for a server."""
+    sealed_requests: int = 0
+    """Requests in them, which wait in no lane any more."""
 
 
 class Tier(NamedTuple):
@@ -252,6 +264,11 @@ def lane_count(policy: Policy) -> int:
 def memory_slots(policy: Policy) -> int:
     """Number of float64 cells that a policy remembers; 0 where it defines none."""
     return int(getattr(policy, "memory_slots", 0))
+
+
+def seals(policy: Policy) -> int:
+    """How many sealed batches of a policy may wait for a server; 0 where it defines none."""
+    return int(getattr(policy, "seals", 0))
 
 
 def bind(

@@ -22,6 +22,7 @@ from .contract import (
     expected_ns,
     lane_count,
     memory_slots,
+    seals,
 )
 
 GRIDS_NS = (1, 1_000, 500_000)
@@ -54,6 +55,9 @@ class RandomQueue:
     finished: int = 0
     finished_size: int = 0
     finished_service_ns: int = 0
+    formed_ns: int = 0
+    sealed: list[list[int]] = field(default_factory=list)
+    """Batches that wait for a server, oldest first."""
     lanes: list[list[int]] = field(default_factory=list)
     memory: FloatArray = field(default_factory=lambda: np.zeros(0))
 
@@ -78,6 +82,11 @@ class RandomQueue:
     def waiting(self) -> int:
         """Requests that wait, in all lanes."""
         return sum(map(len, self.lanes))
+
+    @property
+    def may_seal(self) -> bool:
+        """Whether the policy may form a batch ahead now."""
+        return not self.idle() and len(self.sealed) < seals(self.policy)
 
     def idle(self) -> list[int]:
         """Servers that run nothing."""
@@ -126,12 +135,17 @@ class RandomQueue:
             return 0
         return int(own(int(self.length[request]), int(self.tier[request])))
 
-    def start(self, server: int, take: IntArray) -> None:
-        """Run a batch of ``take[lane]`` requests from the head of each lane."""
+    def form(self, take: IntArray) -> list[int]:
+        """Make a batch of ``take[lane]`` requests from the head of each lane."""
         batch: list[int] = []
         for lane, count in zip(self.lanes, take.tolist(), strict=True):
             batch += lane[:count]
             del lane[:count]
+        self.formed_ns = self.now_ns
+        return batch
+
+    def start(self, server: int, batch: list[int]) -> None:
+        """Run a batch."""
         longest = int(self.length[batch].max())
         planned = expected_ns(self.bound.service_ns, self.bound.length_edges, len(batch), longest)
         self.busy_since_ns[server] = self.now_ns
@@ -139,7 +153,7 @@ class RandomQueue:
         self.expected_finish_ns[server] = self.now_ns + max(1, round(planned))
 
     def view(self, server: int) -> View:
-        """The queue as the policy sees it, in arrays of its own."""
+        """The queue as the policy sees it, about a server or none (-1), in arrays of its own."""
         following = np.full(self.requests, NOBODY)
         for lane in self.lanes:
             following[lane[:-1]] = lane[1:]
@@ -158,7 +172,7 @@ class RandomQueue:
             server=server,
             servers=self.bound.servers,
             idle_servers=len(self.idle()),
-            idle_since_ns=int(self.idle_since_ns[server]),
+            idle_since_ns=int(self.idle_since_ns[server]) if server >= 0 else -1,
             busy_since_ns=self.busy_since_ns.copy(),
             size=self.size.copy(),
             expected_finish_ns=self.expected_finish_ns.copy(),
@@ -168,4 +182,7 @@ class RandomQueue:
             finished_service_ns=self.finished_service_ns,
             memory=self.memory.copy(),
             take=np.zeros(len(self.lanes), dtype=np.int64),
+            formed_ns=self.formed_ns,
+            sealed=len(self.sealed),
+            sealed_requests=sum(map(len, self.sealed)),
         )

@@ -245,17 +245,27 @@ def _observe(queue: RandomQueue, server: int, twin: CompiledTwin | None) -> None
 
 
 def _dispatch(queue: RandomQueue, twin: CompiledTwin | None) -> tuple[int, int]:
-    """Ask until the policy waits or no server is idle: how often, and when to ask again."""
+    """Ask until the policy waits or no server is idle: how often, and when to ask again.
+
+    What is sealed starts first; then as many batches are sealed as may be.
+    """
     asked, again_ns = 0, NEVER
     for server in queue.rng.permutation(queue.idle()).tolist():
-        answer = FIRE
-        if queue.waiting:
+        if queue.sealed:
+            queue.start(server, queue.sealed.pop(0))
+        elif queue.waiting:
             answer, take = _ask(queue, server, twin)
             asked += 1
             if answer == FIRE:
-                queue.start(server, take)
+                queue.start(server, queue.form(take))
             else:
                 again_ns = min(again_ns, answer)
+    while queue.waiting and queue.may_seal:
+        answer, take = _ask(queue, -1, twin)
+        asked += 1
+        if answer != FIRE:
+            return asked, min(again_ns, answer)
+        queue.sealed.append(queue.form(take))
     return asked, again_ns
 
 

@@ -25,6 +25,7 @@ from .steps import advance, ask_next, complete_next, obey, open_round
 from .steps_cluster import change, join_again, next_orphan
 from .steps_queue import admit, begin, expire, next_arrival
 from .steps_scaling import look_at_all, rescale, ticks, write_down
+from .steps_sealed import ask_next_or_ahead, obey_or_seal
 from .steps_views import look, look_around
 from .system import AVAILABLE, KIND, System
 
@@ -165,6 +166,53 @@ def some_come_and_go(router: Any, scaler: Any, system: System) -> None:
         write_down(system)
 
 
+def next_question(policies: Any, system: System) -> bool:
+    """Go to the next question; whether there is one."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(next_question, strict=False, jit_options=UNCOUNTED)
+def _next_question(policies: Any, system: Any) -> Any:
+    return question_or_ahead if _seals(policies) else question
+
+
+def act(policies: Any, system: System, answer: int) -> None:
+    """Do what the policy answered."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(act, strict=False, jit_options=UNCOUNTED)
+def _act(policies: Any, system: Any, answer: Any) -> Any:
+    return act_or_seal if _seals(policies) else act_now
+
+
+def _seals(policies: Any) -> bool:
+    """Whether the class of a policy, or of many, may seal batches."""
+    one = policies.dtype if isinstance(policies, UniTuple) else policies
+    ahead = getattr(one.instance_class, "seals", 0)
+    return not isinstance(ahead, int) or ahead != 0  # a property is known at run time
+
+
+def question(policies: Any, system: System) -> bool:
+    """Where batches start as they are formed; nothing of sealed ones is compiled then."""
+    return ask_next(system)
+
+
+def question_or_ahead(policies: Any, system: System) -> bool:
+    """Where batches may be formed ahead."""
+    return ask_next_or_ahead(system)
+
+
+def act_now(policies: Any, system: System, answer: int) -> None:
+    """Start a batch, or wait."""
+    obey(system, answer)
+
+
+def act_or_seal(policies: Any, system: System, answer: int) -> None:
+    """Start a batch, seal one, or wait."""
+    obey_or_seal(system, answer)
+
+
 def simulate(policies: Any, router: Any, scaler: Any, system: System) -> None:
     """Run until no event remains or a rule breaks its contract; fills the columns."""
     count, queues = system.count, system.queues
@@ -186,9 +234,9 @@ def simulate(policies: Any, router: Any, scaler: Any, system: System) -> None:
         if count.fault != SOUND:
             return
         open_round(system)
-        while ask_next(system):
+        while next_question(policies, system):
             policy = of_kind(policies, queues[KIND, count.queue])
-            obey(system, decide(policy, look(system)))
+            act(policies, system, decide(policy, look(system)))
 
 
 Kernel = Callable[[Any, Any, Any, System], None]
@@ -210,6 +258,8 @@ def _compiled(policy_class: type, router_class: type, scaler_class: type) -> Ker
     for other in (router_class, scaler_class):
         parts += [other.__module__, other.__qualname__]
     parts += [code_digest(own) for own in methods if own is not None]
+    if hasattr(policy_class, "seals"):
+        parts.append("seals")
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{policy_class.__name__}-{name}"
     return compile_kept(simulate, folder, no_cfunc_wrapper=True, **UNCOUNTED)

@@ -1,8 +1,8 @@
 """What must hold between a trace, the workload that it ran and the service that ran it.
 
 12. Arrivals, lengths and tiers are the workload's.
-13. An expired request gave up exactly at its limit, served ones started before theirs, and nobody
-    with a limit is left unfinished.
+13. An expired request gave up exactly at its limit, served ones were in a batch before theirs, and
+    nobody with a limit is left unfinished (but in a batch that a run with an end left sealed).
 14. A request is rejected exactly where the queue that it finds is full, or where it is too long.
 15. Servers are the service's; without noise a batch takes the profile's time (where every tier has
     the same model).
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, FloatArray
+from policies.contract import NEVER, FloatArray, IntArray
 
 from .invariants import demand
 from .service import Service
@@ -44,14 +44,20 @@ def check_workload(trace: Trace, workload: Workload) -> None:
         demand(13, known, "nobody gives up without a limit", {"status": trace.status})
         return
     limit = np.where(patience < NEVER - trace.arrival_ns, trace.arrival_ns + patience, NEVER)
-    shown = {"start_ns": trace.start_ns, "finish_ns": trace.finish_ns, "limit_ns": limit}
+    formed = np.where(trace.status == SERVED, _formed_ns(trace), -1)
+    shown = {"formed_ns": formed, "finish_ns": trace.finish_ns, "limit_ns": limit}
     punctual = (trace.status != EXPIRED) | (trace.finish_ns == limit)
     demand(13, punctual, "an expired request gives up at its limit", shown)
     again = trace.changes is not None and bool(trace.changes.failed.any())
-    in_time = (trace.status != SERVED) | (trace.start_ns < limit) | again
-    demand(13, in_time, "a served request starts before its limit", shown)
-    left = (trace.status != UNFINISHED) | (limit == NEVER) | again
+    in_time = (trace.status != SERVED) | (formed < limit) | again
+    demand(13, in_time, "a served request starts, or is sealed, before its limit", shown)
+    left = (trace.status != UNFINISHED) | (limit == NEVER) | again | (workload.until_ns < NEVER)
     demand(13, left, "nobody with a limit is left unfinished", shown)
+
+
+def _formed_ns(trace: Trace) -> IntArray:
+    """int64 (N,): when each request's batch was formed; -1 where it has none."""
+    return np.append(trace.batch_formed_ns, -1)[trace.batch]
 
 
 def check_admission(trace: Trace, service: Service) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, NOBODY, IntArray, Policy, lane_count, memory_slots
+from policies.contract import NEVER, NOBODY, IntArray, Policy, lane_count, memory_slots, seals
 
 from .changes import OFF, READY
 from .cluster import Cluster
@@ -30,6 +30,7 @@ from .system import (
     OLDEST_NS,
     PROFILE,
     QUEUE,
+    SEAL,
     SERVERS,
     SIZE,
     STATE,
@@ -53,6 +54,9 @@ def empty_system(policy: Policy, kind_of: IntArray, workload: Workload, service:
     fails = group.outages_ns.size > 0
     closed = workload.closed is not None
     impatient = workload.timeout_ns.shape[0] > 0
+    ahead = seals(policy)
+    # every failure may end a batch on each server
+    batches = total + group.outages_ns.size // 2 * group.servers
     return System(
         arrival_ns=np.full(total, -1) if closed else workload.arrival_ns,
         length=workload.length,
@@ -60,10 +64,12 @@ def empty_system(policy: Policy, kind_of: IntArray, workload: Workload, service:
         deadline_ns=_deadlines(workload),
         next=np.full(total, NOBODY, dtype=np.int32),
         fates=_rows(total, FATE, batch=-1, status=UNFINISHED),
-        links=_rows(total if closed or impatient or fails else 0, LINKS, client=-1),
+        links=_rows(total if closed or impatient or fails or ahead else 0, LINKS, client=-1),
         patience=np.empty(total if impatient else 0, dtype=np.int64),
-        # touched only where rows are written; every failure may end a batch on each server
-        batches=np.empty(total + group.outages_ns.size // 2 * group.servers, dtype=BATCH),
+        # these are touched only where rows are written
+        batches=np.empty(batches, dtype=BATCH),
+        formed_ns=np.empty(batches if ahead else 0, dtype=np.int64),
+        sealed=np.empty(total if ahead else 0, dtype=SEAL),
         lanes=_table(5, lane_count(policy) * group.queues, {WAITING: 0, OLDEST_NS: NEVER, TAKE: 0}),
         servers=_servers(group),
         queues=_queues(group, kind_of),
@@ -101,7 +107,8 @@ def empty_system(policy: Policy, kind_of: IntArray, workload: Workload, service:
             service.longest_admitted,
             service.tier_capacity,
             workload.until_ns,
-            closed or fails,
+            closed or fails or ahead > 0,
+            ahead,
         ),
         clients=_clients(workload),
         tiers=np.zeros(service.service_ns.shape[0], dtype=np.int64),
@@ -154,7 +161,7 @@ def _servers(group: Cluster) -> IntArray:
 def _queues(group: Cluster, kind_of: IntArray) -> IntArray:
     """All empty."""
     bounds = group.bounds()
-    made = np.zeros((14, group.queues), dtype=np.int64)
+    made = np.zeros((19, group.queues), dtype=np.int64)
     made[FIRST_SERVER], made[LAST_SERVER], made[KIND] = bounds[:-1], bounds[1:], kind_of
     made[SERVERS] = np.diff(bounds)
     made[IDLE] = np.bincount(

@@ -10,10 +10,11 @@
 5. The size of a batch is the number of its members, at least 1 and never above the limit; a batch
    whose replica failed has no members, and says how many they were.
 6. The longest length of a batch is that of its longest member.
-7. Members start and finish with their batch, on its server.
+7. Members start and finish with their batch, on its server; it was formed when they had arrived,
+   and not after its start.
 8. A batch has the lane of its members, or -1 where they come from several.
 9. Batches are in order of start, and a server runs one at a time.
-10. A lane is FIFO: nobody in it starts before one who arrived earlier and still waits.
+10. A lane is FIFO: nobody in it is put in a batch before one who arrived earlier and still waits.
 11. Little's law, exactly: the sum of the times in the system is the integral of the number in it.
 
 Given the workload and the service, :mod:`sim.conformance` goes on with 12 to 15.  Everything is
@@ -168,6 +169,11 @@ def _check_copies(trace: Trace) -> None:
         own, other = getattr(trace, name)[served], getattr(trace, f"batch_{name}")[batch]
         rule = f"{name} is that of its batch"
         demand(7, own == other, rule, {"own": own, "of_batch": other}, ids=served)
+    formed, start, arrival = trace.batch_formed_ns, trace.batch_start_ns, trace.arrival_ns[served]
+    times = {"formed_ns": formed, "start_ns": start}
+    demand(7, (formed >= 0) & (formed <= start), "0 <= formed <= start", times, "batch")
+    times = {"arrival_ns": arrival, "formed_ns": formed[batch]}
+    demand(7, arrival <= formed[batch], "arrival <= formed", times, ids=served)
     lane = trace.lane[served]
     lowest = np.full(len(trace.batch_size), 2**15 - 1, dtype=np.int16)
     highest = np.full(len(trace.batch_size), -1, dtype=np.int16)
@@ -206,7 +212,7 @@ def _check_lanes(trace: Trace) -> None:
     bounds = np.searchsorted(trace.lane[order], np.arange(lanes + 1))
     for lane in range(lanes):
         ids = order[bounds[lane] : bounds[lane + 1]]
-        status, start, batch = trace.status[ids], trace.start_ns[ids], trace.batch[ids]
+        status, batch = trace.status[ids], trace.batch[ids]
         served = status == SERVED
         last = np.maximum.accumulate(batch)
         rule = "a lane is FIFO"
@@ -216,8 +222,9 @@ def _check_lanes(trace: Trace) -> None:
         stays = np.where(status == EXPIRED, trace.finish_ns[ids], np.int64(-1))
         stays[status == UNFINISHED] = NEVER
         stays = np.maximum.accumulate(stays)
-        shown = {"start_ns": start, "earlier_waits_until_ns": stays}
-        demand(10, ~served | (start >= stays), f"{rule} for those who wait on", shown, ids=ids)
+        formed = np.append(trace.batch_formed_ns, -1)[batch]
+        shown = {"formed_ns": formed, "earlier_waits_until_ns": stays}
+        demand(10, ~served | (formed >= stays), f"{rule} for those who wait on", shown, ids=ids)
 
 
 def _check_little(trace: Trace) -> None:

@@ -82,6 +82,7 @@ def _trace(
         batch_longest=longest.astype(np.int32),
         batch_lane=lane.astype(np.int16),
         batch_server=server.astype(np.int16),
+        batch_formed_ns=start.copy(),
         servers=service.servers,
         tiers=workload.tiers,
         length_unit=workload.length_unit,

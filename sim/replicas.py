@@ -194,6 +194,8 @@ class Replicas:
         waiting = [one for lane in station.room.queue[queue.lanes] for one in lane]
         for request in waiting:
             station.room.leave(request)
+        waiting += [one for batch in queue.sealed for one in batch.members]
+        queue.sealed.clear()
         station.left(queue, waiting)
         return waiting
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from policies.contract import FIRE, NEVER, Policy, View, memory_slots
+from policies.contract import FIRE, NEVER, Policy, View, memory_slots, seals
 
 from .answer import SOUND, blame, fault_of
 from .service_times import Batch
 
 if TYPE_CHECKING:
     from .station import Station
+
+
+AHEAD = -1
+"""In the place of a server: every one is busy, and what the policy fires is sealed."""
+
+
+class Sealed(NamedTuple):
+    """A batch that is formed and waits for a server; nobody joins it any more."""
+
+    members: list[int]
+    lane: int
+    """-1 where it is mixed."""
+    formed_ns: int
 
 
 class ServedQueue:
@@ -32,21 +46,36 @@ class ServedQueue:
         self.touched = False
         """Whether something happened to it since the policy was asked."""
         self.arrived = self.present = self.in_service = 0
-        """Requests that came so far, that wait, and that run."""
+        """Requests that came so far, that wait (those in sealed batches too), and that run."""
         self.of_tier = np.zeros(tiers, dtype=np.int64)
         """Waiting requests of each tier."""
         self.finished = (0, 0, 0)
         self.memory = np.zeros(memory_slots(policy))
+        self.seals = seals(policy)
+        """How many sealed batches may wait."""
+        self.sealed: deque[Sealed] = deque()
+        self.formed_ns = 0
+        """When the policy fired last."""
+
+    @property
+    def sealed_requests(self) -> int:
+        """How many requests are in batches that wait for a server."""
+        return sum(len(batch.members) for batch in self.sealed)
+
+    @property
+    def may_seal(self) -> bool:
+        """Whether a batch may be formed ahead now."""
+        return not self.idle and len(self.sealed) < self.seals and bool(self.up.any())
 
     def ask(self, now_ns: int) -> int | None:
-        """Ask every idle server, longest idle first; the one that is to start, if any."""
+        """Ask every idle server, longest idle first; the one that is to start, or AHEAD, if any."""
         self.ask_ns = NEVER
-        if self.present == 0:
+        if self.present == self.sealed_requests:
             return None
         room, largest = self.station.room, self.station.service.largest_batch
         take, waiting = room.take[self.lanes], room.waiting[self.lanes]
         earliest = NEVER
-        for server in self.idle:
+        for server in [AHEAD] if self.may_seal else self.idle:
             answer = int(self.policy.decide(self.view(server, now_ns)))
             fault = fault_of(answer, take, waiting, now_ns, largest)
             if fault != SOUND:
@@ -69,7 +98,7 @@ class ServedQueue:
             observe(self.view(batch.server, now_ns))
 
     def view(self, server: int, now_ns: int) -> View:
-        """What the policy sees."""
+        """What the policy sees about a server, or about none: AHEAD."""
         station, room, lanes = self.station, self.station.room, self.lanes
         servers = slice(self.servers.start, self.servers.stop)
         return View(
@@ -83,10 +112,10 @@ class ServedQueue:
             tier=room.tier,
             deadline_ns=room.deadline_ns,
             next=room.next,
-            server=server - servers.start,
+            server=AHEAD if server == AHEAD else server - servers.start,
             servers=len(self.servers),
             idle_servers=len(self.idle),
-            idle_since_ns=int(station.idle_since_ns[server]),
+            idle_since_ns=-1 if server == AHEAD else int(station.idle_since_ns[server]),
             busy_since_ns=station.busy_since_ns[servers],
             size=station.size[servers],
             expected_finish_ns=station.expected_ns[servers],
@@ -96,4 +125,7 @@ class ServedQueue:
             finished_service_ns=self.finished[2],
             memory=self.memory,
             take=room.take[lanes],
+            formed_ns=self.formed_ns,
+            sealed=len(self.sealed),
+            sealed_requests=self.sealed_requests,
         )

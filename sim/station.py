@@ -9,7 +9,12 @@ instant in the order that every driver keeps:
    there are several queues the router says which one each joins;
 3. ``dispatch``: queue by queue, where anything happened to it or its policy asked for this instant,
    the policy decides, again and again, until it waits, no server is idle, nobody waits, or the run
-   is over.  ``ask_ns`` is then when to ask again, at the latest.
+   is over.  ``ask_ns`` is then when to ask again, at the latest.  A policy that seals is also asked
+   while no server is idle, until as many batches wait for one as may; they start first, in the
+   order in which they were formed.
+
+Who is in a sealed batch still waits, and counts as waiting where that is limited, but does not give
+up any more, and leaves the batch only with a replica that fails.
 """
 
 from __future__ import annotations
@@ -25,13 +30,16 @@ from policies.routing import RouteView
 
 from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, blame
 from .replicas import Replicas
-from .served_queue import ServedQueue
+from .served_queue import AHEAD, Sealed, ServedQueue
 from .service import Service, drawn_ns
 from .service_times import Batch
 from .station_trace import trace_of
 from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
 from .waiting_room import WaitingRoom
 from .workload import Workload
+
+SEALED = 2**31 - 1
+"""In the place of a batch's index: a batch that is sealed, or was, and never started."""
 
 
 class Station:
@@ -152,13 +160,25 @@ class Station:
                 continue
             queue.touched = False
             queue.ask_ns = NEVER
-            while now_ns < self.workload.until_ns and (server := queue.ask(now_ns)) is not None:
-                yield self._start(queue, server, now_ns)
+            while now_ns < self.workload.until_ns:
+                if queue.sealed and queue.idle:
+                    yield self._start(queue, queue.idle[0], queue.sealed.popleft(), now_ns)
+                    continue
+                server = queue.ask(now_ns)
+                if server is None:
+                    break
+                queue.formed_ns = now_ns
+                batch = Sealed(*self.room.collect(), now_ns)
+                if server == AHEAD:
+                    self.batch_of[batch.members] = SEALED
+                    queue.sealed.append(batch)
+                else:
+                    yield self._start(queue, server, batch, now_ns)
 
     # settle
 
     def _gives_up(self, request: int) -> bool:
-        """Whether a request may give up: it waits, and was never in a batch."""
+        """Whether a request may give up: it waits, and was never in a batch, sealed or running."""
         return bool(self.status[request] == UNFINISHED and self.batch_of[request] < 0)
 
     def _expire(self, now_ns: int) -> list[int]:
@@ -263,8 +283,8 @@ class Station:
 
     # dispatch
 
-    def _start(self, queue: ServedQueue, server: int, now_ns: int) -> Batch:
-        members, lane = self.room.collect()
+    def _start(self, queue: ServedQueue, server: int, formed: Sealed, now_ns: int) -> Batch:
+        members, lane, formed_ns = formed
         self.left(queue, members)
         queue.in_service += len(members)
         queue.idle.remove(server)
@@ -297,7 +317,7 @@ class Station:
         self.busy_since_ns[server] = now_ns
         self.expected_ns[server] = now_ns + batch.expected_ns
         self.size[server] = len(members)
-        self.records.append([now_ns, -1, len(members), longest, lane, server])
+        self.records.append([now_ns, -1, len(members), longest, lane, server, formed_ns])
         return batch
 
     def trace(self) -> Trace:

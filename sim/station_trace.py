@@ -18,8 +18,8 @@ def trace_of(station: Station) -> Trace:
     assert not station.busy, "a batch is running"
     arrived = slice(0, station.arrived)
     batch = station.batch_of[arrived]
-    columns: Any = np.array(station.records, dtype=np.int64).reshape(-1, 6).T
-    start_ns, finish_ns, size, longest, lane, server = columns
+    columns: Any = np.array(station.records, dtype=np.int64).reshape(-1, 7).T
+    start_ns, finish_ns, size, longest, lane, server, formed_ns = columns
     status = station.status[arrived]
     batch = np.where(status == SERVED, batch, -1)
     served, expired = batch >= 0, status == EXPIRED
@@ -45,6 +45,7 @@ def trace_of(station: Station) -> Trace:
         batch_longest=longest.astype(np.int32),
         batch_lane=lane.astype(np.int16),
         batch_server=server.astype(np.int16),
+        batch_formed_ns=formed_ns,
         servers=station.service.servers,
         tiers=station.workload.tiers,
         length_unit=station.workload.length_unit,

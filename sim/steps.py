@@ -40,6 +40,7 @@ from .system import (
     FINISHED_SIZE,
     FIRST,
     FIRST_SERVER,
+    FORMED_NS,
     GPU,
     HEAD,
     IDLE,
@@ -164,10 +165,18 @@ def collect(system: System, batch: int) -> None:
 @piece
 def start(system: System) -> None:
     """Start the batch that the lanes' ``take`` names on the server at hand."""
+    count = system.count
+    collect(system, count.started)
+    system.queues[FORMED_NS, count.queue] = count.now_ns
+    occupy(system)
+
+
+@piece
+def occupy(system: System) -> None:
+    """The server at hand begins the next batch, whose members are known."""
     count, clock, tiers = system.count, system.clock, system.tiers
     servers, server, record = system.servers, count.server, system.batches[count.started]
     queues, queue, profile = system.queues, count.queue, servers[PROFILE, count.server]
-    collect(system, count.started)
     size, longest = int(np.int64(record.size)), int(np.int64(record.longest))
     k = servers[BATCHES, server]
     idle_ns = count.now_ns - servers[IDLE_SINCE_NS, server]

@@ -10,6 +10,7 @@ from .cache import compiled_piece as piece
 from .changes import DOWN, LEAVING, OFF, READY, STARTING
 from .heaps import drop_first, push
 from .steps_queue import count_tier, lane_base, leave, set_head, think
+from .steps_sealed import drop_sealed
 from .system import (
     AVAILABLE,
     BUSY_SINCE_NS,
@@ -26,6 +27,7 @@ from .system import (
     OUTAGE,
     PRESENT,
     QUEUE,
+    SEALED,
     SIZE,
     STATE,
     TAIL,
@@ -135,7 +137,7 @@ def abort(system: System, server: int) -> None:
 
 @piece
 def empty(system: System, queue: int) -> None:
-    """Let everybody leave a queue."""
+    """Let everybody leave a queue, sealed batches too."""
     each = lane_base(system, 1)
     for lane in range(queue * each, (queue + 1) * each):
         while system.lanes[WAITING, lane] > 0:
@@ -144,6 +146,11 @@ def empty(system: System, queue: int) -> None:
             system.queues[PRESENT, queue] -= 1
             count_tier(system, queue, request, -1)
             orphan(system, request)
+    while system.sealed.shape[0] > 0 and system.queues[SEALED, queue] > 0:
+        request = drop_sealed(system, queue)
+        while request != NOBODY:
+            orphan(system, request)
+            request = system.links[request].mate
 
 
 @piece

@@ -107,7 +107,7 @@ def expire(system: System) -> None:
 
 @piece
 def gives_up(system: System, request: int) -> bool:
-    """Whether a request may give up: it waits, and was never in a batch."""
+    """Whether a request may give up: it waits, and was never in a batch, sealed or running."""
     fate = system.fates[request]
     return bool(fate.status == UNFINISHED and fate.batch < 0)
 

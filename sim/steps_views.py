@@ -15,6 +15,7 @@ from .system import (
     FINISHED_SERVICE_NS,
     FINISHED_SIZE,
     FIRST_SERVER,
+    FORMED_NS,
     HEAD,
     IDLE,
     IDLE_SINCE_NS,
@@ -22,6 +23,8 @@ from .system import (
     LAST_SERVER,
     OLDEST_NS,
     PRESENT,
+    SEALED,
+    SEALED_REQUESTS,
     SERVERS,
     SIZE,
     TAIL,
@@ -33,12 +36,13 @@ from .system import (
 
 @piece
 def look(system: System) -> View:
-    """The view of the server at hand, now."""
+    """The view of the server at hand, or of none (-1), now."""
     count, lanes, servers = system.count, system.lanes, system.servers
     queues, queue = system.queues, system.count.queue
     each = lanes.shape[1] // queues.shape[1]
     low, high = queue * each, (queue + 1) * each
     first, last = queues[FIRST_SERVER, queue], queues[LAST_SERVER, queue]
+    server = count.server
     return View(
         count.now_ns,
         lanes[WAITING, low:high],
@@ -50,10 +54,10 @@ def look(system: System) -> View:
         system.tier,
         system.deadline_ns,
         system.next,
-        count.server - first,
+        server - first if server >= 0 else -1,
         last - first,
         queues[IDLE, queue],
-        servers[IDLE_SINCE_NS, count.server],
+        servers[IDLE_SINCE_NS, server] if server >= 0 else -1,
         servers[BUSY_SINCE_NS, first:last],
         servers[SIZE, first:last],
         servers[EXPECTED_NS, first:last],
@@ -63,6 +67,9 @@ def look(system: System) -> View:
         queues[FINISHED_SERVICE_NS, queue],
         system.memory[queue],
         lanes[TAKE, low:high],
+        queues[FORMED_NS, queue],
+        queues[SEALED, queue],
+        queues[SEALED_REQUESTS, queue],
     )
 
 

@@ -27,7 +27,7 @@ FATE = np.dtype(
 LINKS = np.dtype(
     [
         ("previous", np.int64),  # in its lane
-        ("mate", np.int64),  # another request of its batch, closed loops only
+        ("mate", np.int64),  # another request of its batch, where batches remember
         ("client", np.int64),  # who sent it, -1 in open workloads
     ],
     align=True,
@@ -44,13 +44,25 @@ BATCH = np.dtype(
     ],
     align=True,
 )
+SEAL = np.dtype(
+    [
+        ("formed_ns", np.int64),
+        ("after", np.int64),  # the first request of the next sealed batch of the queue
+        ("size", np.int32),
+        ("longest", np.int32),
+        ("lane", np.int16),  # -1 if it is mixed
+    ],
+    align=True,
+)
+"""A sealed batch, in the row of one of its requests: the first of its chain of mates."""
+
 WAITING, OLDEST_NS, HEAD, TAIL, TAKE = range(5)
 """Rows of ``System.lanes``; the lanes of a queue stand together."""
 
 IDLE_SINCE_NS, BUSY_SINCE_NS, FINISH_NS, EXPECTED_NS, SIZE, BATCHES, FIRST = range(7)
 QUEUE, PROFILE, GPU, UP = range(7, 11)
 """Rows of ``System.servers``: BATCHES counts those that it started, FIRST is a request of the
-running batch (closed loops only); while idle SIZE is 0, FINISH_NS is NEVER, the others -1.
+running batch (where batches remember); while idle SIZE is 0, FINISH_NS is NEVER, the others -1.
 QUEUE, PROFILE and GPU stay as they are; UP is 1 where it may start batches."""
 
 (
@@ -68,10 +80,20 @@ QUEUE, PROFILE and GPU stay as they are; UP is 1 where it may start batches."""
     FINISHED_SERVICE_NS,
     AVAILABLE,
     SERVERS,
-) = range(14)
-"""Rows of ``System.queues``: its servers, which policy it has, requests that came, wait and run,
-idle servers, when the policy asked for another question, whether anything happened since the last
-one, its last completed batch, whether it takes requests, and how many servers it has."""
+    FORMED_NS,
+    SEALED,
+    SEALED_REQUESTS,
+    FIRST_SEALED,
+    LAST_SEALED,
+) = range(19)
+"""Rows of ``System.queues``: its servers, which policy it has, requests that came, wait (those in
+sealed batches too) and run, idle servers, when the policy asked for another question, whether
+anything happened since the last one, its last completed batch, whether it takes requests, how many
+servers it has, when the policy fired last, and its sealed batches: how many, the requests in them,
+the rows of the first and the last."""
+
+IN_SEALED = 2**31 - 1
+"""In the place of a batch's index: a batch that is sealed, or was, and never started."""
 
 STATE, UNTIL_NS, OUTAGE = range(2, 5)
 """Rows of ``System.replicas``, after FIRST_SERVER and LAST_SERVER; see :mod:`sim.changes`.  OUTAGE
@@ -127,6 +149,7 @@ class Limits(NamedTuple):
     tier_capacity: IntArray  # (tiers,) or (0,)
     until_ns: int  # no batch starts from then on
     remembers: bool
+    seals: int  # sealed batches that may wait for a server
 
 
 class Scaling(NamedTuple):
@@ -159,9 +182,11 @@ class System(NamedTuple):
     links: Records  # (N,) of LINKS where requests give up or loop, else (0,)
     patience: IntArray  # (N,) heap of those that may give up, or (0,)
     batches: Records  # (N,) of BATCH, the first ones are filled
+    formed_ns: IntArray  # (N,) of batches, where rules seal; else (0,)
+    sealed: Records  # (N,) of SEAL, where rules seal; else (0,)
     lanes: IntArray  # (5, queues x lanes)
-    servers: IntArray  # (10, servers)
-    queues: IntArray  # (14, queues)
+    servers: IntArray  # (11, servers)
+    queues: IntArray  # (19, queues)
     of_tier: IntArray  # (queues, tiers) that wait, where tiers have capacities; else (queues, 0)
     route_u: FloatArray  # (any,)
     replicas: IntArray  # (5, replicas) where they come or go, else (5, 0)

@@ -21,7 +21,7 @@ from .changes import Changes
 from .errors import WorkloadError
 from .service import Service
 from .stages import STAGE_COLUMNS, StageTimes
-from .trace_files import LABELS, read_labels, read_table, write_table, wrong_key
+from .trace_files import LABELS, read_batches, read_labels, read_table, write_table, wrong_key
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ BATCH_COLUMNS: dict[str, type[np.signedinteger[Any]]] = {
     "longest": np.int32,
     "lane": np.int16,
     "server": np.int16,
+    "formed_ns": np.int64,
 }
 """Columns per batch, with their dtypes; the fields of :class:`Trace` put ``batch_`` before them."""
 
@@ -94,6 +95,9 @@ class Trace:
     """int16 (M,): its lane, or -1 where the batch is mixed"""
     batch_server: NDArray[np.int16]
     """int16 (M,)"""
+    batch_formed_ns: IntArray
+    """int64 (M,): when its members were fixed; its start, unless it was sealed before a server was
+    free"""
 
     servers: int
     tiers: tuple[Tier, ...] = (Tier("all"),)
@@ -220,7 +224,7 @@ class Trace:
         requests, stages = read_table(table, REQUEST_COLUMNS), None
         if "stages" in labels:
             stages = StageTimes(*read_table(table, STAGE_COLUMNS).values(), *labels["stages"])
-        batches = read_table(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
+        batches = read_batches(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
         found = cls(
             **requests,
             **{f"batch_{name}": column for name, column in batches.items()},

@@ -64,6 +64,18 @@ def read_table(path: Path, dtypes: Dtypes) -> dict[str, Any]:
     return {name: _column(path, name, frame[name], dtype) for name, dtype in dtypes.items()}
 
 
+def read_batches(path: Path, dtypes: Dtypes) -> dict[str, Any]:
+    """Read the table of batches; one from before batches could be sealed has no ``formed_ns``.
+
+    Raises:
+        WorkloadError: as :func:`read_table`.
+    """
+    frame = _frame(path)
+    wanted = [name for name in dtypes if name != "formed_ns" or name in frame.columns]
+    found = read_table(path, {name: dtypes[name] for name in wanted})
+    return {"formed_ns": found["start_ns"], **found}
+
+
 def _frame(path: Path) -> pd.DataFrame:
     """The table, with whatever is in it."""
     import pandas as pd

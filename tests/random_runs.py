@@ -231,6 +231,21 @@ def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service, ti
             "max_batch_size": size,
             "max_wait_ns": wait_ns,
         },
+        "timer_from_pick": {
+            "max_batch_size": size,
+            "max_wait_ns": wait_ns,
+            **[{}, {"clock_ns": MS}, {"poll_ns": MS // 10}][int(rng.integers(0, 3))],
+        },
+        "token_budget_ahead": {
+            "max_tokens": int(rng.integers(128, 600)),
+            "padded": bool(rng.random() < 0.5),
+        },
+        "collection_window": {"max_batch_size": size, "max_wait_ns": wait_ns},
+        "sealed_batches": {
+            "max_batch_size": size,
+            "max_wait_ns": wait_ns,
+            "max_ongoing_requests": int(rng.integers(0, 20)) * int(rng.integers(0, 2)),
+        },
         "queue_depth_wait": {"max_batch_size": size, "max_wait_ns": wait_ns},
         "aimd": {"max_wait_ns": wait_ns, "decrease": float(rng.uniform(0.3, 0.95))},
         "deadline_aware": {"margin_ns": wait_ns},
@@ -295,7 +310,7 @@ def _table(rng: np.random.Generator, largest: int) -> np.ndarray:
 COLUMNS = (
     *("arrival_ns", "length", "tier", "lane", "start_ns", "finish_ns", "batch", "server"),
     *("status", "batch_start_ns", "batch_finish_ns", "batch_size", "batch_longest"),
-    *("batch_lane", "batch_server"),
+    *("batch_lane", "batch_server", "batch_formed_ns"),
 )
 
 

@@ -75,6 +75,10 @@ POLICIES: dict[str, dict[str, object]] = {
     "size_or_timeout": {**WINDOW, "from_idle": st.booleans()},
     "preferred_sizes": {"preferred_batch_size": st.just([2]), "max_wait_ms": WAIT}
     | {"max_batch_size": st.integers(2, LARGEST)},
+    "timer_from_pick": {**WINDOW, "clock_ms": st.sampled_from((0.0, 1.0))},
+    "collection_window": WINDOW,
+    "sealed_batches": {**WINDOW, "max_ongoing_requests": st.sampled_from((0, 5))},
+    "token_budget_ahead": {"max_tokens": st.integers(LONGEST * 3, LONGEST * 6)},
     "length_bucketed": {"boundaries": st.sampled_from(([20], [15, 60])), **WINDOW},
     "nearest_lengths": WINDOW,
     "shortest_first": {"max_age_ms": MS, **WINDOW},

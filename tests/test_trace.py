@@ -50,6 +50,7 @@ def small_trace() -> Trace:
         "longest": [4, 8, 4, 8],
         "lane": [0, 1, -1, 0],
         "server": [0, 1, 0, 1],
+        "formed_ns": [0, 1, 10, 15],
     }
     return Trace(
         **{name: np.array(columns[name], dtype) for name, dtype in REQUEST_COLUMNS.items()},
@@ -271,6 +272,7 @@ def test_an_arrival_at_the_instant_of_a_start_still_finds_those_who_start():
         server=lane.astype(np.int16),
         status=fates.astype(np.int8),
         batch_start_ns=np.array([0, 10, 22]),
+        batch_formed_ns=np.array([0, 10, 22]),
         batch_finish_ns=np.array([10, 22, 32]),
         batch_size=np.array([1, 2, 1], np.int32),
         batch_longest=np.full(3, 4, np.int32),
