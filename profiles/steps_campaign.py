@@ -195,10 +195,12 @@ class _Work:
             if rounds >= SAMPLES_LEAST:
                 found.planned = min(rounds, SAMPLES_MOST)
                 return found, cells, round_ns
-        needed = round_ns * (SAMPLES_LEAST + 2) / (1.0 - STEADY_SHARE) / 1e9
+        known = sum((cell.pieces, cell.decoding) in seen for cell in cells)
+        whole_ns = round_ns * len(cells) / max(1, known)
+        needed = whole_ns * (SAMPLES_LEAST + 2) / (1.0 - STEADY_SHARE) / 1e9
         raise ShortBudgetError(
             f"{self.wishes.budget_ns / 1e9:.2g} s of --budget do not hold {SAMPLES_LEAST} rounds "
-            f"of the smallest grid, which take about {needed:.0f} s: give a longer budget, or "
+            f"of the smallest grid, which take about {needed:.2g} s: give a longer budget, or "
             f"fewer tokens and sequences",
             needed,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from experiments.capacity_words import interval, per_second
+from experiments.stretched import of_few
 from experiments.terminal import table
 from experiments.wording import amount, hundred, joined, percent
 
@@ -38,8 +39,9 @@ def verdict_of(found: TokenCapacities) -> str:
         *_without(found),
         *_too_short(found),
         *_replicas(found),
+        of_few(found.scenario),
     ]
-    return " ".join(sentences)
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def promise(found: TokenCapacities) -> str:

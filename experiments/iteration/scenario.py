@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from experiments.costs import drift_factor
 from experiments.scenario import _canonical, _plain
 from experiments.schema_service import GammaNoise, LognormalNoise, ProfileNoise
+from experiments.stretched import recorded
 from experiments.tables import content
 from policies.contract import FloatArray
 from policies.iteration.contract import Engine, Rule
@@ -148,6 +149,7 @@ class TokenScenario:
             "replications": replications,
             "offered_rate_per_s": self.offered_rate_per_s,
             "seeds": asdict(self.seeds),
+            **recorded(self.spec.workload.arrivals),
             "targets": {
                 tier.tier.name: {
                     name: getattr(each, f"{name}_ns") / 1e6

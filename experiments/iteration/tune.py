@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.parallel import Progress, nothing
+from experiments.stretched import of_few
 from experiments.tune.choice import renamed
 from experiments.tune.course import SEARCH
 from experiments.tune.database import database_at
@@ -76,14 +77,16 @@ def tune(
     found: Any = judged(loaded, goal, entries, run, tell)
     found, winner = renamed(found, winner_of(found, goal, {c.kind for c in contestants}))  # type: ignore[arg-type]
     requests = sum(len(workload) for workload, _ in draws)
+    facts = loaded.facts(requests, loaded.spec.tune.replications) | {"study": name}
+    replayed = isinstance(loaded.workload.arrivals, Replay)
     result = TokenTuning(
-        scenario=loaded.facts(requests, loaded.spec.tune.replications) | {"study": name},
+        scenario=facts,
         goal=goal,
         tried=tuple(tried),
         judged=tuple(found),
         winner=winner,  # type: ignore[arg-type]
         importances=tuple(_importances(tried, contestants, goal)),
-        notes=(TRACE_REPEATS,) if isinstance(loaded.workload.arrivals, Replay) else (),
+        notes=tuple(filter(None, (TRACE_REPEATS if replayed else "", of_few(facts)))),
         interrupted=interrupted,
     )
     return replace(result, verdict=verdict_of(result), seconds=time.perf_counter() - started)

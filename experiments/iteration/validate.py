@@ -149,10 +149,11 @@ class Work:
             raise ModelError(str(error)) from error
         except ShortBudgetError as error:
             blocks = self.plan.rounds + 1
+            given_s = self.wishes.budget_ns / 1e9
+            wanted_s = max(1.2 * error.needed_s, 2.0 * given_s) * blocks
             raise ScenarioError(
-                f"--calibrate leaves {self.wishes.budget_ns / 1e9:.3g} s for each of {blocks} "
-                f"calibrations, and one takes about {error.needed_s:.0f} s: give --calibrate "
-                f"{1.2 * blocks * error.needed_s:.0f}s"
+                f"--calibrate leaves {given_s:.2g} s for each of {blocks} calibrations, which is "
+                f"too little here: give --calibrate {-(-wanted_s // 1):.0f}s"
             ) from error
 
     def _facts(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from sim.iteration.workload import TokenWorkload
 
 from .validation_curves import Curves
 from .validation_predict import TokenCell
-from .validation_windows import LiveWindow
+from .validation_windows import STALLED, LiveWindow
 
 if TYPE_CHECKING:
     from .validation_views import TokenValidationPlots
@@ -119,6 +119,12 @@ class TokenValidation:
         """The calibrated formula and grid."""
         return self.profile.form()
 
+    @cached_property
+    def stalls_calibrated(self) -> int:
+        """How many of the calibration's steady calls stalled."""
+        noise = self.profile.noise()
+        return int((noise > STALLED * np.median(noise)).sum())
+
     def cell(self, rule: str, load: float, statistic: str) -> TokenCell:
         """One statistic of one rule at one load."""
         for cell in self.cells:
@@ -186,6 +192,7 @@ class TokenValidation:
                 for share in (1, 10, 50, 90, 99)
             },
             "lag1": self.profile.lag1,
+            "stalls": self.stalls_calibrated,
             "block_factors": list(self.block_factors),
         }
 

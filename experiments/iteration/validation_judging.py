@@ -20,6 +20,7 @@ from .validation_curves import Curves, curves_of
 from .validation_predict import (
     TokenCell,
     block_factor,
+    calm_noise,
     cells_of,
     pooled,
     predicted,
@@ -66,7 +67,9 @@ def judged(
         replayed(rules[window.rule], window.trace, window.noticed_ns, serving).exact
         for window in counted
     )
-    luck = replications(profile.noise(), spread, plan.replications, plan.seed)
+    noise = profile.noise()
+    luck = replications(noise, spread, plan.replications, plan.seed)
+    calm_luck = replications(calm_noise(noise), spread, plan.replications, plan.seed)
     cells: list[TokenCell] = []
     curves: list[Curves] = []
     for load, workload in workloads.items():
@@ -78,7 +81,11 @@ def judged(
             runs = predicted(rule, workload, known, luck)
             slowed = predicted(rule, workload, known, [np.array([drift])])
             calm = [window.calmed(rule, known, form) for window in mine]
-            cells += cells_of(load, name, mine, statistics_of(runs), statistics_of(slowed), calm)
+            calm_runs = predicted(rule, workload, known, calm_luck)
+            cells += cells_of(
+                load, name, mine, statistics_of(runs), statistics_of(slowed), calm,
+                statistics_of(calm_runs),
+            )  # fmt: skip
             curves += curves_of(load, name, [window.trace for window in mine], runs)
     return TokenValidation(
         profile, factors, serving, dict(rules), dict(workloads), tuple(windows), tuple(cells),

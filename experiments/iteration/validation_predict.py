@@ -17,7 +17,7 @@ from sim.iteration.trace import TokenTrace
 from sim.iteration.workload import TokenWorkload
 from sim.streams import stream
 
-from .validation_windows import STATISTICS, LiveWindow, summary_of
+from .validation_windows import STALLED, STATISTICS, LiveWindow, summary_of
 
 LOW, HIGH = 0.05, 0.95
 
@@ -37,6 +37,8 @@ class TokenCell:
     corrected: float
     calm: tuple[float, ...] = ()
     """One a window, without its stalls."""
+    calm_predicted: float = float("nan")
+    """From a calibration without its stalls."""
 
     @property
     def measured(self) -> float:
@@ -59,6 +61,11 @@ class TokenCell:
         return float(np.mean(self.calm)) if self.calm else self.measured
 
     @property
+    def calm_error(self) -> float:
+        """The error that is left where neither windows nor calibration stall."""
+        return self.calm_predicted / self.calmed - 1.0
+
+    @property
     def kept(self) -> bool | None:
         """Whether the promise is kept; None where nothing is promised."""
         target = STATISTICS[self.statistic]
@@ -79,8 +86,8 @@ class TokenCell:
             "a_priori_error": self.error,
             "drift_corrected": self.corrected,
             "drift_corrected_error": self.corrected / self.measured - 1.0,
-            "without_stalls": self.calmed,
-            "without_stalls_error": self.predicted / self.calmed - 1.0,
+            "without_stalls": {"measured": self.calmed, "predicted": self.calm_predicted},
+            "without_stalls_error": self.calm_error,
             "target": STATISTICS[self.statistic],
             "kept": self.kept,
         }
@@ -123,6 +130,12 @@ def replications(noise: FloatArray, spread: float, count: int, seed: int) -> lis
     return found
 
 
+def calm_noise(noise: FloatArray) -> FloatArray:
+    """The same without stalls: those take as long as usual."""
+    usual = float(np.median(noise))
+    return np.where(noise > STALLED * usual, usual, noise)
+
+
 def predicted(
     rule: Rule, workload: TokenWorkload, serving: Serving, luck: Sequence[FloatArray]
 ) -> list[TokenTrace]:
@@ -143,6 +156,7 @@ def cells_of(
     forecast: Mapping[str, FloatArray],
     slowed: Mapping[str, FloatArray],
     calm: Sequence[Mapping[str, float]],
+    calm_forecast: Mapping[str, FloatArray],
 ) -> list[TokenCell]:
     """One cell a statistic.
 
@@ -153,6 +167,7 @@ def cells_of(
         forecast: of all replications.
         slowed: drift-corrected.
         calm: of each window without its stalls.
+        calm_forecast: of all replications of a calibration without its stalls.
     """
     live = [summary_of(window.trace) for window in windows]
     return [
@@ -166,6 +181,7 @@ def cells_of(
             float(np.quantile(forecast[name], HIGH)),
             float(np.median(slowed[name])),
             tuple(one[name] for one in calm),
+            float(np.median(calm_forecast[name])),
         )
         for name in STATISTICS
     ]

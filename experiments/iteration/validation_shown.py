@@ -84,7 +84,7 @@ def _table(found: TokenValidation, load: float, rules: Sequence[str], room: int)
         drawn.add_row(Text("  a priori"), *map(a_priori, cells))
         rest = [("  with drift", [cell.corrected / cell.measured - 1.0 for cell in cells])]
         if stalled(found, name, load):
-            errors = [cell.predicted / cell.calmed - 1.0 for cell in cells]
+            errors = [cell.calm_error for cell in cells]
             rest.append(("  without stalls", errors))
         for place, (words, errors) in enumerate(rest):
             drawn.add_row(
@@ -96,9 +96,9 @@ def _table(found: TokenValidation, load: float, rules: Sequence[str], room: int)
 
 
 def stalled(found: TokenValidation, rule: str, load: float) -> bool:
-    """Whether any iteration of the windows stalled."""
+    """Whether any iteration of the windows stalled, or of the calibration."""
     mine = [one for one in found.counted if (one.rule, one.load) == (rule, load)]
-    return any(len(one.stalls(found.form)) for one in mine)
+    return found.stalls_calibrated > 0 or any(len(one.stalls(found.form)) for one in mine)
 
 
 def measured(cell: TokenCell) -> str:

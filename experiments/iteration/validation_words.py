@@ -114,7 +114,7 @@ def _tail(found: TokenValidation) -> Iterator[str]:
     said = f"The {where(worst)} is predicted {percent(worst.error)} {side(worst.error)}"
     mine = [one for one in found.counted if (one.rule, one.load) == (worst.rule, worst.load)]
     times = np.concatenate([one.stalls(found.form) for one in mine])
-    if not len(times):
+    if not len(times) and not found.stalls_calibrated:
         slow = max(one.slowest(found.form) for one in mine)
         yield (
             f"{said}: no iteration took twice its usual time, but {STRETCH} in a row up to "
@@ -122,12 +122,18 @@ def _tail(found: TokenValidation) -> Iterator[str]:
         )
         return
     total = sum(len(one.took_ns) for one in mine)
-    without = worst.predicted / worst.calmed - 1.0
+    most = f", up to {times.max():.3g} times as long as usual" if len(times) else ""
     yield (
-        f"{said}: {len(times)} of {total:,} iterations took more than twice their usual time, up "
-        f"to {times.max():.3g} times. Without them the live one would be {worst.calmed:.3g} ms, "
-        f"and the prediction {percent(without)} {side(without)}."
+        f"{said}. Of {total:,} iterations {len(times)} stalled{most}{_calibrated(found)}; without "
+        f"any stall it would be {worst.calmed:.3g} ms, and predicted {percent(worst.calm_error)} "
+        f"{side(worst.calm_error)}."
     )
+
+
+def _calibrated(found: TokenValidation) -> str:
+    """Stalls of the calibration, where there are any."""
+    stalls, calls = found.stalls_calibrated, found.profile.counts()["steady"]
+    return f", of {calls:,} steady calibrating ones {stalls}" if stalls else ""
 
 
 def _ranking(found: TokenValidation) -> Iterator[str]:

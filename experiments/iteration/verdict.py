@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from experiments.stretched import of_few
 from experiments.wording import amount, half_width, joined, percent, with_interval
 from sim.iteration.metrics import paired_difference
 
@@ -17,7 +18,7 @@ def verdict_of(found: TokenComparison) -> str:
     """The winner, by how much, who keeps the objectives, and who cannot keep up."""
     outcomes = found.outcomes
     parts = [*_winner(found), *_promises(outcomes), *_memory(outcomes), *_unstable(found)]
-    return " ".join(parts)
+    return " ".join(filter(None, [*parts, of_few(found.scenario)]))
 
 
 def _winner(found: TokenComparison) -> list[str]:
