@@ -3,7 +3,7 @@
 1. The file is read row by row and may be larger than memory; what is kept are 8 bytes an instant, 4
    a length and 1 a tier.
 2. Seconds are decimals and become ns exactly: ``0.0520000`` is 52,000,000 ns.  What is finer than 1
-   ns is rounded half to even.
+   ns is rounded half to even.  Instants may also be dates (:mod:`sim.dates`), just as exact.
 3. The first request of the file arrives at instant 0, the others as long after it as in the file.
 4. Whatever is wrong is told with file, line, column and value.
 """
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from policies.contract import IntArray
 
+from .dates import date_ns
 from .errors import WorkloadError, is_positive, nearest, require
 
 SECOND_NS = 1_000_000_000
@@ -227,13 +228,19 @@ class _WrongValueError(Exception):
     """A value is not what the text says."""
 
 
+INSTANT = "a number of seconds, not below 0, or a date and time as 2026-01-31 12:00:00.25"
+
+
 def _instant_ns(text: str) -> int:
     try:
         seconds = Decimal(text)
     except DecimalException:
-        raise _WrongValueError("a number of seconds, not below 0") from None
+        found = date_ns(text)
+        if found is None or found < 0:
+            raise _WrongValueError(INSTANT) from None
+        return found
     if not seconds.is_finite() or seconds < 0:
-        raise _WrongValueError("a number of seconds, not below 0")
+        raise _WrongValueError(INSTANT)
     if seconds > LATEST_S:
         raise _WrongValueError("at most 146 years of seconds")
     return int((seconds * SECOND_NS).to_integral_value())

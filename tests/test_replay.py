@@ -8,7 +8,7 @@ import pytest
 
 from sim.arrivals import draw_arrivals
 from sim.errors import WorkloadError
-from sim.replay import ROWS, read_trace
+from sim.replay import INSTANT, ROWS, read_trace
 from sim.streams import stream
 
 S = 1_000_000_000
@@ -52,6 +52,22 @@ def test_seconds_since_1970_start_at_the_first_request_and_stay_exact(tmp_path):
 def test_a_long_recording_is_exact_where_floats_are_not(tmp_path):
     trace = read_trace(written(tmp_path, "arrival_s\n0\n31536000.000000001\n"))
     assert replayed(trace).tolist() == [0, 31_536_000 * S + 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "later_ns"),
+    [
+        ("2023-11-16 18:15:46.6805901", 100),
+        ("2023-11-16T18:15:50.9951690Z", 4_314_579_000),
+        ("2023-11-16 19:15:46,680590001 +01:00", 1),
+        ("2023-11-16 13:15:47-0500", 319_410_000),
+        ("2024-03-01 00:00:00 UTC", 9_092_653_319_410_000),
+    ],
+)
+def test_dates_become_nanoseconds_exactly(tmp_path, text, later_ns):
+    first = "2023-11-16 18:15:46.6805900"
+    trace = read_trace(written(tmp_path, f'at\n{first}\n"{text}"\n'), {"arrival_s": "at"})
+    assert trace.recorded_ns.tolist() == [0, later_ns]
 
 
 def test_lengths_and_tiers_come_with_the_rows(tmp_path):
@@ -127,23 +143,31 @@ def test_a_replay_ends_with_its_trace_or_before(tmp_path):
         ("x,y\n0,1\n", " has no column 'arrival_s' for arrival_s; known are x, y"),
         (
             "arrival_s\n0\n-1\n",
-            ", line 3: arrival_s = '-1' must be a number of seconds, not below 0",
+            f", line 3: arrival_s = '-1' must be {INSTANT}",
         ),
         (
             "arrival_s\n0\nnan\n",
-            ", line 3: arrival_s = 'nan' must be a number of seconds, not below 0",
+            f", line 3: arrival_s = 'nan' must be {INSTANT}",
         ),
         (
             "arrival_s\n0\ninf\n",
-            ", line 3: arrival_s = 'inf' must be a number of seconds, not below 0",
+            f", line 3: arrival_s = 'inf' must be {INSTANT}",
         ),
         (
             "arrival_s,length\n0,1\n,2\n",
-            ", line 3: arrival_s = '' must be a number of seconds, not below 0",
+            f", line 3: arrival_s = '' must be {INSTANT}",
         ),
         (
             "arrival_s\n12:30\n",
-            ", line 2: arrival_s = '12:30' must be a number of seconds, not below 0",
+            f", line 2: arrival_s = '12:30' must be {INSTANT}",
+        ),
+        (
+            "arrival_s\n2023-02-29 10:00:00\n",
+            f", line 2: arrival_s = '2023-02-29 10:00:00' must be {INSTANT}",
+        ),
+        (
+            "arrival_s\n1969-12-31 23:59:59\n",
+            f", line 2: arrival_s = '1969-12-31 23:59:59' must be {INSTANT}",
         ),
         (
             "arrival_s\n1e10\n",
