@@ -9,7 +9,8 @@ import numpy as np
 
 from sim.backlog import beginning, places_of
 from sim.backlog import paced as faster
-from sim.stability import Driver, Stability
+from sim.sealed_limit import follows_rate
+from sim.stability import Driver, Stability, assess
 from sim.workload import Workload
 
 from .config import Scenario
@@ -40,8 +41,9 @@ def load_curve_of(
 ) -> Sweep:
     """Latency against load, by playing the first arrivals faster and slower.
 
-    A policy's saturation does not depend on the pace, so it is taken from the full run; where that
-    makes it unstable, no latency will be given and a glimpse is enough.
+    A policy's saturation does not depend on the pace, but where its batches follow it, so it is
+    taken from the full run; where that makes it unstable, no latency will be given and a glimpse is
+    enough.
     """
     workload, service = draw
     load = scenario.load
@@ -53,6 +55,8 @@ def load_curve_of(
     def one(place: tuple[float, Entrant, Outcome]) -> Outcome:
         x, entrant, full = place
         found = at_other_rate(full.measures.stability, x / (full.measures.load or load))
+        if found is not None and follows_rate(entrant.policy):
+            found = assess(entrant.policy, paced[x][0], service, run)
         enough = found is None or found.stable
         draws = [(paced[x][0 if enough else 1], service)]
         return judge(entrant, draws, scenario, run, load=x, stability=found, curves=False)

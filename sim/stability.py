@@ -18,6 +18,7 @@ from policies.contract import NEVER, FloatArray, Policy
 
 from .backlog import others_of, places_of, taken, without
 from .routed_limit import routed_saturation_per_s
+from .sealed_limit import sealed_saturation_per_s
 from .sections import overlap
 from .service import Service
 from .stage_limits import stage_limit
@@ -124,6 +125,8 @@ def assess(
         bounded_by = "every request gives up in time"
     beside = " and ".join(workload.tiers[place].name for place in places_of(workload.tiers))
     of_gpu = saturation_per_s(policy, workload, replace(service, stages=None), run, requests)
+    sealed = sealed_saturation_per_s(policy, workload, _open_to_all(service), run, requests)
+    of_gpu = min(of_gpu, sealed)
     limit = stage_limit(others, service, of_gpu)
     stage = limit.name if limit.per_s <= of_gpu else ""
     known = Stability(True, None, None, bounded_by, limit.per_s, stage, beside)
