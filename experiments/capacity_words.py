@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .stretched import of_few
 from .wording import amount, hundred, joined
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def verdict_of(found: Capacities) -> str:
         *without(found.capacities),
         *too_short(found.capacities),
         *fleets(found),
+        of_few(found.scenario),
     ]
-    return " ".join(sentences)
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def objective(found: Capacities) -> str:

@@ -20,6 +20,7 @@ from .curves import NO_CURVES, curves_of
 from .outcome import Outcome
 from .rules import build_policy
 from .spare import bounds_of
+from .stretched import recorded
 
 if TYPE_CHECKING:
     from .records import OnTrace
@@ -182,6 +183,7 @@ def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
         "offered_rate_per_s": scenario.offered_rate_per_s,
         "load": scenario.load,
         "seeds": asdict(scenario.seeds),
+        **recorded(scenario.spec.workload.arrivals),
         **({} if scenario.memory is None else {"memory": scenario.memory.to_dict()}),
         **backlogs,
     }

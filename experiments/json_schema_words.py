@@ -76,6 +76,7 @@ OF_TABLE = {
     ("Run", "replications"): "Independent runs of the scenario.",
     ("Clumped", "spread_ms"): "The time over which a group arrives.",
     ("TraceFile", "columns"): "Names of the file's columns by what they hold.",
+    ("TraceFile", "recorded"): "Of how many requests of a log the file was made, if it has more.",
     ("TraceFile", "time_scale"): "Stretches time: 0.5 replays twice as fast.",
     ("Columns", "arrival_s"): "The column of arrivals in seconds.",
     ("Columns", "length"): "The column of lengths.",

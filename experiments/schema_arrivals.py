@@ -119,6 +119,8 @@ class TraceFile(Table):
     process: Literal["trace"]
     file: Text = Field(description="the path of a CSV file with a column arrival_s")
     columns: Columns = Columns()
+    recorded: Count | None = None
+    """Of how many requests of a log the file was made; results then say so."""
     time_scale: Positive | None = None
     rate_per_s: Positive | None = None
     load: Positive | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .outcome import judged_by, leaders
 from .stage_words import by_stages
+from .stretched import of_few
 from .wording import amount, joined, settings_text, whole_run, with_interval
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def verdict_of(found: Comparison) -> str:
         *by_stages(found),
         load_and_busy(found),
         *short_runs(found.outcomes),
+        of_few(found.scenario),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -73,7 +75,8 @@ def saved(found: Comparison, against: str) -> list[str]:
         for gap in gaps
         if gap is not None and gap.ms.verdict == "lower" and gap.ms.value is not None
     ]
-    return [f"It saves {joined(parts)} against {against}."] if parts else []
+    who = "It" if len(found.tied) == 1 else found.best
+    return [f"{who} saves {joined(parts)} against {against}."] if parts else []
 
 
 def paid(found: Comparison, against: str) -> list[str]:
@@ -112,6 +115,8 @@ def targets(outcomes: Sequence[Outcome]) -> list[str]:
         return []
     met = [o.policy for o in steady if o.slo_met]
     target = f"{steady[0].slo_ms:g} ms"
+    if len(outcomes) == 1:
+        return [f"It {'meets' if met else 'misses'} the SLO of {target}."]
     if len(met) == len(steady):
         return [f"Every stable policy meets the SLO of {target}."]
     if not met:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.cli import app
+from experiments.compare import simulate
 from experiments.config import load_scenario
 from experiments.starting import arrivals as choosing
 from experiments.starting.arrivals import choose_arrivals
@@ -74,6 +75,13 @@ def test_in_an_empty_folder_it_writes_a_scenario_whose_next_step_runs(run):
     done = run(*step, "--no-load-curve", "--set", "workload.requests=3000")
     assert done.exit_code == 0, done.output
     assert "deadline_aware" in done.stdout
+
+
+def test_who_waits_for_a_full_batch_keeps_the_target_that_was_asked(run):
+    assert run("init", "a", *T4, "--load", "0.4", "--slo", "50").exit_code == 0
+    (outcome,) = simulate("a.toml", "deadline_aware").outcomes
+    assert outcome.slo_met
+    assert outcome.value("latency_ms.p99") > 35
 
 
 @pytest.mark.parametrize(

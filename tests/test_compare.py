@@ -113,6 +113,11 @@ def test_only_those_that_meet_the_slo_are_said_to(found):
     assert not found.outcome("waits").slo_met
 
 
+@pytest.mark.parametrize(("policy", "said"), [("waits", "misses"), ("greedy", "meets")])
+def test_a_policy_alone_is_not_every_policy(path, policy, said):
+    assert f"It {said} the SLO of 10 ms." in simulate(path, policy).verdict
+
+
 def test_a_short_run_refuses_its_p99_and_says_how_many_requests_it_needs(path):
     short_run = compare(load_scenario(path, ["workload.requests=5000"]), load_curve=False)
     assert short_run.outcome("greedy").value("latency_ms.p99") is None

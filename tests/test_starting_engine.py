@@ -89,6 +89,7 @@ def test_groups_are_played_again_until_there_are_enough(run):
     workload, _ = load_scenario("a.toml").draw()
     assert len(workload) == 120_000
     assert (workload.output == 2 * workload.prompt).all()
+    assert load_scenario("a.toml").facts(120_000, 1)["recorded_requests"] == 3_000
 
 
 def test_with_a_profile_of_one_pass_answers_are_left_out(run):

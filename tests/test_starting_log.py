@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments.cli import app
+from experiments.compare import simulate
 from experiments.config import load_scenario
 from experiments.sentences import ScenarioError
 from experiments.starting.columns import candidates, words_of
@@ -152,3 +153,21 @@ def test_a_short_log_that_is_played_again_has_a_p99(tmp_path, monkeypatch):
     assert "2,000 requests are too few for a p99 with an interval" in run.stdout
     workload, _ = load_scenario("a.toml").draw()
     assert len(workload) == 120_000
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "said"),
+    [
+        ((), "The arrivals are stretches of a log of 2,000 requests in random order: intervals"),
+        (("--arrivals", "trace"), ""),
+    ],
+)
+def test_the_verdicts_on_a_log_that_was_made_longer_say_so(tmp_path, monkeypatch, arrivals, said):
+    monkeypatch.chdir(tmp_path)
+    groups = np.repeat(np.cumsum(np.random.default_rng(4).exponential(0.05, 400)), 5)
+    Path("log.csv").write_text("ts\n" + "".join(f"{t:.6f}\n" for t in groups))
+    wishes = ["--from-log", "log.csv", "--model", "2.0,0.35,32", "--slo", "50", *arrivals]
+    assert CliRunner().invoke(app, ["init", "a", *wishes]).exit_code == 0
+    found = simulate("a.toml", "greedy")
+    assert (said in found.verdict) if said else ("stretches" not in found.verdict)
+    assert found.scenario.get("recorded_requests") == (2_000 if said else None)

@@ -125,12 +125,12 @@ def _arrivals(chosen: Chosen, wishes: Wishes) -> dict[str, Any]:
 
 
 def _replayed(wishes: Wishes, log: Log, name: str, chosen: Chosen, **others: Any) -> EnginePlan:
-    why, played = chosen.why, log
+    why, played, made_of = chosen.why, log, {}
     if wishes.arrivals != "trace" and len(log) < REQUESTS:
         played, longer = lengthened(log, REQUESTS)
-        why = (*why, longer)
+        why, made_of = (*why, longer), {"recorded": len(log)}
     file = f"{name}.requests.csv"
-    arrivals = {"process": "trace", "file": file, **_arrivals(chosen, wishes)}
+    arrivals = {"process": "trace", "file": file, **_arrivals(chosen, wishes), **made_of}
     if played.tier is not None and len(played.tiers) > 1:
         arrivals["columns"] = {"tier": "tier"}
     return EnginePlan(

@@ -177,7 +177,10 @@ def _long_enough(plan: Plan, log: Log, wishes: Wishes) -> tuple[Plan, Log]:
     if wishes.arrivals == "trace" or len(log) >= needed:
         return plan, log
     longer, why = lengthened(log, needed)
-    return replace(plan, requests_why=why, arrivals_why=(*plan.arrivals_why, why)), longer
+    return replace(
+        plan, requests_why=why, arrivals_why=(*plan.arrivals_why, why),
+        arrivals={**plan.arrivals, "recorded": len(log)},
+    ), longer  # fmt: skip
 
 
 def _unit_of(log: Log, profile: Profile | None) -> str | None:

@@ -21,6 +21,8 @@ USUAL_BATCH = 16
 USUAL_WAIT_MS = Decimal("5.0")
 SHARE_OF_SLO = 10
 """A wait of a tenth of the target spoils no target."""
+MARGIN = 5
+"""Of the target a fifth: who leaves at the last moment is late with every second slow batch."""
 
 
 def scenario_text(plan: Plan) -> str:
@@ -159,7 +161,7 @@ def rules(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any]]]:
     largest = min(USUAL_BATCH, plan.largest_batch)
     wait = USUAL_WAIT_MS
     if plan.slo is not None:
-        wait = min(wait, Decimal(f"{float(plan.slo[1]) / SHARE_OF_SLO:.2g}"))
+        wait = min(wait, _share(plan.slo[1], SHARE_OF_SLO))
     usual = {"max_batch_size": largest, "max_wait_ms": wait}
     yield (
         "size_or_timeout",
@@ -174,8 +176,8 @@ def rules(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any]]]:
     if plan.slo is not None:
         yield (
             "deadline_aware",
-            "Waits for a full batch, but only as long as the target allows.",
-            {"kind": "deadline_aware"},
+            "Waits for a full batch as long as the target allows, less a margin for noise.",
+            {"kind": "deadline_aware", "margin_ms": _share(plan.slo[1], MARGIN)},
         )
     if len(plan.tiers) > 1:
         yield (
@@ -189,6 +191,11 @@ def rules(plan: Plan) -> Iterator[tuple[str, str, dict[str, Any]]]:
             "Requests of like length together, so that less is padded.",
             {"kind": "nearest_lengths", "window": 3},
         )
+
+
+def _share(ms: Decimal, parts: int) -> Decimal:
+    """One of so many parts of a target, with two digits."""
+    return Decimal(f"{float(ms) / parts:.2g}")
 
 
 def _policies(plan: Plan) -> Iterator[Iterator[str]]:

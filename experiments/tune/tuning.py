@@ -16,6 +16,7 @@ from experiments.results import Sweep
 from experiments.scenario import Scenario
 from experiments.schema_arrivals import TraceFile
 from experiments.sentences import ScenarioError
+from experiments.stretched import of_few, recorded
 from experiments.wording import whole_run
 from sim.intervals import percentile_needs
 from sim.stability import Driver
@@ -200,6 +201,7 @@ def _notes(scenario: Scenario) -> tuple[str, ...]:
     """What a reader should know of the fresh runs."""
     from sim.replay import Replay
 
-    if isinstance(scenario.workload.arrivals, Replay):
-        return (TRACE_REPEATS,)
-    return ()
+    if not isinstance(scenario.workload.arrivals, Replay):
+        return ()
+    few = of_few(recorded(scenario.spec.workload.arrivals))
+    return (TRACE_REPEATS, few) if few else (TRACE_REPEATS,)
