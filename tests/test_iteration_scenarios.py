@@ -252,3 +252,28 @@ def test_lists_name_scenarios_and_rules_of_iterations():
     assert [each["name"] for each in told["generating"]] == token_scenario_names()
     rules = json.loads(invoke("policies", "--json").stdout)["iterations"]
     assert {"request_level", "continuous", "vllm_like"} <= {each["kind"] for each in rules}
+
+
+PUBLISHED = """TIMESTAMP,ContextTokens,GeneratedTokens\r
+2023-11-16 18:15:46.6805900,374,44\r
+2023-11-16 18:15:50.9951690,396,109\r
+2023-11-16 18:15:51.2224670,879,55"""
+"""How the files of AzureLLMInferenceTrace 2023 are written (their first lines)."""
+
+
+def test_a_trace_as_it_was_published_is_replayed_without_a_word_changed(tmp_path):
+    (tmp_path / "conv.csv").write_text(PUBLISHED, newline="")
+    scenario = load_scenario(
+        "chat",
+        [
+            "workload.requests=3",
+            f'workload.arrivals={{process = "trace", file = "{tmp_path / "conv.csv"}", '
+            'columns = {arrival_s = "TIMESTAMP"}}',
+            'workload.prompts={column = "ContextTokens"}',
+            'workload.outputs={column = "GeneratedTokens"}',
+        ],
+    )
+    workload, _ = scenario.draw()
+    assert workload.arrival_ns.tolist() == [0, 4_314_579_000, 4_541_877_000]
+    assert workload.prompt.tolist() == [374, 396, 879]
+    assert workload.output.tolist() == [44, 109, 55]
