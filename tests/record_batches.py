@@ -55,7 +55,7 @@ def cases_of_ray() -> dict[str, Case]:
             rate, wait, seed, at_a_time=many, blocks=False
         )
         for seed, (rate, wait, many) in enumerate(
-            [(50, 10, 1), (200, 10, 1), (400, 10, 1), (800, 10, 1), (300, 0, 1), (600, 2, 2)]
+            [(50, 10, 1), (400, 10, 1), (800, 10, 1), (400, 4, 1), (300, 0, 1), (1500, 4, 2)]
         )
     }
     return found | {
@@ -67,11 +67,11 @@ def cases_of_ray() -> dict[str, Case]:
 def cases_of_mlserver() -> dict[str, Case]:
     """A model in the server's own process, and one in a worker's."""
     return {
-        f"{rate} per second, wait 10 ms, {'it blocks' if blocks else 'one worker'}": case(
-            rate, 10, rate, blocks=blocks
+        f"{rate} per second, wait {wait} ms, {'it blocks' if blocks else 'one worker'}": case(
+            rate, wait, rate, blocks=blocks
         )
         for blocks in (True, False)
-        for rate in (50, 200, 400, 800)
+        for rate, wait in [(50, 10), (200, 10), (400, 4), (800, 10)]
     }
 
 
