@@ -77,6 +77,13 @@ def stacks(incomplete: str) -> list[str]:
     return _beginning(incomplete, list(STACKS))
 
 
+def tried_stacks(incomplete: str) -> list[str]:
+    """Serving stacks whose server can be run; their table imports nothing."""
+    from .stacks import STACKS
+
+    return _beginning(incomplete, list(STACKS))
+
+
 def profiles(incomplete: str) -> list[str]:
     """Names of the shipped profiles, and side files of others below what is typed."""
     found = sorted(path.stem for path in _folder("profiles").glob("*/*.json"))

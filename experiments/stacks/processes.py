@@ -29,7 +29,7 @@ from .contract import Command, StackFailed
 
 LOCALHOST = "127.0.0.1"
 
-LAST_LINES = 12
+LAST_LINES = 3
 """Of a server's log: what a failure shows."""
 
 MARK = "BATCHWRIGHT_SERVER"

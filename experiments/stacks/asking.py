@@ -1,0 +1,154 @@
+"""What is tried: a setting of a run, or of a scenario's policy, and the requests that it meets."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import compare
+from experiments.assemble import assembled
+from experiments.config import load_scenario, scenario_names
+from experiments.export.run import setting_of_run
+from experiments.export.setting import Costs, Setting
+from experiments.export.tier_windows import knows_tiers
+from experiments.overrides import apply_override, parse_override
+from experiments.places import is_file
+from experiments.plain import dumps
+from experiments.rerun import run_name, scenario_of_run
+from experiments.runs import MANIFEST, RESULT, folder_name, resolve_run, versions, write_atomic
+from experiments.scenario import Scenario
+from experiments.schema import Spec
+from experiments.tables import content
+from sim.replay import Replay
+from sim.workload import Workload
+
+from .contract import MODEL, StackError, Wish
+
+RUNS = ("tune", "compare", "simulate")
+"""The commands whose runs hold a setting."""
+
+REQUESTS_LEAST = 50
+"""In a window; fewer say nothing of a percentile."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to try."""
+
+    scenario: Scenario
+    wish: Wish
+    source: str
+    """The run, or the scenario's policy."""
+
+    @property
+    def name(self) -> str:
+        """Of the policy."""
+        return self.wish.setting.name
+
+
+def asked_for(
+    source: str, policy: str | None, settings: Sequence[str], root: Path, *, nearest: bool
+) -> Asked:
+    """The setting of a run, or of a policy of a scenario.
+
+    Raises:
+        RunError: there is no such run, or it recommends nothing.
+        ScenarioError: the scenario, an override or the policy's name is wrong.
+        StackError: the scenario is of a kind that is not tried.
+    """
+    if source in scenario_names() or is_file(Path(source)):
+        scenario = load_scenario(source, settings)
+        setting, told = _simulated(scenario, policy)
+    else:
+        if settings:
+            raise StackError(f"--set changes a scenario, but {source} is a run: leave it out")
+        folder = resolve_run(source, root, commands=RUNS)
+        scenario, setting = scenario_of_run(folder), setting_of_run(folder, policy, MODEL)
+        told = f"run {run_name(folder)}"
+    _check(scenario, setting)
+    costs = setting.costs
+    assert costs is not None, "setting_of_run gives them"
+    return Asked(scenario, Wish(setting, costs, nearest), told)
+
+
+def _simulated(scenario: Scenario, policy: str | None) -> tuple[Setting, str]:
+    """The setting of a policy of a scenario, with what is simulated of it as its evidence."""
+    found = compare.simulate(scenario, policy)
+    manifest = {
+        **scenario.to_dict(),
+        "seeds": asdict(scenario.seeds),
+        "command_line": ["batchwright", "simulate", scenario.name],
+        "versions": versions(),
+    }
+    with tempfile.TemporaryDirectory() as nowhere:
+        folder = Path(nowhere) / folder_name(scenario.name) / "simulate"
+        folder.mkdir(parents=True)
+        write_atomic(folder / RESULT, found.to_json())
+        write_atomic(folder / MANIFEST, dumps(manifest))
+        setting = setting_of_run(folder, None, MODEL)
+    return setting, f"policy {setting.name} of scenario {scenario.name}"
+
+
+def _check(scenario: Scenario, setting: Setting) -> None:
+    """Refuse what one server with one queue does not show.
+
+    Raises:
+        StackError: the scenario has it.
+    """
+    why = None
+    if scenario.workload.closed is not None:
+        why = "its clients wait for answers, and try sends requests at instants of their own"
+    elif setting.replicas is not None:
+        why = "it has several servers with queues of their own, and try runs one"
+    elif knows_tiers(setting):
+        why = f"policy {setting.name} tells tiers apart, and try sends requests of one"
+    elif scenario.workload.backlogs:
+        why = "it has a backlog that is always there"
+    if why is not None:
+        raise StackError(f"scenario {scenario.name} cannot be tried: {why}")
+
+
+def at_load(asked: Asked, load: float | None, window_ns: int) -> Scenario:
+    """The scenario at a load, as long as a window.
+
+    Args:
+        asked: what is tried.
+        load: share of the largest possible rate; None: as the scenario has it.
+        window_ns: how long requests arrive.
+
+    Raises:
+        StackError: its arrivals have no load.
+    """
+    scenario = asked.scenario
+    plain = content(scenario.spec)
+    if load is not None:
+        if not hasattr(scenario.spec.workload.arrivals, "load"):
+            raise StackError(
+                f"scenario {scenario.name} has no load to set, since its tiers have arrivals of "
+                "their own; leave --load out"
+            )
+        arrivals: dict[str, Any] = plain["workload"]["arrivals"]
+        arrivals.pop("rate_per_s", None)
+        apply_override(plain, parse_override(f"workload.arrivals.load={load}"))
+    here = assembled(Spec.model_validate(plain), scenario.path)
+    rate = here.offered_rate_per_s
+    assert rate is not None, "closed loops are refused"
+    requests = max(REQUESTS_LEAST, round(rate * window_ns / 1e9))
+    if isinstance(here.workload.arrivals, Replay):
+        requests = min(requests, len(here.workload.arrivals))
+    return replace(here, workload=replace(here.workload, requests=requests, duration_ns=None))
+
+
+def drawn(scenario: Scenario, costs: Costs, window: int) -> Workload:
+    """The requests of one window: every window has others.
+
+    Lengths beyond the profile are those of its end, as the model takes them.
+    """
+    workload, _ = scenario.draw(window)
+    longest = np.int32(min(int(costs.length_edges[-1]), np.iinfo(np.int32).max))
+    return replace(workload, length=np.minimum(workload.length, longest))

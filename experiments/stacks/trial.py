@@ -1,0 +1,262 @@
+"""A whole trial: the client's floor, then each variant's server, calibrated, driven, predicted."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.parallel import Progress
+from experiments.rerun import run_name
+from policies.contract import IntArray
+from sim.workload import Workload
+
+from . import Row
+from .asking import Asked, at_load, drawn
+from .calibrate import Overheads, bursts, overheads_of
+from .conditions import Condition, condition_of
+from .contract import Ruling, StackFailed, Wish
+from .fitting import LOAD, fitted
+from .outcome import DEFAULT, TUNED, Trial
+from .processes import can_be_urgent
+from .rig import Rig, Sent, Window, floor, module_of, running
+
+SERVER = "server"
+"""The folder of a run with what each server loaded, said and logged."""
+
+RETRIES = 2
+"""Of a window in which the machine stalled."""
+FLOOR_NS = 2_000_000_000
+WARM_NS = 1_000_000_000
+STREAM_DRAW = 1_000
+"""The calibration's own stream: further windows have the numbers from 0."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long is measured."""
+
+    loads: tuple[float | None, ...]
+    window_ns: int
+    repeats: int
+    calibration_ns: int
+    default: bool
+    seed: int = 0
+    urgent: bool = True
+    """Whether servers run before all ordinary processes, where that is allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One window that was driven."""
+
+    load: float | None
+    repeat: int
+    attempt: int
+    workload: Workload
+    window: Window
+    condition: Condition
+
+
+@dataclass
+class Variant:
+    """One setting of the stack, as it was run."""
+
+    name: str
+    wish: Wish
+    words: str
+    ruling: Ruling
+    overheads: Overheads | None = None
+    measured: list[Measured] = field(default_factory=list)
+
+    def counting(self) -> Iterator[Measured]:
+        """Windows that count: of each kind the last that did not stall, or the least disturbed."""
+        kinds = dict.fromkeys((each.load, each.repeat) for each in self.measured)
+        for kind in kinds:
+            tries = [each for each in self.measured if (each.load, each.repeat) == kind]
+            yield min(tries, key=lambda each: each.condition.worst_ms)
+
+
+def run_trial(
+    asked: Asked, row: Row, plan: Plan, python: Path, folder: Path, progress: Progress
+) -> Trial:
+    """Run a stack's server and hold it against the simulator.
+
+    Args:
+        asked: what is tried.
+        row: the stack.
+        plan: how long.
+        python: the interpreter that has the stack.
+        folder: of the run.
+        progress: told what is done.
+
+    Raises:
+        StackFailed: the server did not start, ended, or did not answer.
+        NotExpressible: the stack cannot do what the policy does.
+    """
+    from .judging import judged
+
+    began = time.perf_counter()
+    campaign = Campaign(asked, row, plan, python, folder, progress)
+    campaign.run()
+    return judged(campaign, time.perf_counter() - began)
+
+
+class Campaign:
+    """What is measured, one thing after another."""
+
+    def __init__(
+        self, asked: Asked, row: Row, plan: Plan, python: Path, folder: Path, progress: Progress
+    ) -> None:
+        self.asked, self.row, self.plan = asked, row, plan
+        self.python, self.folder, self.progress = python, folder, progress
+        self.urgent = plan.urgent and can_be_urgent()
+        self.module = module_of(row)
+        self.scenarios = {load: at_load(asked, load, plan.window_ns) for load in plan.loads}
+        self.floors: list[dict[str, float | None]] = []
+        self.interrupted = False
+        self.variants = [self._variant(TUNED, asked.wish, asked.source)]
+        if plan.default:
+            bare = self.module.bare(asked.wish)
+            self.variants.append(self._variant(DEFAULT, bare.wish, bare.words))
+        self.steps = len(self.variants) * (3 + len(plan.loads) * plan.repeats) + 1
+        self.step = 0
+
+    def run(self) -> None:
+        """Measure everything, or up to Ctrl-C once there is a window."""
+        (self.folder / SERVER).mkdir(parents=True)
+        try:
+            self._floors()
+            for variant in self.variants:
+                self._serve(variant)
+        except KeyboardInterrupt:
+            if not any(variant.measured for variant in self.variants):
+                raise
+            self.interrupted = True
+        self.variants = [variant for variant in self.variants if variant.measured]
+
+    def _variant(self, name: str, wish: Wish, words: str) -> Variant:
+        return Variant(name, wish, words, self.module.policy(wish))
+
+    def _tell(self, what: str, steps: int = 1) -> None:
+        self.progress(what, self.step, self.steps)
+        self.step += steps
+
+    def _floors(self) -> None:
+        """The client against a bare server, at the rate of each load."""
+        self._tell("measuring what the client alone costs")
+        body = self.module.request(0, 1).body
+        for load, scenario in self.scenarios.items():
+            instants = drawn(scenario, self.asked.wish.costs, 0).arrival_ns
+            instants = instants[instants <= instants[0] + FLOOR_NS]
+            log = self.folder / SERVER / "echo.log"
+            answers = floor(instants - instants[0], body, log, urgent=self.urgent)
+            latency_ms = answers.latency_ns[answers.good] / 1e6
+            if not len(latency_ms):
+                raise StackFailed("the echo server answered nothing")
+            p50, p99 = np.quantile(latency_ms, (0.5, 0.99)).tolist()
+            self.floors.append({"load": load, "p50_ms": p50, "p99_ms": p99})
+
+    def _serve(self, variant: Variant) -> None:
+        """Start the variant's server, calibrate, and drive all windows."""
+        place = self.folder / SERVER / variant.name
+        self._tell(f"{variant.name}: starting {self.row.title}")
+        urgent = self.urgent
+        try:
+            with running(self.row, variant.wish, place, self.python, urgent=urgent) as rig:
+                self._calibrate(rig, variant)
+                self._windows(rig, variant)
+        finally:
+            for scratch in getattr(self.module, "SCRATCH", ()):
+                shutil.rmtree(place / scratch, ignore_errors=True)
+
+    def _calibrate(self, rig: Rig, variant: Variant) -> None:
+        plan, wish, ruling = self.plan, variant.wish, variant.ruling
+        rng = np.random.default_rng(plan.seed)
+        longest = int(wish.costs.length_edges[-1])
+        self._tell(f"{variant.name}: calibrating")
+        half_ns = plan.calibration_ns // 2
+        warm = bursts(ruling, wish.costs, wish.largest_batch, min(WARM_NS, half_ns), rng)
+        rig.send(warm, np.full(len(warm), longest, dtype=np.int32))
+        at_ns = bursts(ruling, wish.costs, wish.largest_batch, half_ns, rng)
+        burst = rig.send(at_ns, np.full(len(at_ns), longest, dtype=np.int32))
+        self._tell(f"{variant.name}: calibrating under traffic")
+        load = None if plan.loads == (None,) else self._stream_load(ruling, wish)
+        stream = drawn(at_load(self.asked, load, half_ns), wish.costs, STREAM_DRAW)
+        sent = rig.send(stream.arrival_ns, stream.length)
+        seen, streamed = rig.windows([burst, sent])
+        if not seen.good.any():
+            raise StackFailed(f"{self.row.title} answered nothing: {rig.server.last_lines()}")
+        own = getattr(self.module, "own_batches", None)
+        said = tuple(own(rig.ports)) if own is not None else ()
+        found = overheads_of(seen, ruling, wish.costs, said)
+        variant.overheads = fitted(found, ruling, wish.costs, streamed, stream)
+
+    def _stream_load(self, ruling: Ruling, wish: Wish) -> float:
+        """Half the load, or half of what the variant can do at all, where that is less."""
+        costs, size = wish.costs, int(ruling.table.get("max_batch_size", 0) or 1)
+        size = min(size, len(costs.service_ns))
+        able = size / float(costs.service_ns[size - 1, -1]) * ruling.servers * 1e9
+        return min(LOAD, LOAD * able / self.asked.scenario.rate_max_per_s)
+
+    def _windows(self, rig: Rig, variant: Variant) -> None:
+        for repeat in range(self.plan.repeats):
+            for load in self.plan.loads:
+                at = "" if load is None else f" at load {load:g}"
+                self._tell(f"{variant.name}{at}, {repeat + 1} of {self.plan.repeats}")
+                workload = drawn(self.scenarios[load], variant.wish.costs, repeat)
+                for attempt in range(1 + RETRIES):
+                    found = self._window(rig, variant, workload)
+                    condition = condition_of(found, variant.wish.costs)
+                    variant.measured.append(
+                        Measured(load, repeat, attempt, workload, found, condition)
+                    )
+                    if not condition.stalled:
+                        break
+
+    def _window(self, rig: Rig, variant: Variant, workload: Workload) -> Window:
+        sent: Sent = rig.send(workload.arrival_ns, workload.length)
+        (found,) = rig.windows([sent])
+        if not found.good.any():
+            raise StackFailed(f"{self.row.title} answered nothing: {rig.server.last_lines()}")
+        return found
+
+
+def sent_of(measured: Measured) -> IntArray:
+    """int64 (N,): when a window's requests were sent, on the clock of its workload."""
+    window, workload = measured.window, measured.workload
+    sent_ns = np.where(window.sent_ns < 0, window.planned_ns, window.sent_ns)
+    found: IntArray = sent_ns + int(workload.arrival_ns[0])
+    return found
+
+
+def facts_of(campaign: Campaign) -> dict[str, Any]:
+    """What a reader should know of the scenario and where the setting is from."""
+    scenario = campaign.asked.scenario
+    return {
+        "name": scenario.name,
+        "hash": scenario.hash,
+        "source": campaign.asked.source,
+        "run": run_name(campaign.folder),
+        "policy": campaign.asked.name,
+        "servers": campaign.asked.wish.servers,
+        "rate_max_per_s": scenario.rate_max_per_s,
+        "window_s": campaign.plan.window_ns / 1e9,
+        "repeats": campaign.plan.repeats,
+    }
+
+
+__all__: Sequence[str] = [
+    "Campaign",
+    "Measured",
+    "Plan",
+    "Variant",
+    "facts_of",
+    "run_trial",
+    "sent_of",
+]
