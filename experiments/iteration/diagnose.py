@@ -110,6 +110,7 @@ class TokenDiagnosis:
         """Plain data."""
         return {
             "kind": "iterations-diagnosis",
+            "subject": f"{self.scenario['name']}, {self.policy}",
             "scenario": plain(self.scenario),
             "policy": self.policy,
             "stable": self.stable,

@@ -90,7 +90,7 @@ def diagnosis_of(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or not {"verdict", "findings", "remedies"} <= set(found):
+    if not isinstance(found, dict) or not {"verdict", "findings"} <= set(found):
         raise RunError(
             f"{path} is no diagnosis: give a run, or a file of `batchwright diagnose RUN --json`"
         )

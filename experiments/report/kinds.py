@@ -11,6 +11,11 @@ from .of_capacity import taken
 from .of_diagnosis import diagnosed
 from .of_policies import simulated
 from .of_sweep import swept
+from .of_token_capacity import taken as taken_tokens
+from .of_token_diagnosis import diagnosed as diagnosed_tokens
+from .of_token_sweep import swept as swept_tokens
+from .of_token_tuning import tuned as tuned_tokens
+from .of_token_validation import validated as validated_tokens
 from .of_tokens import KIND, compared
 from .of_tuning import tuned
 from .of_validation import validated
@@ -40,6 +45,11 @@ KINDS = {
 OF_TOKENS = {
     "simulate": Kind(compared, ("scenario", "verdict", "policies")),
     "compare": Kind(compared, ("scenario", "verdict", "policies", "differences")),
+    "sweep": Kind(swept_tokens, ("scenario", "verdict", "keys", "steps")),
+    "tune": Kind(tuned_tokens, ("scenario", "verdict", "goal", "judged", "tried", "policies")),
+    "capacity": Kind(taken_tokens, ("scenario", "verdict", "policies", "best")),
+    "validate": Kind(validated_tokens, ("scenario", "verdict", "windows", "cells", "curves")),
+    "diagnose": Kind(diagnosed_tokens, ("scenario", "verdict", "policy", "findings", "values")),
 }
 """The same of models that generate."""
 

@@ -134,11 +134,12 @@ def trade_off(policies: Policies) -> Markup | None:
     return drawn(Chart("The first token against those after it", series, *axes))
 
 
-def differences_table(found: Sequence[Facts]) -> Table:
-    """Paired differences, those that tie left dim."""
+def differences_table(found: Sequence[Facts], words: Mapping[str, str] | None = None) -> Table:
+    """Paired differences, those that tie left dim; ``words`` are further names of measures."""
+    heads_of = HEADS | dict(words or {})
     rows = [
         Row(
-            [one["policy"], one["against"], HEADS.get(one["measure"], str(one["measure"])),
+            [one["policy"], one["against"], heads_of.get(one["measure"], str(one["measure"])),
              difference(one)],
             "dim" if one["verdict"] == "tie" else None,
         )
@@ -167,7 +168,7 @@ def parameters_table(policies: Policies) -> Table:
         Row([name, str(one["parameters"].get("kind", "")), tables.settings(one["parameters"])])
         for name, one in policies.items()
     ]
-    return Table("Settings", ["policy", "kind", "numbers"], rows, left=3)
+    return Table("Settings", ["policy", "kind", "numbers"], rows, left=2, words=("numbers",))
 
 
 def every_number(policies: Policies) -> Table:

@@ -33,6 +33,9 @@ ERRORS = (
     "replay is fed the service times that were measured; the prediction knows the calibration."
 )
 
+PLACES = ((0.0, "0"), (math.log10(2), "50 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %"))
+"""Ticks of a distribution, in decades of the requests that are slower."""
+
 POINTS = 44
 """Of one distribution: out of the 131 shares that a result keeps."""
 
@@ -188,11 +191,10 @@ def distribution_chart(found: Facts, load: float | None) -> Markup | None:
         live = mean_of(curves["live"])
         series.append(Series(f"{name}, live", curve_marks(live, f"{name}, live"),
                              look[name]._replace(dashes="1.5 3"), dots=False))  # fmt: skip
-    places = ((0.0, "0"), (math.log10(2), "50 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %"))
     where = "" if load is None else f" at load {load:g}"
     return drawn(Chart(
         f"Latency, live and predicted{where}", series, Axis("requests that are not slower",
-        log=False, places=places), Axis("latency, ms"),
+        log=False, places=PLACES), Axis("latency, ms"),
         note="Shades: where 90 % of simulated windows are. Dotted: the mean of the live windows.",
     ))  # fmt: skip
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from experiments.runs import RUNS, RunError, write_atomic
 
+from . import of_token_diagnosis
+from .amounts import Facts
 from .elements import Markup, joined, paragraph
 from .found import Run, opened
 from .kinds import kind_of, kinds_of
 from .of_diagnosis import diagnosis_part
+from .of_tokens import KIND
 from .page import page, section
 from .scenario_part import files_part, manifest_part, scenario_part
 
@@ -83,13 +86,20 @@ def parts_of(run: Run) -> list[Markup | None]:
         raise another_version(run, f"it has no {', '.join(missing)}")
     try:
         told = list(kind.parts(run))
-        beside = None if run.diagnosis is None else diagnosis_part(run.diagnosis)
+        beside = None if run.diagnosis is None else beside_run(run.diagnosis)
         return [interrupted(run), scenario_part(run), joined(told), beside, files_part(run),
                 manifest_part(run)]  # fmt: skip
     except RunError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise another_version(run, f"{type(error).__name__} {error}") from error
+
+
+def beside_run(found: Facts) -> Markup:
+    """A diagnosis in the folder of a run."""
+    if str(found.get("kind", "")).startswith(KIND):
+        return of_token_diagnosis.diagnosis_part(found)
+    return diagnosis_part(found)
 
 
 def interrupted(run: Run) -> Markup | None:
