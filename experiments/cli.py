@@ -19,6 +19,7 @@ from .cli_init import register as register_init
 from .cli_profile import app as profile_app
 from .cli_report import register as register_report
 from .cli_schema import register as register_schema
+from .cli_serve import register as register_serve
 from .cli_speech import progress_bar, spoken
 from .cli_validate import register as register_validate
 
@@ -263,6 +264,7 @@ def capacity(
 
 
 register_validate(app)
+register_serve(app)
 register_diagnose(app)
 register_export(app)
 register_report(app)

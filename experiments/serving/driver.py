@@ -1,0 +1,187 @@
+"""The event loop around a desk: who arrives, what serves, what time it is.
+
+1. Everything happens in one thread.  Requests that are read in one pass of the loop come in one
+   turn.
+2. A batch is done when the loop learns of it, as in :mod:`sim.wall`.
+3. A server that fails or dies, or a policy that breaks its contract, ends the driver: everybody
+   who waits is told, and ``failed`` is called once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from policies.contract import NEVER
+from sim.endless import Comer
+from sim.timing import now_ns
+from sim.wall import HANGING_NS
+from sim.worker import Answer, WorkerError
+
+from .alarm import Alarm
+from .desk import Desk, Outcome
+
+MEMORY = 0.95
+"""Weight of the batches before one, in the rate at which requests are served."""
+
+
+class Busy(Protocol):
+    """What the driver needs of a :class:`sim.worker.Worker`."""
+
+    server: int
+
+    def fileno(self) -> int:
+        """Readable when a batch is done."""
+        ...
+
+    def start(self, place: int, lengths: Sequence[int]) -> None:
+        """Send a batch."""
+        ...
+
+    def answer(self) -> Answer:
+        """What it says of the batch."""
+        ...
+
+    def hanging(self, waited_ns: int) -> WorkerError:
+        """What to say when no answer comes."""
+        ...
+
+
+class DriverError(RuntimeError):
+    """The driver has ended; the text is one sentence that says why."""
+
+
+class Driver:
+    """Turns of a desk in real time."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        workers: Sequence[Busy],
+        rate_per_s: float,
+        failed: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        """Begin; there is a running loop.
+
+        Args:
+            desk: with nobody there; as many servers as there are workers.
+            workers: open, idle.
+            rate_per_s: how fast requests are served, until that is known.
+            failed: called when the driver cannot go on.
+        """
+        assert len(workers) == desk.station.service.servers, "one worker for each server"
+        self.desk, self.workers, self.failed = desk, workers, failed
+        self.failure: Exception | None = None
+        self.loop = asyncio.get_running_loop()
+        self.origin_ns = now_ns()
+        self.shortest = int(desk.station.service.length_edges[0])
+        self._alarm = Alarm(self.loop, self._turn)
+        self._comers: list[tuple[Comer, Callable[[Outcome], None]]] = []
+        self._open: set[asyncio.Future[Outcome]] = set()
+        self._done: list[tuple[int, int]] = []
+        self._served, self._busy_s = 1.0, len(workers) / rate_per_s
+        for worker in workers:
+            self.loop.add_reader(worker.fileno(), self._readable, worker)
+
+    @property
+    def rate_per_s(self) -> float:
+        """How fast requests are served while all servers are busy: of the last batches."""
+        return len(self.workers) * self._served / self._busy_s
+
+    @property
+    def retry_s(self) -> float:
+        """How long the queue, as it is now, takes to be served."""
+        return self.desk.station.waiting / self.rate_per_s
+
+    def submit(self, length: int, tier: int, timeout_ns: int = NEVER) -> asyncio.Future[Outcome]:
+        """Let a request arrive.
+
+        Raises:
+            DriverError: the driver has ended.
+        """
+        if self.failure is not None:
+            raise DriverError(str(self.failure))
+        future: asyncio.Future[Outcome] = self.loop.create_future()
+        self._open.add(future)
+
+        def tell(outcome: Outcome) -> None:
+            self._open.discard(future)
+            if not future.done():
+                future.set_result(outcome)
+
+        if not self._comers:
+            self.loop.call_soon(self._turn)
+        self._comers.append((Comer(self.now_ns(), length, tier, timeout_ns), tell))
+        return future
+
+    def close(self) -> None:
+        """Watch nothing any more; who still waits is told."""
+        for worker in self.workers:
+            self.loop.remove_reader(worker.fileno())
+        self._alarm.close()
+        self._end(self.failure or DriverError("the server ends"))
+
+    def check_hanging(self) -> None:
+        """End the driver where a server has not answered for too long."""
+        for batch in self.desk.station.running:
+            if batch is not None and self.now_ns() - batch.start_ns > HANGING_NS:
+                self._fail(self.workers[batch.server].hanging(HANGING_NS))
+
+    def now_ns(self) -> int:
+        """Since the driver began."""
+        return now_ns() - self.origin_ns
+
+    def _readable(self, worker: Busy) -> None:
+        try:
+            worker.answer()
+        except WorkerError as error:
+            self.loop.remove_reader(worker.fileno())
+            self._fail(error)
+            return
+        self._done.append((self.now_ns(), worker.server))
+        self._turn()
+
+    def _turn(self) -> None:
+        if self.failure is not None:
+            return
+        done, self._done = self._done, []
+        comers, self._comers = self._comers, []
+        for finish_ns, server in done:
+            self._learn(finish_ns, server)
+        try:
+            for batch in self.desk.turn(self.now_ns(), done, comers):
+                lengths = [max(length, self.shortest) for length in self.desk.lengths(batch)]
+                self.workers[batch.server].start(batch.place, lengths)
+        except Exception as error:  # noqa: BLE001 - a policy of the user's may raise anything
+            self._fail(error)
+            return
+        next_ns = self.desk.next_ns
+        self._alarm.set(NEVER if next_ns == NEVER else self.origin_ns + next_ns)
+
+    def _learn(self, finish_ns: int, server: int) -> None:
+        batch = self.desk.station.running[server]
+        if batch is not None:
+            self._served = MEMORY * self._served + len(batch.members)
+            self._busy_s = MEMORY * self._busy_s + (finish_ns - batch.start_ns) / 1e9
+
+    def _fail(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error
+            self._end(error)
+            self.failed(error)
+
+    def _end(self, error: Exception) -> None:
+        for future in self._open:
+            if not future.done():
+                future.set_exception(DriverError(str(error)))
+        self._open.clear()
+
+
+def whole_seconds(seconds: float) -> int:
+    """What Retry-After says: at least one."""
+    return max(1, math.ceil(seconds))
+
+
+__all__ = ["Busy", "Driver", "DriverError", "whole_seconds"]

@@ -1,0 +1,208 @@
+"""A server from its first moment to its last: socket, workers, signals, the end.
+
+1. It is ready once every worker has opened its model; nothing listens before.
+2. SIGTERM or Ctrl-C: first readiness turns false, while requests are still taken for ``notice_s``,
+   so that who balances the load can learn of it; then new ones are refused, and those that are
+   there are finished, for ``drain_s`` at most.
+3. A second signal ends it at once.
+4. A worker that dies, or a policy that breaks its contract, ends it: who waits is told (503), and
+   the process ends with code 1, so that whatever started it starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from sim.timing import fine_timers
+from sim.worker import Opening, Worker
+
+from .desk import Desk, Watch
+from .drift import Drift, Expected
+from .driver import Driver
+from .gauges import show, show_drift
+from .meters import Meters
+from .offer import Offer
+from .openings import Steadfast
+from .web import Front
+
+BEAT_S = 0.5
+"""How often it looks whether a server hangs and a window is over."""
+STEP_S = 0.02
+"""How often it looks whether the last request is answered."""
+IDLE_CONNECTION_S = 75
+"""Longer than the 60 s of usual load balancers, which else meet a connection that just closed."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How to run."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0: any that is free."""
+    token: str | None = None
+    notice_s: float = 1.0
+    drain_s: float = 30.0
+
+
+class Ended(uvicorn.Server):
+    """A uvicorn server whose signals are given to somebody else."""
+
+    def __init__(self, config: uvicorn.Config, on_signal: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.on_signal = on_signal
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called in the main thread, between two steps of the loop."""
+        self.on_signal()
+
+
+class Serving:
+    """One server; :meth:`run` is its life."""
+
+    def __init__(
+        self, offer: Offer, opening: Opening, wishes: Wishes, expected: Expected | None = None
+    ) -> None:
+        self.offer, self.opening, self.wishes = offer, opening, wishes
+        facts = {"model": offer.name, "platform": offer.platform, "policy": offer.table["kind"]}
+        self.meters = Meters(offer.tiers, offer.service, facts)
+        self.drift = None if expected is None else Drift(expected)
+        self.cut_off = 0
+        """Requests that were not answered when it ended."""
+        self.failure: Exception | None = None
+        self._signals = 0
+
+    def run(self, ready: Callable[[str, int], None]) -> None:
+        """Serve until a signal comes or something breaks.
+
+        Args:
+            ready: called with host and port once requests are taken.
+
+        Raises:
+            WorkerError: a model cannot be opened, or a worker died.
+            OSError: the port cannot be had.
+            PolicyError: the policy broke its contract.
+        """
+        listening = listen(self.wishes.host, self.wishes.port)
+        workers: list[Worker] = []
+        try:
+            for server in range(self.offer.service.servers):
+                workers += [Worker(server, Steadfast(self.opening))]
+            for worker in workers:
+                worker.about()
+            config = uvicorn.Config(
+                self._app, lifespan="off", access_log=False, log_config=None, server_header=False,
+                ws="none", interface="asgi3", proxy_headers=False,
+                timeout_keep_alive=IDLE_CONNECTION_S, backlog=2048, timeout_graceful_shutdown=1,
+            )  # fmt: skip
+            self._http = Ended(config, self._signal)
+            with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+                runner.run(self._live(listening, workers, ready))
+        finally:
+            listening.close()
+            for worker in workers:
+                worker.close()
+        if self.failure is not None:
+            raise self.failure
+
+    async def _app(self, scope: object, receive: object, send: object) -> None:
+        await self._front(scope, receive, send)  # type: ignore[arg-type]
+
+    async def _live(
+        self, listening: socket.socket, workers: list[Worker], ready: Callable[[str, int], None]
+    ) -> None:
+        fine_timers()
+        offer = self.offer
+        watches: list[Watch] = [self.meters]
+        if self.drift is not None:
+            watches.append(self.drift)
+        desk = Desk(offer.policy, offer.service, offer.tiers, offer.unit, watches)
+        self.driver = Driver(desk, workers, offer.rate_per_s, self._failed)
+        self._front = Front(offer, self.driver, self.meters, self.wishes.token)
+        show(self.meters, self.driver, lambda: self._front.ready)
+        if self.drift is not None:
+            show_drift(self.meters, self.drift)
+        self._ending = asyncio.Event()
+        gc.collect()
+        gc.freeze()
+        http = asyncio.create_task(self._http.serve([listening]))
+        beat = asyncio.create_task(self._beat())
+        end = asyncio.create_task(self._end())
+        try:
+            while not self._http.started and not http.done():
+                await asyncio.sleep(STEP_S)
+            if self._http.started:
+                ready(*listening.getsockname()[:2])
+            await http
+        finally:
+            for task in (beat, end):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            self.driver.close()
+
+    def _signal(self) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self.cut_off = self._front.active
+            self._http.should_exit = self._http.force_exit = True
+        self._front.ready = False
+        self.driver.loop.call_soon_threadsafe(self._ending.set)
+
+    def _failed(self, error: Exception) -> None:
+        self.failure = error
+        self._front.ready = False
+        self._ending.set()
+
+    async def _end(self) -> None:
+        """Wait for the end, and let everybody be answered."""
+        await self._ending.wait()
+        self._front.ready = False
+        loop = asyncio.get_running_loop()
+        if self.failure is None:
+            await asyncio.sleep(self.wishes.notice_s)
+        self._front.closed = True
+        until = loop.time() + (self.wishes.drain_s if self.failure is None else 1.0)
+        while self._front.active and loop.time() < until and self.failure is None:
+            await asyncio.sleep(STEP_S)
+        if self.failure is None:
+            self.cut_off = self._front.active
+        self.driver.close()
+        await asyncio.sleep(STEP_S)  # who is told now writes its answer
+        self._http.should_exit = True
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            self.driver.check_hanging()
+            if self.drift is not None:
+                self.drift.tick(self.driver.now_ns())
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on an address; not listening yet.
+
+    Raises:
+        OSError: it cannot be had; the error names it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        raise OSError(error.errno, error.strerror, f"{host}:{port}") from error
+    found.setblocking(False)
+    return found
+
+
+__all__ = ["Serving", "Wishes", "listen"]

@@ -1,0 +1,247 @@
+"""What a path answers: an ASGI application around a driver.
+
+1. Refusals are one sentence in ``{"error": ...}``, as the Open Inference Protocol has them: 400 the
+   request is wrong, 401 no token, 404 and 405 no such path, 408 its body did not come, 413 it is
+   too large, 429 the queue is full, 503 the server ends or is broken, 504 it waited too long.
+2. A full queue is answered at once, with the time that the queue takes to be served as
+   ``Retry-After``.
+3. Health says nothing that is secret and needs no token; everything else does, where there is one.
+4. Bodies are bounded in size and in the time they may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from .desk import Outcome, Refusal
+from .driver import Driver, DriverError, whole_seconds
+from .meters import CONTENT_TYPE, Meters
+from .offer import Offer
+from .open_inference import VERSION, Inference, RequestError, described, read, written
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_S = 10.0
+"""How long a body may take to come."""
+JSON = b"application/json"
+TIER_HEADER = b"x-batchwright-tier"
+BINARY_HEADER = b"inference-header-content-length"
+
+
+class Reply(NamedTuple):
+    """An answer of HTTP."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Front:
+    """The application; see the module's docstring."""
+
+    def __init__(
+        self, offer: Offer, driver: Driver, meters: Meters, token: str | None = None
+    ) -> None:
+        self.offer, self.driver, self.meters = offer, driver, meters
+        self.ready = True
+        """Whether new requests should be sent here."""
+        self.closed = False
+        """Whether requests that come are refused."""
+        self.active = 0
+        """Inferences that are read, wait, run or are answered."""
+        self._token = None if token is None else b"Bearer " + token.encode()
+        self._open = {"/v2/health/live": self._live, "/v2/health/ready": self._is_ready}
+        own = f"/v2/models/{offer.name}"
+        self._read = {
+            "/v2": self._server,
+            own: self._model,
+            f"{own}/versions/{VERSION}": self._model,
+            f"{own}/ready": self._is_ready,
+            f"{own}/versions/{VERSION}/ready": self._is_ready,
+            "/metrics": self._metrics,
+        }
+        self._infer: dict[str, str | None] = {}
+        for name in (None, *(tier.name for tier in offer.tiers)):
+            before = "" if name is None else f"/tiers/{name}"
+            for path in (f"{own}/infer", f"{own}/versions/{VERSION}/infer"):
+                self._infer[before + path] = name
+        for tier in offer.tiers:
+            before = f"/tiers/{tier.name}"
+            self._open |= {before + path: answer for path, answer in self._open.items()
+                           if path.startswith("/v2")}  # fmt: skip
+            self._read |= {before + path: answer for path, answer in self._read.items()
+                           if path.startswith("/v2")}  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            reply = await self._answer(scope, receive)
+        except RequestError as error:
+            reply = refusal(error.status, str(error))
+        if reply.status >= 400 and reply.status not in (429, 503, 504):
+            self.meters.refused(reply.status)
+        headers = [
+            (b"content-type", reply.content_type),
+            (b"content-length", str(len(reply.body)).encode()),
+            *reply.headers,
+        ]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        body = b"" if scope["method"] == "HEAD" else reply.body
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+        path, method = scope["path"], scope["method"]
+        if path in self._open:
+            return self._open[path]() if method in ("GET", "HEAD") else not_allowed("GET, HEAD")
+        if not self._may(scope["headers"]):
+            return refusal(
+                401, "give the server's token as Authorization: Bearer TOKEN",
+                (b"www-authenticate", b"Bearer"),
+            )  # fmt: skip
+        if path in self._infer:
+            if method != "POST":
+                return not_allowed("POST")
+            self.active += 1
+            try:
+                return await self._inference(scope, receive, self._infer[path])
+            finally:
+                self.active -= 1
+        if path in self._read:
+            return self._read[path]() if method in ("GET", "HEAD") else not_allowed("GET, HEAD")
+        return refusal(
+            404, f"there is nothing at {path[:80]}; the model is at /v2/models/{self.offer.name}"
+        )
+
+    async def _inference(self, scope: Scope, receive: Receive, route: str | None) -> Reply:
+        """One request, from its body to its answer."""
+        if self.closed:
+            return self._unavailable("the server ends")
+        header = tier_header = None
+        size = 0
+        for name, value in scope["headers"]:
+            if name == TIER_HEADER:
+                tier_header = value.decode("latin-1")
+            elif name == BINARY_HEADER:
+                header = whole(name, value)
+            elif name == b"content-length":
+                size = whole(name, value)
+        body = await read_body(receive, size, self.offer.body_bytes)
+        asked = read(body, self.offer.unit, header)
+        length = self.offer.length(asked)
+        tier = self.offer.tier(route, tier_header, asked.tier)
+        try:
+            outcome = await self.driver.submit(length, tier, self.offer.timeout_ns(tier, asked))
+        except DriverError as error:
+            self.meters.failed(tier)
+            return self._unavailable(str(error))
+        return self._told(asked._replace(length=length), tier, outcome)
+
+    def _told(self, asked: Inference, tier: int, outcome: Outcome) -> Reply:
+        name = self.offer.tiers[tier].name
+        if outcome is Refusal.full:
+            seconds = whole_seconds(self.driver.retry_s)
+            return refusal(
+                429, f"the queue is full; it takes {self.driver.retry_s:.3g} s to be served",
+                (b"retry-after", str(seconds).encode()),
+            )  # fmt: skip
+        if isinstance(outcome, Refusal):
+            return refusal(504, "the request waited as long as it may, and was given up")
+        return Reply(200, written(self.offer.name, name, asked, outcome))
+
+    def _may(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        if self._token is None:
+            return True
+        given = next((value for name, value in headers if name == b"authorization"), b"")
+        return hmac.compare_digest(given, self._token)
+
+    def _live(self) -> Reply:
+        return Reply(200, b'{"live":true}')
+
+    def _is_ready(self) -> Reply:
+        if self.ready and self.driver.failure is None:
+            return Reply(200, b'{"ready":true}')
+        return self._unavailable(str(self.driver.failure or "the server ends"))
+
+    def _unavailable(self, sentence: str) -> Reply:
+        return refusal(503, sentence, (b"retry-after", b"1"))
+
+    def _server(self) -> Reply:
+        content = {
+            "name": "batchwright",
+            "version": version("batchwright"),
+            "extensions": ["binary_tensor_data"],
+        }
+        return Reply(200, json.dumps(content).encode())
+
+    def _model(self) -> Reply:
+        content = described(self.offer.name, self.offer.platform, self.offer.unit)
+        return Reply(200, json.dumps(content).encode())
+
+    def _metrics(self) -> Reply:
+        return Reply(200, self.meters.page(), CONTENT_TYPE.encode())
+
+
+async def read_body(receive: Receive, size: int, most: int) -> bytes:
+    """The whole body of a request.
+
+    Args:
+        receive: gives its parts.
+        size: what its header says, 0 where it says nothing.
+        most: bytes.
+
+    Raises:
+        RequestError: it is too large, or does not come.
+    """
+    too_large = RequestError(f"the body must be at most {most} bytes", 413)
+    if size > most:
+        raise too_large
+    parts, total, more = [], 0, True
+    try:
+        async with asyncio.timeout(BODY_S):
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise RequestError("the client left before its body was whole")
+                parts.append(message.get("body", b""))
+                total += len(parts[-1])
+                if total > most:
+                    raise too_large
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise RequestError(f"the body did not come within {BODY_S:.0f} s", 408) from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def whole(name: bytes, value: bytes) -> int:
+    """A header that is a whole number.
+
+    Raises:
+        RequestError: it is none.
+    """
+    if not (value.isdigit() and len(value) <= 12):
+        given = value[:40].decode("latin-1")
+        raise RequestError(f"{name.decode()} = {given!r} must be a whole number of bytes")
+    return int(value)
+
+
+def refusal(status: int, sentence: str, *headers: tuple[bytes, bytes]) -> Reply:
+    """A sentence, as the Open Inference Protocol has it."""
+    return Reply(status, json.dumps({"error": sentence}).encode(), JSON, headers)
+
+
+def not_allowed(methods: str) -> Reply:
+    """Another method is."""
+    return refusal(405, f"this path takes {methods}", (b"allow", methods.encode()))
+
+
+__all__ = ["Front", "Reply", "read_body", "refusal"]
