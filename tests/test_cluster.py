@@ -35,6 +35,7 @@ PAIRS = [
     ("balanced_cap", "length_affinity"),
     ("headroom", "power_of_two"),
     ("weighted_fair", "least_loaded"),
+    ("token_budget_ahead", "least_loaded"),
 ]
 """Every router, with rules that use what is different here: each pair compiles for seconds."""
 
@@ -71,6 +72,7 @@ COMING_AND_GOING = [
     ("snap", "least_loaded", "ray_serve"),
     ("size_or_timeout", "power_of_two", "knative"),
     ("aimd", "round_robin", "none"),
+    ("sealed_batches", "least_loaded", "ray_serve"),
 ]
 
 
