@@ -64,6 +64,10 @@ UNCOUNTED: Any = {"_nrt": False}
 """No reference counts: the arrays outlive the run, and counting costs ten times the run."""
 
 
+INLINED: Any = {**UNCOUNTED, "forceinline": True}
+"""What is called for every question."""
+
+
 @overload(decide, strict=False, jit_options=UNCOUNTED)
 def _decide(policy: Any, *_: Any) -> Any:
     return policy.instance_class.decide
@@ -171,7 +175,7 @@ def next_question(policies: Any, system: System) -> bool:
     raise NotImplementedError("compiled code only")
 
 
-@overload(next_question, strict=False, jit_options=UNCOUNTED)
+@overload(next_question, strict=False, jit_options=INLINED)
 def _next_question(policies: Any, system: Any) -> Any:
     return question_or_ahead if _seals(policies) else question
 
@@ -181,7 +185,7 @@ def act(policies: Any, system: System, answer: int) -> None:
     raise NotImplementedError("compiled code only")
 
 
-@overload(act, strict=False, jit_options=UNCOUNTED)
+@overload(act, strict=False, jit_options=INLINED)
 def _act(policies: Any, system: Any, answer: Any) -> Any:
     return act_or_seal if _seals(policies) else act_now
 

@@ -115,8 +115,9 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
         failed = system.batches["failed"][:started].astype(np.bool_)
         changes = Changes(failed, system.log[: int(system.count.logged)].copy())
     batches: Any = {f"batch_{name}": system.batches[name][:started].copy() for name in BATCH_NAMES}
-    formed_ns = system.formed_ns if system.limits.seals else batches["batch_start_ns"]
-    batches["batch_formed_ns"] = formed_ns[:started].copy()
+    batches["batch_formed_ns"] = batches["batch_start_ns"]
+    if system.limits.seals:
+        batches["batch_formed_ns"] = system.formed_ns[:started].copy()
     return Trace(
         arrival_ns=system.arrival_ns[:arrived],
         length=system.length[:arrived],
