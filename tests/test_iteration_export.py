@@ -45,8 +45,14 @@ def test_vllm_like_is_exact_and_says_all_that_was_simulated():
         "enable-prefix-caching": False,
         "async-scheduling": False,
         "block-size": 16,
-        "num-gpu-blocks-override": 500,
+        "num-gpu-blocks-override": 501,
     }
+
+
+def test_blocks_that_stay_free_are_written_for_vllm():
+    found = vllm(setting(watermark=0.05), nearest=False)
+    assert found.exact
+    assert arguments(found)["watermark"] == 0.05
 
 
 def test_defaults_of_the_rule_and_limits_of_the_engine_are_written_out():
@@ -74,7 +80,6 @@ def test_tiers_become_priorities_and_clients_are_told():
         ("continuous", {}, {"max-num-batched-tokens": 4096, "enable-chunked-prefill": False}),
         ("shortest_prompt_first", {"max_num_batched_tokens": 512}, {"max-num-batched-tokens": 512}),
         ("sla_tiers", {"step_budget_ns": 1}, {"scheduling-policy": "priority"}),
-        ("vllm_like", {"watermark": 0.05}, {"max-num-batched-tokens": 2048}),
     ],
 )
 def test_what_vllm_cannot_do_is_refused_with_the_nearest(kind, numbers, near):

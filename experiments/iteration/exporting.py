@@ -18,7 +18,8 @@ from .setting import TokenSetting, setting_of_run
 def vllm(setting: TokenSetting, *, nearest: bool) -> Exported:
     """The YAML file of ``vllm serve --config``.
 
-    Facts are of ``vllm`` 0.33.0: ``v1/core/sched/scheduler.py``, ``config/scheduler.py``.
+    Facts are of ``vllm`` 0.33.0: ``v1/core/sched/scheduler.py``, ``config/scheduler.py``; that it
+    keeps a block for itself and counts it in ``watermark`` was seen in its recorded steps.
 
     Raises:
         NotExpressible: vLLM's scheduler cannot do what the rule does.
@@ -42,8 +43,10 @@ def vllm(setting: TokenSetting, *, nearest: bool) -> Exported:
     if engine.blocks < NEVER:
         lines += [
             f"block-size: {engine.block_tokens}",
-            f"num-gpu-blocks-override: {engine.blocks}",
+            f"num-gpu-blocks-override: {engine.blocks + 1}",
         ]
+        share = setting.parameters.get("watermark") if setting.kind == "vllm_like" else None
+        lines += [f"watermark: {share}"] if share else []
     notes = _notes_of_vllm(setting, by_tier)
     text = f"{setting.comment(differences[:1], notes)}\n" + "".join(f"{line}\n" for line in lines)
     return Exported({"vllm.yaml": text}, notes, not differences, differences[:1])
@@ -56,11 +59,6 @@ def _as_vllm(setting: TokenSetting) -> tuple[int, bool, tuple[str, ...]]:
     budget = setting.number("max_num_batched_tokens", 2048)
     if kind == "vllm_like":
         chunked = bool(setting.parameters.get("chunked_prefill", True))
-        if setting.parameters.get("watermark"):
-            return budget, chunked, (
-                "vLLM has no argument for the blocks that stay free",
-                f"it admits as long as the whole prompt fits, with {budget} tokens an iteration",
-            )  # fmt: skip
         if setting.engine.swaps:
             return budget, chunked, (
                 "vLLM computes preempted sequences again, it does not swap them",
@@ -103,8 +101,8 @@ def _notes_of_vllm(setting: TokenSetting, by_tier: bool) -> tuple[str, ...]:
     )
     if setting.engine.blocks < NEVER:
         notes.append(
-            "num-gpu-blocks-override holds the memory to what was simulated; without it vLLM takes "
-            "what gpu-memory-utilization leaves"
+            "num-gpu-blocks-override holds the memory to what was simulated, and a block that vLLM "
+            "keeps for itself; without it vLLM takes what gpu-memory-utilization leaves"
         )
     if by_tier and setting.tiers:
         each = ", ".join(f"{place} is {tier}" for place, tier in enumerate(setting.tiers))

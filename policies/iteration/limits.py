@@ -30,7 +30,14 @@ def check_budget(tokens: int, sequences: int, engine: Engine, *, whole: bool) ->
         )
 
 
-def blocks_of_share(name: str, share: float, engine: Engine) -> int:
-    """Blocks that a share of the memory stands for; 0 where memory is no limit."""
+def blocks_of_share(name: str, share: float, engine: Engine, unused: int = 0) -> int:
+    """Blocks that a share of the memory stands for; 0 where memory is no limit.
+
+    Args:
+        name: of the parameter.
+        share: its value.
+        engine: what has the memory.
+        unused: further blocks, which count and hold nothing: vLLM keeps one for itself.
+    """
     require(0.0 <= share < 1.0, f"0 <= {name} < 1", **{name: share})
-    return 0 if engine.blocks == NEVER else int(share * engine.blocks)
+    return 0 if engine.blocks == NEVER else int(share * (engine.blocks + unused))

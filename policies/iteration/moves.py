@@ -72,6 +72,10 @@ def give_or_preempt(view: View, position: int, tokens: int, by_tier: bool) -> bo
 def go_on(view: View, budget: int, chunk: int, by_tier: bool) -> None:
     """Give those in the batch their next tokens, in order of admission, within a budget.
 
+    Whoever is put back because it is the least urgent itself ends the round, as in vLLM: those
+    behind it go on in the next iteration.  Where nobody had a token yet they go on at once: vLLM
+    makes a step of no tokens there, which takes no time.
+
     Args:
         view: the view at hand.
         budget: tokens of the whole iteration.
@@ -85,7 +89,17 @@ def go_on(view: View, budget: int, chunk: int, by_tier: bool) -> None:
         if left <= 0:
             return
         tokens = min(remaining(view, view.order[position]), chunk, left)
-        give_or_preempt(view, position, tokens, by_tier)
+        if not give_or_preempt(view, position, tokens, by_tier) and given_tokens(view) > 0:
+            return
+
+
+@shared
+def is_alone(view: View) -> bool:
+    """Whether at most one sequence is there, running or waiting."""
+    there = view.running
+    for lane in range(view.waiting.shape[0]):
+        there += view.waiting[lane]
+    return bool(there <= 1)
 
 
 @shared

@@ -9,7 +9,7 @@ from policies.parameters import within
 
 from .contract import Engine, Tier, View, iterate
 from .limits import blocks_of_share, check_budget
-from .moves import go_on, let_all_in
+from .moves import go_on, is_alone, let_all_in
 from .space import WATERMARK, Budget, Choice, Sequences, Switch, TokenSpace
 from .times import StepTimes
 
@@ -41,7 +41,8 @@ class VllmLike(NamedTuple):
     max_num_batched_tokens: int = 2048
     chunked_prefill: bool = True
     long_prefill_token_threshold: int = 0
-    """The most tokens of one prompt in one iteration; 0: no limit but the budget."""
+    """The most tokens of one prompt in one iteration, as long as somebody else is there; 0: no
+    limit but the budget."""
     watermark: float = 0.0
     """Share of the blocks that stays free when somebody is admitted."""
     by_priority: bool = False
@@ -57,7 +58,7 @@ class VllmLike(NamedTuple):
         within("long_prefill_token_threshold", self.long_prefill_token_threshold, 0)
         return self._replace(
             max_num_seqs=most,
-            watermark_blocks=blocks_of_share("watermark", self.watermark, engine),
+            watermark_blocks=blocks_of_share("watermark", self.watermark, engine, unused=1),
             tiers=len(tiers),
         )
 
@@ -77,7 +78,7 @@ class VllmLike(NamedTuple):
     def plan(self, view: View) -> int:
         """Those who run, then those who wait."""
         chunk = self.long_prefill_token_threshold
-        if chunk == 0:
+        if chunk == 0 or is_alone(view):
             chunk = NEVER
         budget = self.max_num_batched_tokens
         go_on(view, budget, chunk, self.by_priority)
