@@ -107,9 +107,10 @@ class TokenCampaign:
         began = time.perf_counter()
         loads = max(1, len(self.plan.loads))
         self.steps = 1 + self.plan.rounds * (1 + loads * len(self.rules))
+        workloads = None if self.known is None else self._workloads(self.known)
         first = self._calibrated(rig, "calibrating")
         serving = serving_of(first.profile, rig.engine)
-        found = LiveFound(serving, dict(rig.about), [first], self._workloads(self.known or serving))
+        found = LiveFound(serving, dict(rig.about), [first], workloads or self._workloads(serving))
         try:
             for number in range(self.plan.rounds):
                 self._round(rig, found, number)
