@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from experiments.export.contract import NotExpressible
-from experiments.export.plan import plan_of
+from experiments.export.plan import IDEAL, Clock, plan_of
 from experiments.export.setting import Evidence, Figure, Setting
 from experiments.rules import build_policy
 from policies.contract import Tier, bind
@@ -82,11 +82,17 @@ def refusal(stack, wanted: Setting) -> str:
     return str(caught.value)
 
 
-def means(table, wanted: Setting) -> bool:
-    """Whether a table that was read means the policy of a setting: the same windows."""
+def means(table, wanted: Setting, clock: Clock = IDEAL) -> bool:
+    """Whether a table that was read means the policy of a setting: the same windows.
+
+    Waits that begin with a pick are those of a stack with that clock.
+    """
     keys = {key: value for key, value in table.items() if key != "kind"}
-    found = setting(table["kind"], servers=wanted.servers, **keys)
-    return plan_of(found) == plan_of(wanted)
+    found = plan_of(setting(table["kind"], servers=wanted.servers, **keys))
+    windows = [lane.window for lane in found.lanes]
+    assert all(each.clock == (clock if each.timer == "pick" else IDEAL) for each in windows)
+    lanes = [lane._replace(window=lane.window._replace(clock=IDEAL)) for lane in found.lanes]
+    return found._replace(lanes=tuple(lanes)) == plan_of(wanted)
 
 
 def only_file(exported) -> str:

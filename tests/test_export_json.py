@@ -128,6 +128,7 @@ def test_the_facts_of_the_scenario_and_the_evidence_are_in_it():
             "min_batch_size": 1,
             "timer_from": "oldest_arrival",
             "preferred_batch_size": [],
+            "max_ongoing_requests": 0,
         }
     ]
 

@@ -1,5 +1,7 @@
 """KServe: the batcher of an InferenceService says what was simulated, or is refused."""
 
+from decimal import Decimal
+
 import pytest
 import yaml
 from export_settings import (
@@ -56,7 +58,7 @@ def test_a_wait_of_whole_milliseconds_from_idle_comes_back_as_it_went(size, wait
     exported = kserve.export(wanted, nearest=False)
     found = kserve.read(exported.files)
     assert exported.exact
-    assert means(found.table, wanted)
+    assert means(found.table, wanted, kserve.CLOCK)
     assert found.servers == 1
 
 
@@ -130,10 +132,10 @@ def test_names_are_made_such_as_kubernetes_takes_them(model, name):
 def test_a_batcher_is_read():
     found = kserve.read({NAME: SERVICE})
     assert found.table == {
-        "kind": "size_or_timeout",
+        "kind": "timer_from_pick",
         "max_batch_size": 8,
         "max_wait_ms": 10,
-        "from_idle": True,
+        "poll_ms": Decimal("0.1"),
     }
     assert found.notes == ("maxBatchSize counts instances: it is read as requests of one instance",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 import yaml
@@ -93,10 +94,10 @@ def test_one_service_of_a_tier_is_read_back():
     files = kserve.export(fair(), nearest=True).files
     found = kserve.read({NAME: files[f"bert-offline/{NAME}"]})
     assert found.table == {
-        "kind": "size_or_timeout",
+        "kind": "timer_from_pick",
         "max_batch_size": 32,
         "max_wait_ms": 50,
-        "from_idle": True,
+        "poll_ms": Decimal("0.1"),
     }
 
 

@@ -4,6 +4,7 @@ import json
 import queue
 import sys
 import types
+from decimal import Decimal
 
 import pytest
 from export_settings import SIZES, from_arrival, from_idle, means, refusal, setting
@@ -44,10 +45,19 @@ def test_greedy_on_one_server_comes_back_as_it_went(size):
 
 @given(st.integers(2, 64), st.integers(1, 10**7))
 def test_a_wait_that_is_given_up_comes_back_with_its_number(size, wait_us):
-    wanted = from_idle(size, wait_us / 1000)
-    found = litserve.read(litserve.export(wanted, nearest=True).files)
-    assert means(found.table, wanted)
-    assert len(found.notes) == 1
+    found = litserve.read(litserve.export(from_idle(size, wait_us / 1000), nearest=True).files)
+    if size > 1:
+        assert found.table["max_wait_ms"] == Decimal(wait_us) / 1000
+        assert found.table["kind"] == "collection_window"
+    assert found.notes == ()
+
+
+@given(SIZES, st.integers(0, 10**6))
+def test_a_window_comes_back_as_it_went(size, wait_us):
+    wanted = setting("collection_window", max_batch_size=size, max_wait_ms=Decimal(wait_us) / 1000)
+    exported = litserve.export(wanted, nearest=False)
+    assert exported.exact
+    assert means(litserve.read(exported.files).table, wanted)
 
 
 @pytest.mark.parametrize(

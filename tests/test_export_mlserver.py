@@ -1,9 +1,10 @@
 """MLServer: its settings say what was simulated as nearly as they can; they are read as it does."""
 
 import json
+from decimal import Decimal
 
 import pytest
-from export_settings import from_arrival, from_idle, means, refusal, setting
+from export_settings import LARGEST, from_arrival, from_idle, means, refusal, setting
 from hypothesis import given
 from hypothesis import strategies as st
 from mlserver_process import ask
@@ -127,11 +128,28 @@ def test_workers_are_read_from_the_settings_of_the_server():
     }
     found = mlserver.read(files)
     assert found.servers == 3
-    assert found.table["from_idle"] is True
+    assert found.table == {"kind": "sealed_batches", "max_batch_size": 8, "max_wait_ms": 10}
     assert (
-        "parallel_workers is 3: MLServer forms batches while the workers are busy and hands them "
-        "out in turn, which is not simulated"
+        "parallel_workers is 3: MLServer hands batches to the workers in turn, busy or not; read "
+        "is one queue of batches for all of them"
     ) in found.notes
+
+
+@given(st.integers(2, LARGEST), st.integers(1, 10**6))
+def test_batches_that_are_sealed_for_a_worker_come_back_as_they_went(size, wait_us):
+    wanted = setting("sealed_batches", max_batch_size=size, max_wait_ms=Decimal(wait_us) / 1000)
+    exported = mlserver.export(wanted, nearest=False)
+    assert exported.exact
+    found = mlserver.read({name: exported.files[name] for name in (NAME, "settings.json")})
+    assert means(found.table, wanted)
+    assert (found.servers, found.notes) == (1, ())
+
+
+def test_a_limit_on_who_is_batched_or_run_is_refused():
+    wanted = setting("sealed_batches", max_batch_size=8, max_wait_ms=5, max_ongoing_requests=16)
+    assert "MLServer has no limit on requests that are batched or run, which are 16 at most" in (
+        refusal(mlserver, wanted)
+    )
 
 
 def test_what_is_no_file_of_mlserver_is_refused_in_a_sentence():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
 import yaml
-from export_settings import EDGES, LARGEST, SERVICE_NS, from_arrival, refusal, setting
+from export_settings import EDGES, LARGEST, SERVICE_NS, from_arrival, means, refusal, setting
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from experiments.export.load import (
     shortest_waits_ns,
 )
 from experiments.export.plan import Lane, plan_of, window
+from experiments.export.ray_config import UNBOUNDED_ONGOING
 from experiments.export.setting import Costs
 from policies.contract import Tier
 
@@ -99,8 +101,55 @@ def test_a_wait_is_refused_as_closed_batches_never_grow():
         "batch_wait_timeout_s": 0.005,
     }
     imported = ray_serve.read(exported.files)
-    assert imported.table == {"kind": "size_or_timeout", "max_batch_size": 8, "max_wait_ms": 5}
-    assert imported.notes == (GROWS,)
+    assert imported.table == {
+        "kind": "sealed_batches",
+        "max_batch_size": 8,
+        "max_wait_ms": 5,
+        "max_ongoing_requests": 16,
+    }
+    assert imported.notes == ()
+
+
+@given(st.integers(1, LARGEST), st.integers(0, 10**6), st.integers(0, 200))
+def test_batches_that_are_sealed_come_back_as_they_went(size, wait_us, most):
+    wanted = at_rate(
+        setting(
+            "sealed_batches",
+            max_batch_size=size,
+            max_wait_ms=Decimal(wait_us) / 1000,
+            max_ongoing_requests=most,
+        ),
+        600.0,
+    )
+    exported = ray_serve.export(wanted, nearest=False)
+    assert exported.exact
+    config = deployment(exported)
+    if most or size > 1:
+        assert config["user_config"]["batch_wait_timeout_s"] == pytest.approx(wait_us / 1e6)
+    if most:
+        assert config["max_ongoing_requests"] == most
+    elif size > 1 and wait_us:
+        assert config["max_ongoing_requests"] == UNBOUNDED_ONGOING
+    found = ray_serve.read(exported.files)
+    if size > 1 and wait_us:
+        assert means(found.table, wanted)
+
+
+def test_replicas_that_are_read_close_batches_of_their_own():
+    found = read(
+        "applications: [{deployments: [{name: M, num_replicas: 3, max_ongoing_requests: 20, "
+        "user_config: {max_batch_size: 8}}]}]"
+    )
+    assert found.servers == 3
+    assert found.table["max_ongoing_requests"] == 60
+    assert found.notes[0].startswith("each of the 3 replicas closes batches of its own")
+
+
+def test_an_unreadable_limit_is_refused():
+    assert refused(
+        "applications: [{deployments: [{name: M, max_ongoing_requests: 0, "
+        "user_config: {max_batch_size: 8}}]}]"
+    ) == ("serve_config.yaml: max_ongoing_requests = 0 of M must be a whole number of at least 1")
 
 
 def test_no_wait_is_raised_to_what_the_load_needs():
@@ -250,8 +299,13 @@ def test_the_shortest_wait_keeps_up_and_a_shorter_one_does_not():
         ),
         (
             "{max_batch_size: 8}",
-            {"kind": "size_or_timeout", "max_batch_size": 8, "max_wait_ms": 10},
-            (GROWS,),
+            {
+                "kind": "sealed_batches",
+                "max_batch_size": 8,
+                "max_wait_ms": 10,
+                "max_ongoing_requests": 64,
+            },
+            (),
         ),
         (
             "{max_batch_size: 8, batch_wait_timeout_s: .inf}",
@@ -274,7 +328,7 @@ def test_a_replica_that_can_never_fill_a_batch_is_told():
     text = "applications: [{deployments: [{name: M, user_config: {max_batch_size: 8}}]}]"
     assert (
         "max_ongoing_requests = 5 is below max_batch_size = 8, so that Ray Serve never fills a "
-        "batch; the simulated policy does"
+        "batch"
     ) in read(text).notes
 
 

@@ -189,3 +189,25 @@ def test_no_limit_is_written_as_a_number_because_the_default_of_tei_is_512():
         "max-concurrent-requests is 65536, for no limit; without it what finds 512 requests there "
         "is rejected"
     ) in exported.notes
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_budget_one_batch_ahead_is_exact_with_the_backend_that_was_simulated(padded):
+    wanted = setting("token_budget_ahead", max_tokens=4096, max_batch_size=32, padded=padded)
+    exported = tei.export(wanted, nearest=False)
+    assert exported.exact
+    found = flags(exported.files[SCRIPT])
+    assert (found["max-batch-tokens"], found["max-batch-requests"]) == ("4096", "32")
+    (said,) = (note for note in exported.notes if note.startswith("it is exact with a backend"))
+    assert ("does not pad" in said) is not padded
+
+
+def test_a_batch_ahead_is_refused_where_none_is_formed():
+    wanted = setting("token_budget_ahead", max_tokens=4096, max_batch_size=32)
+    assert "vLLM forms a batch when it begins to run, and none ahead" in refusal(vllm, wanted)
+    assert "a batch of mixed lengths" in refusal(vllm, wanted)
+
+
+def test_a_budget_ahead_below_the_longest_request_is_refused():
+    wanted = setting("token_budget_ahead", max_tokens=100, max_batch_size=32)
+    assert "it cuts inputs that are longer than the budget" in refusal(tei, wanted)

@@ -58,7 +58,7 @@ def test_a_wait_of_whole_milliseconds_from_idle_comes_back_as_it_went(size, wait
     exported = torchserve.export(wanted, nearest=False)
     found = torchserve.read(exported.files)
     assert exported.exact
-    assert means(found.table, wanted)
+    assert means(found.table, wanted, torchserve.CLOCK)
     assert found.servers == servers
 
 
@@ -206,10 +206,10 @@ def test_an_empty_file_is_no_batching():
 def test_an_absent_delay_and_one_of_zero_are_a_hundred_milliseconds(delay):
     found = torchserve.read({"model-config.yaml": f"batchSize: 8\n{delay}"})
     assert found.table == {
-        "kind": "size_or_timeout",
+        "kind": "timer_from_pick",
         "max_batch_size": 8,
         "max_wait_ms": 100,
-        "from_idle": True,
+        "clock_ms": 1,
     }
     assert "maxBatchDelay is absent or 0, which TorchServe takes as 100 ms" in found.notes
 

@@ -44,21 +44,23 @@ STACKS: dict[str, Stack] = {
             "ray_serve",
             "Ray Serve",
             ("serve_config.yaml", "serve*.yaml", "serve*.yml"),
-            "batches of 1, static; a wait, and a deployment for each tier, only nearly",
+            "sealed_batches, static, batches of 1; another wait, and a deployment for each tier, "
+            "only nearly",
         ),
         Stack(
             "kserve",
             "kserve",
             "KServe",
             ("inference-service.yaml", "*.yaml", "*.yml"),
-            "size_or_timeout with from_idle on one server; a service for each tier only nearly",
+            "timer_from_pick and size_or_timeout with from_idle on one server; a service for each "
+            "tier only nearly",
         ),
         Stack(
             "torchserve",
             "torchserve",
             "TorchServe",
             ("model-config.yaml", "config.properties"),
-            "size_or_timeout with from_idle",
+            "timer_from_pick, size_or_timeout with from_idle",
         ),
         Stack(
             "tensorflow-serving",
@@ -79,21 +81,21 @@ STACKS: dict[str, Stack] = {
             "mlserver",
             "MLServer",
             ("model-settings.json",),
-            "batches of 1 on one server; a wait only nearly",
+            "sealed_batches, batches of 1 on one server; another wait only nearly",
         ),
         Stack(
             "litserve",
             "litserve",
             "LitServe",
             ("litserve.json",),
-            "greedy on one server; a wait only nearly",
+            "collection_window, greedy on one server; another wait only nearly",
         ),
         Stack(
             "text-embeddings-inference",
             "text_embeddings_inference",
             "Text Embeddings Inference",
             (),
-            "batches of 1 on one server; greedy and token_budget only nearly",
+            "token_budget_ahead, batches of 1 on one server; greedy and token_budget only nearly",
         ),
         Stack(
             "vllm",

@@ -1,7 +1,8 @@
 """KServe: the ``batcher`` of an ``InferenceService``.
 
-A sidecar of each replica takes requests one after the other and waits from the first that it took
-(``from_idle``); it sends one batch at a time.  Facts, from ``kserve/kserve`` of 2026-08-21:
+A sidecar of each replica takes requests one after the other and waits from the first that it took,
+with a look at the clock every 0.1 ms (``timer_from_pick`` with ``poll_ms = 0.1``; ``from_idle`` but
+for the clock); it sends one batch at a time.  Facts, from ``kserve/kserve`` of 2026-08-21:
 ``pkg/batcher/handler.go`` (when a batch starts; 0 or less becomes 32 and 5000 ms),
 ``pkg/webhook/admission/pod/batcher_injector.go`` (what reaches the sidecar), and the definition
 ``serving.kserve.io_inferenceservices.yaml`` (whole numbers).
@@ -21,7 +22,7 @@ from .contract import Exported, ForeignFileError, Imported
 from .kserve_scaling import SCALED_BY, annotated, replica_lines, scaling_given_up, scaling_notes
 from .kserve_tiers import Service, services_of, tier_note, tier_services
 from .lengths_routed import route_notes
-from .plan import Plan, window, window_table
+from .plan import Clock, Plan, window, window_table
 from .rounding import NS_PER_UNIT, in_whole
 from .setting import Setting
 from .terms import Terms, agreed, agreed_on, no_capacity, no_timeout, rounded
@@ -35,10 +36,13 @@ DEFAULT_LATENCY_MS = 5000
 
 BATCHER_KEYS = ("maxBatchSize", "maxLatency", "timeout")
 
+CLOCK = Clock(poll_ns=100_000)
+
 TERMS = Terms(
     stack="kserve",
     title="KServe",
     timer="pick",
+    clock=CLOCK,
     timer_starts="when its batcher takes the first request, as with from_idle",
     other_timer="waits from the instant that its batcher is free, so that a backlog waits again",
     no_zero=f"a maxLatency of 0 becomes {DEFAULT_LATENCY_MS} ms",
@@ -165,7 +169,7 @@ def read(files: Mapping[str, str]) -> Imported:
             f"maxReplicas = {most}: scaling is left out; give service.cluster.autoscaler in the "
             "scenario"
         )
-    found = window(size, latency * NS_PER_UNIT["ms"], timer="pick")
+    found = window(size, latency * NS_PER_UNIT["ms"], timer="pick", clock=CLOCK)
     return Imported(window_table(found), 1, tuple(notes))
 
 

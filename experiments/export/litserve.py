@@ -1,7 +1,8 @@
 """LitServe: the arguments of its API and its server as JSON, and a launcher that uses them.
 
 A worker collects again and again, each time for ``batch_timeout`` from the start of its loop,
-whether or not a request is there; with 0 it takes what waits, which is greedy.  Facts, from
+whether or not a request is there (``collection_window``); with 0 it takes what waits, which is
+greedy.  Facts, from
 ``litserve`` 0.2.19: ``loops/base.py`` (``collate_requests``), ``loops/loops.py`` (no batching at
 ``max_batch_size`` 1), ``server.py`` (``timeout`` is 30 s where it is not given).
 """
@@ -36,7 +37,7 @@ DEFAULT_TIMEOUT_S = 30
 TERMS = Terms(
     stack=STACK,
     title="LitServe",
-    timer=None,
+    timer="window",
     timer_starts="when a worker begins to collect, whether or not a request is there",
     spreads="one by one, as its workers are idle",
     other_timer="waits from the start of the worker's loop: beside an idle server a request waits "
@@ -198,15 +199,10 @@ def read(files: Mapping[str, str]) -> Imported:
     notes = []
     if not unlimited:
         notes.append(f"LitServe answers 504 after {timeout_ns / NS_PER_S:g} s: service.timeout")
-    if size > 1 and wait_ns > 0:
-        notes.append(
-            "LitServe begins its wait when a worker begins to collect, whether or not a request is "
-            "there; read is a wait that begins with a request and an idle server"
-        )
     servers = _servers(name, server)
     if servers is not None and servers > 1 and size > 1:
         notes.append(SHARED_QUEUE)
-    return Imported(window_table(window(size, wait_ns, timer="pick")), servers, tuple(notes))
+    return Imported(window_table(window(size, wait_ns, timer="window")), servers, tuple(notes))
 
 
 def _part(

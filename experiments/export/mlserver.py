@@ -1,10 +1,12 @@
 """MLServer: ``model-settings.json`` of a model and ``settings.json`` of the server.
 
 The batcher collects from a queue of at most ``max_batch_size`` requests and does not wait for the
-model: after a full batch the wait of the next begins while the model is still busy, so that no
-simulated timer is the same.  Where no batch leaves requests behind it is ``from_idle``, request for
-request.  Facts, from ``mlserver`` 1.7.1: ``batching/adaptive.py`` (when a batch starts),
-``batching/hooks.py`` (what switches it off), ``parallel/dispatcher.py`` (workers in turn),
+model.  A worker process gets batches that were sealed before, which is ``sealed_batches``, request
+for request.  A model in the server's own process blocks the batcher: after a full batch the wait of
+the next begins while the model is still busy, so that no simulated timer is the same, and where no
+batch leaves requests behind it is ``from_idle``.  Facts, from ``mlserver`` 1.7.1:
+``batching/adaptive.py`` (when a batch starts), ``batching/hooks.py`` (what switches it off),
+``parallel/dispatcher.py`` (workers in turn),
 ``parallel/registry.py`` (``parallel_workers`` belongs to the server).
 """
 
@@ -16,10 +18,11 @@ from typing import Any
 
 from experiments.sentences import nearest as nearest_word
 
+from .concession import Concession
 from .contract import Exported, ForeignFileError, Imported
 from .json_text import json_file, json_table, readme, seconds_in_ns, whole_number
 from .lengths_routed import Route, file_of_each, route_notes
-from .plan import window, window_table
+from .plan import plan_of, window, window_table
 from .rounding import in_seconds
 from .setting import Setting
 from .terms import Terms, agreed, no_capacity, no_timeout
@@ -69,8 +72,11 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         NotExpressible: MLServer cannot do what the policy does.
     """
     limits = (*no_capacity(setting, "MLServer"), *no_timeout(setting, "MLServer"))
-    plan = agreed(setting, TERMS, *limits, nearest=nearest)
-    workers = 0 if setting.servers == 1 else setting.servers
+    sealed = any(lane.window.timer == "sealed" for lane in plan_of(setting).lanes)
+    terms = TERMS._replace(timer="sealed") if sealed else TERMS
+    limits = (*limits, *_ongoing(setting))
+    plan = agreed(setting, terms, *limits, nearest=nearest)
+    workers = 0 if setting.servers == 1 and not sealed else setting.servers
     notes = [
         "put the class of your runtime into implementation",
         *route_notes(setting, plan),
@@ -93,6 +99,16 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
         **readme(setting, "MLServer", plan.notes, notes),
     }
     return Exported(files, tuple(notes), plan.exact, plan.notes)
+
+
+def _ongoing(setting: Setting) -> list[Concession]:
+    """A limit on who is batched and run, which MLServer has not."""
+    (found, *_) = plan_of(setting).lanes
+    if not found.window.most_ongoing:
+        return []
+    most = found.window.most_ongoing
+    reason = f"MLServer has no limit on requests that are batched or run, which are {most} at most"
+    return [Concession(reason, "it batches requests however many run")]
 
 
 def _settings(route: Route) -> dict[str, Any]:
@@ -130,7 +146,10 @@ def read(files: Mapping[str, str]) -> Imported:
     size = whole_number(name, table, "max_batch_size", 0)
     wait_ns = seconds_in_ns(name, table, "max_batch_time")
     notes = _ignored(table)
-    if size > 1 and wait_ns > 0:
+    servers, more = _workers(table, server)
+    if size > 1 and wait_ns > 0 and servers > 0:
+        found = window(size, wait_ns, timer="sealed")
+    elif size > 1 and wait_ns > 0:
         found = window(size, wait_ns, timer="pick")
         notes.append(
             "MLServer begins the wait while the model is busy where a full batch left requests "
@@ -142,8 +161,7 @@ def read(files: Mapping[str, str]) -> Imported:
             f"batching is off, as max_batch_size = {size} or max_batch_time = {wait_ns / 1e9:g} is "
             "not above 1 and 0"
         )
-    servers, more = _workers(table, server)
-    return Imported(window_table(found), servers, (*notes, *more))
+    return Imported(window_table(found), max(servers, 1), (*notes, *more))
 
 
 def _ignored(table: Mapping[str, Any]) -> list[str]:
@@ -158,16 +176,18 @@ def _ignored(table: Mapping[str, Any]) -> list[str]:
 def _workers(
     table: Mapping[str, Any], server: Mapping[str, Mapping[str, Any]]
 ) -> tuple[int, list[str]]:
-    """How many workers run a model (1 where the server's process does), and what that means."""
+    """How many workers run a model (0 where the server's process does), and what that means."""
     workers = 1
     for name, settings in server.items():
         workers = whole_number(name, settings, "parallel_workers", 1)
     own = table.get("parallel_workers")
     if workers <= 0 or (type(own) is int and own <= 0):
+        return 0, []
+    if workers == 1:
         return 1, []
     return workers, [
         (
-            f"parallel_workers is {workers}: MLServer forms batches while the workers are busy and "
-            "hands them out in turn, which is not simulated"
+            f"parallel_workers is {workers}: MLServer hands batches to the workers in turn, busy "
+            "or not; read is one queue of batches for all of them"
         )
     ]

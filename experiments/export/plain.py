@@ -22,7 +22,7 @@ from policies.routers import ROUTERS
 
 from .comment import comment_of
 from .contract import Exported, ForeignFileError, Imported
-from .plan import Lane, plan_of
+from .plan import Lane, Timer, plan_of
 from .rounding import in_ms
 from .setting import Setting
 
@@ -96,6 +96,15 @@ def with_infinity(value: Any) -> Any:
     return value
 
 
+TIMER_FROM: dict[Timer, str] = {
+    "oldest": "oldest_arrival",
+    "pick": "idle_server",
+    "window": "end_of_window",
+    "sealed": "batch_before",
+}
+"""Where the timer of a lane starts."""
+
+
 def lane_of(lane: Lane) -> dict[str, Any]:
     """A lane as plain numbers."""
     found = lane.window
@@ -105,8 +114,9 @@ def lane_of(lane: Lane) -> dict[str, Any]:
         "max_batch_size": found.max_batch_size,
         "max_wait_ms": INFINITE if found.max_wait_ns == NEVER else in_ms(found.max_wait_ns),
         "min_batch_size": found.min_batch_size,
-        "timer_from": {"oldest": "oldest_arrival", "pick": "idle_server"}[found.timer],
+        "timer_from": TIMER_FROM[found.timer],
         "preferred_batch_size": list(found.preferred),
+        "max_ongoing_requests": found.most_ongoing,
     }
 
 
@@ -228,8 +238,9 @@ def lane_schema() -> dict[str, Any]:
             "max_batch_size": count,
             "max_wait_ms": TIME,
             "min_batch_size": count,
-            "timer_from": {"enum": ["oldest_arrival", "idle_server"]},
+            "timer_from": {"enum": [*TIMER_FROM.values()]},
             "preferred_batch_size": {"type": "array", "items": count},
+            "max_ongoing_requests": {"type": "integer", "minimum": 0},
         }
     )
 

@@ -95,9 +95,15 @@ def config(setting: Setting, found: Sequence[Deployment]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def seconds(window: Window) -> float:
+def seconds(window: Window) -> str:
     """``batch_wait_timeout_s``."""
-    return float(in_seconds(ENDLESS_NS if window.endless else window.max_wait_ns))
+    return _yaml_seconds(ENDLESS_NS if window.endless else window.max_wait_ns)
+
+
+def _yaml_seconds(duration_ns: int) -> str:
+    """Seconds without an exponent: YAML takes ``1e-06`` for a text."""
+    text = f"{in_seconds(duration_ns):f}"
+    return text if "." in text else f"{text}.0"
 
 
 def _deployment(setting: Setting, found: Deployment) -> list[str]:
@@ -132,9 +138,14 @@ def _ongoing(setting: Setting, found: Deployment) -> int:
     """Requests that a replica takes at a time.
 
     Full batches that run and one that fills: the others wait before the replicas, where Ray's limit
-    counts them.  Behind a router of the run they all are in a replica.
+    counts them.  Behind a router of the run they all are in a replica, and so they are where
+    batches are sealed without a limit.
     """
     replicas, size = replicas_of(setting), found.window.max_batch_size
+    if found.window.most_ongoing:
+        return found.window.most_ongoing
+    if found.window.timer == "sealed" and found.capacity is None:
+        return UNBOUNDED_ONGOING
     if replicas.routed_by == ROUTED_BY and found.capacity is None:
         return UNBOUNDED_ONGOING
     running = replicas.instances * size
@@ -163,10 +174,10 @@ def _scaling(setting: Setting) -> list[str]:
         f"      initial_replicas: {first}",
         f"      max_replicas: {scaler.max_replicas}",
         f"      target_ongoing_requests: {scaler.target_ongoing_requests:g}",
-        f"      upscale_delay_s: {float(in_seconds(scaler.upscale_delay_ns))}",
-        f"      downscale_delay_s: {float(in_seconds(scaler.downscale_delay_ns))}",
-        f"      look_back_period_s: {float(in_seconds(look_back_ns))}",
-        f"      metrics_interval_s: {float(in_seconds(scaler.interval_ns))}",
+        f"      upscale_delay_s: {_yaml_seconds(scaler.upscale_delay_ns)}",
+        f"      downscale_delay_s: {_yaml_seconds(scaler.downscale_delay_ns)}",
+        f"      look_back_period_s: {_yaml_seconds(look_back_ns)}",
+        f"      metrics_interval_s: {_yaml_seconds(scaler.interval_ns)}",
     ]
 
 

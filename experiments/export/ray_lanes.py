@@ -18,6 +18,8 @@ SEALED = "Ray Serve closes a batch by size and timer, busy or not, and a closed 
 
 def same(window: Window) -> bool:
     """Whether a window means the same where closed batches do not grow (rule 1)."""
+    if window.timer == "sealed":
+        return True
     full = window.endless and window.min_batch_size == window.max_batch_size
     return window.max_batch_size == 1 or (full and not window.preferred)
 

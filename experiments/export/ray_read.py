@@ -1,8 +1,8 @@
 """``serve_config.yaml`` of Ray Serve read back as a policy that is simulated.
 
 The batch numbers are looked for in ``user_config``, under the names that ``@serve.batch`` gives
-them.  Ray closes batches whether or not it is busy, which is not simulated: the nearest is a timer
-from the oldest arrival, and a note says so.
+them: ``sealed_batches``.  Deployments for ranges of length become ``length_bucketed``, whose
+batches grow until a server takes them, and a note says so.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from experiments.units import s_to_ns
 from policies.contract import NEVER
 
 from .contract import ForeignFileError, Imported
-from .plan import Window, buckets, plan_table, single, window
+from .plan import Window, buckets, from_oldest, plan_table, single, window
+from .ray_config import UNBOUNDED_ONGOING
 from .yaml_text import yaml_table
 
 SIZE, WAIT = "max_batch_size", "batch_wait_timeout_s"
+
+DEFAULT_ONGOING = 5
+"""Of ``max_ongoing_requests``."""
 
 ENDLESS_S = 86_400
 """A wait of a day and more stands for one without an end."""
@@ -69,9 +73,14 @@ def read(files: Mapping[str, str]) -> Imported:
 def _one(name: str, deployment: Mapping[str, Any]) -> Imported:
     """A deployment that stands alone."""
     found, notes = _window(name, deployment)
-    return Imported(
-        plan_table(single(found)), _replicas(name, deployment), (*notes, *_limits(deployment))
-    )
+    replicas = _replicas(name, deployment)
+    if replicas is not None and replicas > 1 and found.timer == "sealed":
+        notes.append(
+            f"each of the {replicas} replicas closes batches of its own; read is one queue for all "
+            'of them: give service.cluster in the scenario, with router = "power_of_two"'
+        )
+        found = found._replace(most_ongoing=found.most_ongoing * replicas)
+    return Imported(plan_table(single(found)), replicas, (*notes, *_limits(deployment)))
 
 
 def _several(name: str, routes: Any, batched: Mapping[str, Mapping[str, Any]]) -> Imported:
@@ -96,11 +105,13 @@ def _several(name: str, routes: Any, batched: Mapping[str, Mapping[str, Any]]) -
         raise ForeignFileError(f"{name}: up_to of routes must increase, and end with null")
     read_all = [_window(name, deployment) for _, deployment in rule]
     notes = dict.fromkeys(note for _, each in read_all for note in each)
+    if any(found.timer == "sealed" for found, _ in read_all):
+        notes[GROWS] = None
     beside = (
         "the deployments run at the same time; the simulated policy lets the ranges of length take "
         "turns"
     )
-    plan = buckets(boundaries, [found for found, _ in read_all])
+    plan = buckets(boundaries, [_unsealed(found) for found, _ in read_all])
     return Imported(plan_table(plan), _replicas(name, rule[0][1]), (*notes, beside))
 
 
@@ -133,9 +144,27 @@ def _window(name: str, deployment: Mapping[str, Any]) -> tuple[Window, list[str]
         return window(1), []
     if wait == 0:
         return window(1), [f"with {WAIT} = 0 Ray Serve makes batches of 1, whatever {SIZE} says"]
-    if math.isinf(wait) or wait >= ENDLESS_S:
+    endless = math.isinf(wait) or wait >= ENDLESS_S
+    wait_ns = NEVER if endless else s_to_ns(Decimal(str(wait)))
+    most = _most_ongoing(name, deployment)
+    if endless and most >= size:
         return window(size, NEVER), []
-    return window(size, s_to_ns(Decimal(str(wait)))), [GROWS]
+    return window(size, wait_ns, timer="sealed", most_ongoing=most), []
+
+
+def _most_ongoing(name: str, deployment: Mapping[str, Any]) -> int:
+    """``max_ongoing_requests``; 0 where it stands for no limit."""
+    found = deployment.get("max_ongoing_requests", DEFAULT_ONGOING)
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise ForeignFileError(
+            f"{name}: max_ongoing_requests = {found!r} of {deployment.get('name')} must be a whole "
+            "number of at least 1"
+        )
+    return 0 if found >= UNBOUNDED_ONGOING else found
+
+
+def _unsealed(found: Window) -> Window:
+    return from_oldest(found) if found.timer == "sealed" else found
 
 
 def _replicas(name: str, deployment: Mapping[str, Any]) -> int | None:
@@ -152,11 +181,12 @@ def _replicas(name: str, deployment: Mapping[str, Any]) -> int | None:
 
 def _limits(deployment: Mapping[str, Any]) -> Iterator[str]:
     """What the deployment says beside size and wait."""
-    size, ongoing = _user_config(deployment)[SIZE], deployment.get("max_ongoing_requests", 5)
-    if isinstance(ongoing, int) and ongoing < size:
+    size = _user_config(deployment)[SIZE]
+    ongoing = deployment.get("max_ongoing_requests", DEFAULT_ONGOING)
+    if ongoing < size:
         yield (
             f"max_ongoing_requests = {ongoing} is below {SIZE} = {size}, so that Ray Serve never "
-            "fills a batch; the simulated policy does"
+            "fills a batch"
         )
     limit = deployment.get("max_queued_requests", -1)
     if isinstance(limit, int) and limit >= 0:

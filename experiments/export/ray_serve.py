@@ -3,14 +3,15 @@
 Rules (``_BatchQueue`` in ``ray/serve/batching.py``, 2.60):
 
 1. A batch is closed by size or timer whether or not the replica is busy, and a closed batch never
-   grows.  So only two windows are exact, on one server: batches of 1, and full batches for which it
-   waits however long it takes.
+   grows, which is ``sealed_batches``.  Of other windows only two are exact, on one server: batches
+   of 1, and full batches for which it waits however long it takes.
 2. The size of all other batches follows from the wait, about ``rate * wait + 1``; a wait with which
-   such batches cannot keep up with the run's arrivals is never written.
+   such batches cannot keep up with the run's arrivals is never written in place of another rule.
 3. Replicas have queues of their own.  The router prefers the shorter of two random ones, which is
    ``power_of_two``; a replica with several instances runs as many batches at a time.
-4. ``max_ongoing_requests`` holds two full batches, one that runs and one that fills; behind a
-   router of the run it holds any number, so that every request joins a replica at once.
+4. ``max_ongoing_requests`` is that of ``sealed_batches``.  For other rules it holds two full
+   batches, one that runs and one that fills; behind a router of the run it holds any number, so
+   that every request joins a replica at once.
 5. No queue knows priorities: rules that know tiers become a deployment for each.
 """
 
@@ -72,7 +73,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     first = found[0].window
     text = app(
         first.max_batch_size,
-        f"{seconds(first)}",
+        seconds(first),
         batches_at_a_time(setting),
         routed=len(found) > 1,
         tiers=knows_tiers(setting),

@@ -18,7 +18,7 @@ from policies.contract import NEVER
 from .cluster_terms import Spread, replicas_given_up, tier_limits_given_up
 from .concession import Concession, unique
 from .contract import Nearest, NotExpressible
-from .plan import Lane, Plan, Timer, Window, plan_of
+from .plan import IDEAL, Clock, Lane, Plan, Timer, Window, from_oldest, plan_of
 from .rounding import Unit, in_ms, in_whole
 from .setting import Setting
 from .windows import reason_of
@@ -36,6 +36,8 @@ class Terms(NamedTuple):
     """From when it waits, as it goes on after *the wait of TITLE begins*."""
     other_timer: str
     """What a policy with another timer becomes, as it goes on after *it*."""
+    clock: Clock = IDEAL
+    """What counts it; a policy that names no clock means any."""
     no_zero: str = ""
     """Why it cannot serve at once; empty where it can."""
     shortest_wait_ns: int = 0
@@ -169,10 +171,26 @@ def _endless(window: Window, terms: Terms) -> Adapted:
 
 
 def _timer(window: Window, terms: Terms) -> Adapted:
-    if not window.waits or window.timer == terms.timer:
+    if window.timer == terms.timer or not (window.waits or window.timer == "sealed"):
         return window, None
-    return window._replace(timer=terms.timer or window.timer), Concession(
+    plain = from_oldest(window)
+    found = plain._replace(timer=terms.timer or "oldest") if plain.waits else plain
+    if window.timer == "sealed":
+        return found, Concession(
+            f"{terms.title} closes no batch while every server is busy",
+            f"it {terms.other_timer}; a backlog makes larger batches",
+        )
+    return found, Concession(
         f"the wait of {terms.title} begins {terms.timer_starts}", f"it {terms.other_timer}"
+    )
+
+
+def _clock(window: Window, terms: Terms) -> Adapted:
+    if window.clock in {IDEAL, terms.clock}:
+        return window, None
+    return window._replace(clock=IDEAL), Concession(
+        f"the clock of {terms.title} is another than that of the policy",
+        "its wait ends up to a tick of that clock sooner or later",
     )
 
 
@@ -193,6 +211,7 @@ ADAPTIONS: tuple[Callable[[Window, Terms], Adapted], ...] = (
     _smallest,
     _endless,
     _timer,
+    _clock,
     _at_once,
 )
 """Each gives up one thing that a stack may not have, in this order."""

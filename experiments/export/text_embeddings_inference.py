@@ -1,7 +1,8 @@
 """Text Embeddings Inference: the arguments of ``text-embeddings-router``.
 
 It has no timer.  It takes requests in their order while the tokens fit, and it forms the next batch
-as soon as the last one began to run, from what waits then: that batch does not grow any more.
+as soon as the last one began to run, from what waits then: that batch does not grow any more
+(``token_budget_ahead``).
 Facts, from ``huggingface/text-embeddings-inference`` of 2026-07-24: ``core/src/queue.rs`` (how a
 batch is filled), ``core/src/infer.rs`` (one batch ahead), ``router/src/main.rs`` (arguments and
 defaults), ``router/src/lib.rs`` (inputs above the budget are cut).
@@ -17,7 +18,7 @@ from .contract import Exported
 from .lengths_routed import Route, route_notes, routes
 from .setting import Setting
 from .terms import Terms, no_timeout
-from .token_batches import TokenBatches, budget_of, largest_of, token_batches
+from .token_batches import AHEAD, TokenBatches, budget_of, largest_of, token_batches
 
 SCRIPT = "text-embeddings-inference.sh"
 COMPOSE = "compose.yaml"
@@ -56,7 +57,7 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
 def _others(setting: Setting) -> list[Concession]:
     """What is given up whatever the window."""
     found = no_timeout(setting, TERMS.title)
-    if largest_of(setting) > 1:
+    if largest_of(setting) > 1 and setting.kind != AHEAD:
         found.append(
             Concession(
                 "Text Embeddings Inference forms the next batch as soon as one begins to run, from "
@@ -67,12 +68,13 @@ def _others(setting: Setting) -> list[Concession]:
         )
     budget = budget_of(setting)
     if budget is not None:
-        found.append(
-            Concession(
-                "its backends without padding count the tokens of a batch without padding",
-                "it puts more requests into a batch of mixed lengths, unless its backend pads",
+        if setting.kind != AHEAD:
+            found.append(
+                Concession(
+                    "its backends without padding count the tokens of a batch without padding",
+                    "it puts more requests into a batch of mixed lengths, unless its backend pads",
+                )
             )
-        )
         if budget < setting.longest:
             found.append(
                 Concession(
@@ -103,6 +105,12 @@ def _notes(setting: Setting) -> list[str]:
         "give the model in MODEL_ID",
         "a backend may force a smaller max-batch-requests, and says so when it starts",
     ]
+    if setting.kind == AHEAD:
+        pads = setting.policy.padded  # type: ignore[attr-defined]
+        notes.append(
+            f"it is exact with a backend that {'pads' if pads else 'does not pad'}: others count "
+            "the tokens of a batch otherwise"
+        )
     if setting.capacity is None:
         notes.append(
             f"max-concurrent-requests is {UNBOUNDED_CONCURRENT}, for no limit; without it what "

@@ -12,6 +12,9 @@ from .setting import Setting
 from .terms import Terms, agreed_on, beside_windows, no_window, shared_lanes
 from .tier_windows import DOES, knows_tiers, levels_plan
 
+AHEAD = "token_budget_ahead"
+"""The kind that forms a batch ahead of the one that runs."""
+
 
 class TokenBatches(NamedTuple):
     """What to ask of such a server."""
@@ -55,7 +58,7 @@ def token_batches(
         found += given_up
     else:
         policy = setting.policy
-        plan = single(window(policy.max_batch_size, policy.max_wait_ns))  # type: ignore[attr-defined]
+        plan = single(window(policy.max_batch_size, getattr(policy, "max_wait_ns", 0)))  # type: ignore[attr-defined]
     found += [*shared_lanes(plan, terms), *beside_windows(setting, terms), *others]
     lanes = []
     for lane in plan.lanes:
@@ -85,7 +88,7 @@ def largest_of(setting: Setting) -> int:
 
 def budget_of(setting: Setting) -> int | None:
     """The limit on the tokens of a batch, where a policy has one that can bind."""
-    if setting.kind != "token_budget" or plan_of(setting).exact:
+    if setting.kind != AHEAD and (setting.kind != "token_budget" or plan_of(setting).exact):
         return None
     return int(setting.policy.max_tokens)  # type: ignore[attr-defined]
 

@@ -1,6 +1,7 @@
 """TorchServe: ``model-config.yaml`` of a model archive, and ``models=`` of ``config.properties``.
 
-A worker takes the first request and then waits for more (``from_idle``); all workers of a model
+A worker takes the first request and then waits for more, in whole milliseconds
+(``timer_from_pick`` with ``clock_ms = 1``; ``from_idle`` but for the clock); all workers of a model
 take from one queue, one of them at a time, so that several are the servers of one queue.
 Facts, from ``pytorch/serve`` of 2025-03-17: ``Model.pollBatch`` (when a batch starts),
 ``ModelManager.createModel`` (defaults: the archive's file before ``models=`` before 1 and 100 ms),
@@ -17,7 +18,7 @@ from .comment import comment_of, commented
 from .concession import Concession
 from .contract import Exported, ForeignFileError, Imported
 from .lengths_routed import Route, file_of_each, route_notes
-from .plan import Plan, window, window_table
+from .plan import Clock, Plan, window, window_table
 from .rounding import NS_PER_UNIT, in_whole
 from .setting import Setting
 from .terms import Terms, agreed, rounded
@@ -34,10 +35,13 @@ MOST = 2**31 - 1
 UNBOUNDED_QUEUE = 10**6
 """Stands for no limit: the queue is a linked list, which costs nothing while it is short."""
 
+CLOCK = Clock(tick_ns=10**6)
+
 TERMS = Terms(
     stack="torchserve",
     title="TorchServe",
     timer="pick",
+    clock=CLOCK,
     timer_starts="when a worker takes the first request, as with from_idle",
     other_timer="waits from the instant that a worker is free, so that a backlog waits again",
     no_zero="a maxBatchDelay of 0 becomes 100 ms",
@@ -149,7 +153,7 @@ def read(files: Mapping[str, str]) -> Imported:
     queue = found.get("jobQueueSize", DEFAULT_QUEUE_SIZE)
     if queue < UNBOUNDED_QUEUE:
         notes.append(f"TorchServe rejects what finds {queue} requests waiting: service.capacity")
-    table = window_table(window(size, delay * NS_PER_UNIT["ms"], timer="pick"))
+    table = window_table(window(size, delay * NS_PER_UNIT["ms"], timer="pick", clock=CLOCK))
     return Imported(table, _workers(found), tuple(notes))
 
 

@@ -33,7 +33,7 @@ from .comment import comment_of, commented
 from .concession import Concession, unique
 from .contract import Exported, NotExpressible
 from .lengths_routed import Route, route_notes, routes
-from .plan import Lane, Plan, Window, plan_of
+from .plan import Lane, Plan, Window, from_oldest, plan_of
 from .rounding import in_ms, in_whole
 from .setting import Setting
 from .terms import refuse
@@ -108,7 +108,16 @@ def _window(setting: Setting, window: Window) -> tuple[Window, list[Concession]]
         reason = "the delay of Triton begins when the oldest request arrives"
         difference = "it does not start the delay anew when the server becomes idle"
         given_up.append(Concession(reason, f"{difference}, so that a backlog goes at once"))
-        window = window._replace(timer="oldest")
+    elif window.timer == "window":
+        reason = "the delay of Triton begins when the oldest request arrives"
+        difference = "it does not collect while nobody is there"
+        given_up.append(Concession(reason, f"{difference}, so that a lone request waits longer"))
+    elif window.timer == "sealed":
+        reason = "a batch of Triton grows until an instance takes it"
+        difference = "it does not close batches while the server is busy"
+        given_up.append(Concession(reason, f"{difference}, so that a backlog makes larger ones"))
+    if window.timer != "oldest":
+        window = from_oldest(window)
     return window, given_up
 
 

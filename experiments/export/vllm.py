@@ -17,7 +17,7 @@ from .lengths_routed import Route, file_of_each, route_notes
 from .setting import Setting
 from .terms import Terms, no_timeout
 from .tier_windows import knows_tiers
-from .token_batches import TokenBatches, budget_of, token_batches
+from .token_batches import AHEAD, TokenBatches, budget_of, token_batches
 
 NAME = "vllm.yaml"
 
@@ -68,6 +68,13 @@ def _others(setting: Setting) -> list[Concession]:
                     f"it has a budget of {setting.longest} tokens, so that every request fits",
                 )
             )
+    if setting.kind == AHEAD:
+        found.append(
+            Concession(
+                "vLLM forms a batch when it begins to run, and none ahead",
+                "it runs all that came meanwhile, as far as they fit",
+            )
+        )
     if setting.capacity is not None:
         found.append(
             Concession(

@@ -17,6 +17,7 @@ from policies.planning import planned_ns
 from .phrases import phrase, runs
 from .plan import Plan, Window, buckets, single, window
 from .setting import Setting
+from .stack_timers import OF_STACKS
 from .tier_windows import DOES, knows_tiers, one_queue, one_tier
 
 __all__ = ["EXACT", "NEAREST", "exact_plan", "nearest_plan", "reason_of", "runs"]
@@ -132,6 +133,7 @@ EXACT: dict[str, Callable[[Any, Setting], Plan | None]] = {
     "size_or_timeout": _size_or_timeout,
     "preferred_sizes": _preferred_sizes,
     "length_bucketed": _length_bucketed,
+    **OF_STACKS,
     "balanced_cap": _one_server,
     "queue_depth_wait": _shallow,
     "nearest_lengths": _one_lane,
@@ -234,7 +236,7 @@ def _shortest_last(policy: Any, _setting: Setting) -> tuple[Window, str]:
 
 def _safe_size(policy: Any, setting: Setting) -> tuple[Window, str]:
     size = min(policy.max_batch_size, max(1, policy.max_tokens // setting.longest))
-    return window(size, policy.max_wait_ns), (
+    return window(size, getattr(policy, "max_wait_ns", 0)), (
         f"{size} of the longest requests fit the budget, so that batches of shorter ones stay "
         "smaller than they could be"
     )
@@ -276,5 +278,8 @@ NEAREST: dict[str, Approximation] = {
     ),
     "token_budget": Approximation(
         "token_budget fills a batch by size times longest length", _safe_size
+    ),
+    "token_budget_ahead": Approximation(
+        "token_budget_ahead fills a batch by its tokens, and the next one while it runs", _safe_size
     ),
 }
