@@ -21,6 +21,7 @@ from .cli_report import register as register_report
 from .cli_schema import register as register_schema
 from .cli_serve import register as register_serve
 from .cli_speech import progress_bar, spoken
+from .cli_try import register as register_try
 from .cli_validate import register as register_validate
 
 
@@ -264,6 +265,7 @@ def capacity(
 
 
 register_validate(app)
+register_try(app)
 register_serve(app)
 register_diagnose(app)
 register_export(app)

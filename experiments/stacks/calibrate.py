@@ -18,7 +18,7 @@ no more has to be told apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,16 +138,17 @@ def nominal_ns(window: Window, costs: Costs) -> IntArray:
 
 
 def overheads_of(
-    window: Window, ruling: Ruling, costs: Costs, own: tuple[OwnBatches, ...] = ()
+    windows: Sequence[Window], ruling: Ruling, costs: Costs, own: tuple[OwnBatches, ...] = ()
 ) -> Overheads:
-    """What the calibrating requests say.
+    """What calibrating requests say, in one or several windows.
 
     Raises:
         StackFailed: too few of them were answered.
     """
     timer = timer_of(ruling)
-    enter_ns = _enter(window, timer)
-    sizes, gap_ns = _turnarounds(window, timer)
+    enter_ns = np.concatenate([_alone(each) for each in windows])
+    pairs = [_turnarounds(each, timer) for each in windows]
+    sizes, gap_ns = (np.concatenate(column) for column in zip(*pairs, strict=True))
     if min(len(enter_ns), len(gap_ns)) < LEAST:
         raise StackFailed(
             f"calibration saw {len(enter_ns)} lone requests and {len(gap_ns)} batches that followed"
@@ -155,19 +156,19 @@ def overheads_of(
         )
     per_request_ns = _slope(sizes, gap_ns)
     rest_ns = np.maximum(0, gap_ns - np.rint(per_request_ns * (sizes - 1)).astype(np.int64))
-    overshoot_ns = window.end_ns - window.begin_ns - nominal_ns(window, costs)
+    overshoot_ns = [each.end_ns - each.begin_ns - nominal_ns(each, costs) for each in windows]
     return Overheads(
-        _trimmed(enter_ns), _trimmed(rest_ns), per_request_ns, _trimmed(overshoot_ns),
-        leave_by_size(window, 1),
-        own,
+        _entered(_trimmed(enter_ns), timer), _trimmed(rest_ns), per_request_ns,
+        _trimmed(np.concatenate(overshoot_ns)), leave_by_size(windows, 1), own,
     )  # fmt: skip
 
 
-def leave_by_size(window: Window, least: int) -> dict[int, IntArray]:
+def leave_by_size(windows: Sequence[Window], least: int) -> dict[int, IntArray]:
     """By batch size int64 (any,): ways out, of sizes with at least so many requests."""
-    good = window.good
-    size = window.size[window.batch[good]]
-    leave_ns = (window.done_ns - window.end_ns[window.batch])[good]
+    size = np.concatenate([each.size[each.batch[each.good]] for each in windows])
+    leave_ns = np.concatenate(
+        [(each.done_ns - each.end_ns[each.batch])[each.good] for each in windows]
+    )
     return {
         int(each): _trimmed(leave_ns[size == each])
         for each, count in zip(*np.unique(size, return_counts=True), strict=True)
@@ -175,25 +176,27 @@ def leave_by_size(window: Window, least: int) -> dict[int, IntArray]:
     }
 
 
-def _enter(window: Window, timer: Timer) -> IntArray:
-    """int64 (any,): lone requests' ways in.
-
-    Where the timer does not start with the request, half of the wait is its mean: only that of all
-    is known.
-    """
-    alone = np.flatnonzero(window.size[window.batch] == 1)
-    alone = alone[window.good[alone]]
-    begin_ns = window.begin_ns[window.batch[alone]]
+def _alone(window: Window) -> IntArray:
+    """int64 (any,): from sending to the begin, of requests that found nothing else there."""
+    alone = np.flatnonzero(window.good)
+    alone = alone[window.size[window.batch[alone]] == 1]
     place = window.batch[alone]
     ended = np.concatenate([[-(2**62)], np.maximum.accumulate(window.end_ns)])[place]
     idle = window.sent_ns[alone] > ended
-    found: IntArray = (begin_ns - window.sent_ns[alone])[idle]
+    found: IntArray = (window.begin_ns[place] - window.sent_ns[alone])[idle]
+    return found
+
+
+def _entered(alone_ns: IntArray, timer: Timer) -> IntArray:
+    """int64 (any,): ways in, which are what is left of lone requests' times without the wait.
+
+    Where the timer does not start with the request, half of the wait is its mean: only the mean of
+    all is known.
+    """
     if timer.kind != "window" or not timer.wait_ns:
-        return found - timer.wait_ns
-    if not len(found):
-        return found
-    mean_ns = round(float(np.mean(_trimmed(found)))) - timer.wait_ns // 2
-    return np.full(len(found), max(0, mean_ns), dtype=np.int64)
+        return np.maximum(0, alone_ns - timer.wait_ns)
+    mean_ns = round(float(np.mean(alone_ns))) - timer.wait_ns // 2
+    return np.full(len(alone_ns), max(0, mean_ns), dtype=np.int64)
 
 
 def _turnarounds(window: Window, timer: Timer) -> tuple[IntArray, IntArray]:

@@ -9,7 +9,9 @@ figure of a stream that no prediction is held against.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,29 +32,50 @@ TAIL = 0.9
 """Share of the requests whose mean is fitted: the slowest are of the machine's making."""
 
 
+class Stream(NamedTuple):
+    """Requests of ordinary traffic, and how they were served."""
+
+    workload: Workload
+    window: Window
+
+
 def fitted(
-    overheads: Overheads, ruling: Ruling, costs: Costs, window: Window, workload: Workload
+    overheads: Overheads, ruling: Ruling, costs: Costs, streams: Sequence[Stream]
 ) -> Overheads:
-    """Overheads whose way in fits a stream, and whose way out is that of the stream.
+    """Overheads whose way in fits streams, and whose way out is that of the streams.
 
     Args:
         overheads: of bursts.
         ruling: the policy that is the stack.
         costs: of the model.
-        window: the stream as it was served.
-        workload: its requests.
+        streams: the traffic.
     """
-    good = window.good
-    if good.sum() < LEAST:
+    stayed_ns = np.concatenate([_stayed(each.window) for each in streams])
+    if len(stayed_ns) < LEAST:
         return overheads
-    stayed_ns = (window.end_ns[window.batch] - window.sent_ns)[good]
-    sent_ns = window.sent_ns + int(workload.arrival_ns[0])
     found = overheads
     for step in range(STEPS):
         rng = np.random.default_rng(step)
-        seen = simulated(ruling, costs, found, workload, rng, sent_ns).in_server_ns
-        found = _later(found, _usual(stayed_ns) - _usual(seen))
-    return replace(found, leave_ns={**found.leave_ns, **leave_by_size(window, LEAST)})
+        seen = [
+            simulated(ruling, costs, found, each.workload, rng, sent_of(each)).in_server_ns
+            for each in streams
+        ]
+        found = _later(found, _usual(stayed_ns) - _usual(np.concatenate(seen)))
+    left = leave_by_size([each.window for each in streams], LEAST)
+    return replace(found, leave_ns={**found.leave_ns, **left})
+
+
+def sent_of(stream: Stream) -> IntArray:
+    """int64 (N,): when its requests were sent, on the clock of its workload."""
+    sent_ns = np.where(stream.window.sent_ns < 0, stream.window.planned_ns, stream.window.sent_ns)
+    found: IntArray = sent_ns + int(stream.workload.arrival_ns[0])
+    return found
+
+
+def _stayed(window: Window) -> IntArray:
+    """int64 (R,): from sending to the end of the model."""
+    found: IntArray = (window.end_ns[window.batch] - window.sent_ns)[window.good]
+    return found
 
 
 def _usual(stayed_ns: IntArray) -> float:

@@ -10,10 +10,11 @@ from policies.contract import FloatArray, IntArray
 
 from .contract import Wish
 from .figures_of_window import figures_of
+from .fitting import Stream, sent_of
 from .outcome import TOLERANCE, Cell, Reading, Shapes, Trial
 from .predict import DRAWS, Forecast, simulated
 from .rig import Window
-from .trial import Campaign, Measured, Variant, facts_of, sent_of
+from .trial import Campaign, Measured, Variant, facts_of
 
 SENT_DRAWS = 3
 """Of the second, diagnostic column, which has no interval."""
@@ -51,10 +52,9 @@ def judged(campaign: Campaign, seconds: float) -> Trial:
 
 def _forecasts(variant: Variant, measured: Measured, place: int) -> list[Forecast]:
     """Draws of one window."""
-    assert variant.overheads is not None, "measured after it was calibrated"
     return [
         simulated(
-            variant.ruling, variant.wish.costs, variant.overheads, measured.workload,
+            variant.ruling, variant.wish.costs, variant.around[measured.repeat], measured.workload,
             np.random.default_rng((place, draw)),
         )
         for draw in range(DRAWS)
@@ -66,13 +66,13 @@ def _cells(
     draws: Sequence[Sequence[Forecast]], seed: int,
 ) -> list[Cell]:  # fmt: skip
     """Every figure of a variant at a load."""
-    assert variant.overheads is not None, "measured after it was calibrated"
     measured = [measured_figures(each.window) for each in here]
     on_sent = [
         [
             simulated(
-                variant.ruling, variant.wish.costs, variant.overheads, each.workload,
-                np.random.default_rng((seed, place, draw)), sent_of(each),
+                variant.ruling, variant.wish.costs, variant.around[each.repeat], each.workload,
+                np.random.default_rng((seed, place, draw)),
+                sent_of(Stream(each.workload, each.window)),
             ).figures
             for draw in range(SENT_DRAWS)
         ]

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from experiments.export.setting import Costs
 from experiments.parallel import Progress
 from experiments.rerun import run_name
 from policies.contract import IntArray
@@ -20,11 +22,13 @@ from . import Row
 from .asking import Asked, at_load, drawn
 from .calibrate import Overheads, bursts, overheads_of
 from .conditions import Condition, condition_of
-from .contract import Ruling, StackFailed, Wish
-from .fitting import LOAD, fitted
+from .contract import OwnBatches, Ruling, StackFailed, Wish
+from .fitting import LOAD, Stream, fitted
 from .outcome import DEFAULT, TUNED, Trial
 from .processes import can_be_urgent
 from .rig import Rig, Sent, Window, floor, module_of, running
+
+Part = TypeVar("Part")
 
 SERVER = "server"
 """The folder of a run with what each server loaded, said and logged."""
@@ -72,6 +76,12 @@ class Variant:
     words: str
     ruling: Ruling
     overheads: Overheads | None = None
+    """Of the whole calibration."""
+    around: dict[int, Overheads] = field(default_factory=dict)
+    """By repeat: of the parts of the calibration before and after its windows."""
+    bursts: list[Window] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    own: tuple[OwnBatches, ...] = ()
     measured: list[Measured] = field(default_factory=list)
 
     def counting(self) -> Iterator[Measured]:
@@ -124,7 +134,7 @@ class Campaign:
         if plan.default:
             bare = self.module.bare(asked.wish)
             self.variants.append(self._variant(DEFAULT, bare.wish, bare.words))
-        self.steps = len(self.variants) * (3 + len(plan.loads) * plan.repeats) + 1
+        self.steps = len(self.variants) * (2 + len(plan.loads) * plan.repeats) + 1
         self.step = 0
 
     def run(self) -> None:
@@ -139,6 +149,11 @@ class Campaign:
                 raise
             self.interrupted = True
         self.variants = [variant for variant in self.variants if variant.measured]
+        for variant in self.variants:
+            variant.overheads = _overheads(variant, variant.bursts, variant.streams)
+            for repeat in {each.repeat for each in variant.measured}:
+                parts = slice(repeat, repeat + 2)
+                variant.around[repeat] = _around(variant, parts) or variant.overheads
 
     def _variant(self, name: str, wish: Wish, words: str) -> Variant:
         return Variant(name, wish, words, self.module.policy(wish))
@@ -169,55 +184,65 @@ class Campaign:
         urgent = self.urgent
         try:
             with running(self.row, variant.wish, place, self.python, urgent=urgent) as rig:
-                self._calibrate(rig, variant)
-                self._windows(rig, variant)
+                self._rounds(rig, variant)
         finally:
             for scratch in getattr(self.module, "SCRATCH", ()):
                 shutil.rmtree(place / scratch, ignore_errors=True)
 
-    def _calibrate(self, rig: Rig, variant: Variant) -> None:
-        plan, wish, ruling = self.plan, variant.wish, variant.ruling
-        rng = np.random.default_rng(plan.seed)
-        longest = int(wish.costs.length_edges[-1])
+    def _rounds(self, rig: Rig, variant: Variant) -> None:
+        """Windows at all loads, again and again, with a part of the calibration around each."""
+        rng = np.random.default_rng(self.plan.seed)
         self._tell(f"{variant.name}: calibrating")
-        half_ns = plan.calibration_ns // 2
-        warm = bursts(ruling, wish.costs, wish.largest_batch, min(WARM_NS, half_ns), rng)
-        rig.send(warm, np.full(len(warm), longest, dtype=np.int32))
-        at_ns = bursts(ruling, wish.costs, wish.largest_batch, half_ns, rng)
-        burst = rig.send(at_ns, np.full(len(at_ns), longest, dtype=np.int32))
-        self._tell(f"{variant.name}: calibrating under traffic")
-        load = None if plan.loads == (None,) else self._stream_load(ruling, wish)
-        stream = drawn(at_load(self.asked, load, half_ns), wish.costs, STREAM_DRAW)
-        sent = rig.send(stream.arrival_ns, stream.length)
-        seen, streamed = rig.windows([burst, sent])
-        if not seen.good.any():
-            raise StackFailed(f"{self.row.title} answered nothing: {rig.server.last_lines()}")
+        rig.send(*self._bursts(variant, WARM_NS, rng))
+        self._calibrate(rig, variant, 0, rng)
+        for repeat in range(self.plan.repeats):
+            self._windows(rig, variant, repeat)
+            self._calibrate(rig, variant, repeat + 1, rng)
         own = getattr(self.module, "own_batches", None)
-        said = tuple(own(rig.ports)) if own is not None else ()
-        found = overheads_of(seen, ruling, wish.costs, said)
-        variant.overheads = fitted(found, ruling, wish.costs, streamed, stream)
+        variant.own = tuple(own(rig.ports)) if own is not None else ()
 
-    def _stream_load(self, ruling: Ruling, wish: Wish) -> float:
+    def _calibrate(self, rig: Rig, variant: Variant, block: int, rng: np.random.Generator) -> None:
+        """Bursts, then ordinary traffic."""
+        time_ns = self.plan.calibration_ns // (self.plan.repeats + 1) // 2
+        burst = rig.send(*self._bursts(variant, time_ns, rng))
+        load = None if self.plan.loads == (None,) else self._stream_load(variant)
+        here = at_load(self.asked, load, time_ns)
+        stream = drawn(here, variant.wish.costs, STREAM_DRAW + block)
+        sent = rig.send(stream.arrival_ns, stream.length)
+        bursts_seen, stream_seen = rig.windows([burst, sent])
+        if not bursts_seen.good.any():
+            raise StackFailed(f"{self.row.title} answered nothing: {rig.server.last_lines()}")
+        variant.bursts.append(bursts_seen)
+        variant.streams.append(Stream(stream, stream_seen))
+
+    def _bursts(
+        self, variant: Variant, time_ns: int, rng: np.random.Generator
+    ) -> tuple[IntArray, NDArray[np.int32]]:
+        """Instants and lengths of calibrating bursts."""
+        costs = variant.wish.costs
+        at_ns = bursts(variant.ruling, costs, variant.wish.largest_batch, time_ns, rng)
+        return at_ns, np.full(len(at_ns), int(costs.length_edges[-1]), dtype=np.int32)
+
+    def _stream_load(self, variant: Variant) -> float:
         """Half the load, or half of what the variant can do at all, where that is less."""
-        costs, size = wish.costs, int(ruling.table.get("max_batch_size", 0) or 1)
+        ruling, costs = variant.ruling, variant.wish.costs
+        size = int(ruling.table.get("max_batch_size", 0) or 1)
         size = min(size, len(costs.service_ns))
         able = size / float(costs.service_ns[size - 1, -1]) * ruling.servers * 1e9
         return min(LOAD, LOAD * able / self.asked.scenario.rate_max_per_s)
 
-    def _windows(self, rig: Rig, variant: Variant) -> None:
-        for repeat in range(self.plan.repeats):
-            for load in self.plan.loads:
-                at = "" if load is None else f" at load {load:g}"
-                self._tell(f"{variant.name}{at}, {repeat + 1} of {self.plan.repeats}")
-                workload = drawn(self.scenarios[load], variant.wish.costs, repeat)
-                for attempt in range(1 + RETRIES):
-                    found = self._window(rig, variant, workload)
-                    condition = condition_of(found, variant.wish.costs)
-                    variant.measured.append(
-                        Measured(load, repeat, attempt, workload, found, condition)
-                    )
-                    if not condition.stalled:
-                        break
+    def _windows(self, rig: Rig, variant: Variant, repeat: int) -> None:
+        """One at each load; one in which the machine stalled is repeated."""
+        for load in self.plan.loads:
+            at = "" if load is None else f" at load {load:g}"
+            self._tell(f"{variant.name}{at}, {repeat + 1} of {self.plan.repeats}")
+            workload = drawn(self.scenarios[load], variant.wish.costs, repeat)
+            for attempt in range(1 + RETRIES):
+                found = self._window(rig, variant, workload)
+                condition = condition_of(found, variant.wish.costs)
+                variant.measured.append(Measured(load, repeat, attempt, workload, found, condition))
+                if not condition.stalled:
+                    break
 
     def _window(self, rig: Rig, variant: Variant, workload: Workload) -> Window:
         sent: Sent = rig.send(workload.arrival_ns, workload.length)
@@ -227,12 +252,27 @@ class Campaign:
         return found
 
 
-def sent_of(measured: Measured) -> IntArray:
-    """int64 (N,): when a window's requests were sent, on the clock of its workload."""
-    window, workload = measured.window, measured.workload
-    sent_ns = np.where(window.sent_ns < 0, window.planned_ns, window.sent_ns)
-    found: IntArray = sent_ns + int(workload.arrival_ns[0])
-    return found
+def _overheads(variant: Variant, bursts_: Sequence[Window], streams: Sequence[Stream]) -> Overheads:
+    """What the parts of a calibration say in which the machine did not stall."""
+    costs = variant.wish.costs
+    calm = _calm(streams, [each.window for each in streams], costs)
+    parts = [*_calm(bursts_, bursts_, costs), *(each.window for each in calm)]
+    found = overheads_of(parts, variant.ruling, costs, variant.own)
+    return fitted(found, variant.ruling, costs, calm)
+
+
+def _around(variant: Variant, parts: slice) -> Overheads | None:
+    """What the parts around a window say; None where they say too little."""
+    try:
+        return _overheads(variant, variant.bursts[parts], variant.streams[parts])
+    except StackFailed:
+        return None
+
+
+def _calm(parts: Sequence[Part], windows: Sequence[Window], costs: Costs) -> list[Part]:
+    """Those whose windows did not stall; all where each did."""
+    stalled = [condition_of(each, costs).stalled for each in windows]
+    return [part for part, bad in zip(parts, stalled, strict=True) if not bad] or list(parts)
 
 
 def facts_of(campaign: Campaign) -> dict[str, Any]:
@@ -251,12 +291,4 @@ def facts_of(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-__all__: Sequence[str] = [
-    "Campaign",
-    "Measured",
-    "Plan",
-    "Variant",
-    "facts_of",
-    "run_trial",
-    "sent_of",
-]
+__all__ = ["Campaign", "Measured", "Plan", "Variant", "facts_of", "run_trial"]
