@@ -131,8 +131,14 @@ def test_the_nearest_is_told_apart_from_what_was_simulated(work):
     )
 
 
-def test_a_difference_that_is_not_simulated_is_not_offered_for_comparison(work):
+def test_a_timer_that_is_simulated_is_offered_for_comparison(work):
     done = typed("export", "latest", "--to", "ray", "--policy", "waits", "--nearest")
+    assert "NOT the policy that was simulated" in done.stdout
+    assert "to see what the difference costs" in done.stdout
+
+
+def test_a_difference_that_is_not_simulated_is_not_offered_for_comparison(work):
+    done = typed("export", "latest", "--to", "bentoml", "--policy", "waits", "--nearest")
     assert "NOT the policy that was simulated" in done.stdout
     assert "to see what the difference costs" not in done.stdout
 
