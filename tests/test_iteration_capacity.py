@@ -16,8 +16,14 @@ from experiments.iteration import capacity as jobs
 from experiments.iteration import load_scenario
 from experiments.iteration.capacity import Contest, capacity
 from experiments.iteration.capacity_rate import at_pace, check, needed, promises_of
-from experiments.iteration.compare import driver, saturation_per_s
-from experiments.iteration.saturation import cut_up, of_backlog, part_of, saturation
+from experiments.iteration.compare import compare, driver
+from experiments.iteration.saturation import (
+    cut_up,
+    of_backlog,
+    part_of,
+    saturation,
+    saturation_per_s,
+)
 from experiments.parallel import Interrupted
 from experiments.sentences import ScenarioError
 from policies.iteration import ShortestPromptFirst, VllmLike
@@ -92,7 +98,7 @@ def test_without_targets_capacity_is_saturation():
     assert one.limited_by == "saturation"
     assert one.limit.low < one.value < one.limit.high
     assert one.value == pytest.approx(
-        saturation_per_s(VllmLike(), free.draw(), kernel.run), rel=0.1
+        saturation_per_s(VllmLike(), [free.draw()], kernel.run), rel=0.1
     )
     assert "when requests never run out" in found.verdict
     assert found.plot()[0].get_xlabel()
@@ -109,8 +115,22 @@ def test_saturation_does_not_depend_on_the_order_in_which_requests_are_taken():
     short = saturation(ShortestPromptFirst(max_num_batched_tokens=512), draws, run)
     assert short.requests.value == pytest.approx(first.requests.value, rel=0.02)
     # Counted in the middle of a backlog alone the long prompts would be left out.
-    naive = saturation_per_s(ShortestPromptFirst(max_num_batched_tokens=512), draws[0], kernel.run)
+    naive = middle_of_a_backlog(ShortestPromptFirst(max_num_batched_tokens=512), draws[0])
     assert naive > 1.05 * short.requests.value
+    rule = ShortestPromptFirst(max_num_batched_tokens=512)
+    assert compare(scenario, {"short": rule}).outcome("short").measures.saturation_per_s == (
+        short.requests.value
+    )
+
+
+def middle_of_a_backlog(rule, draw):
+    """Requests per second, from those that are done between a fifth and nine tenths of it."""
+    workload, serving = draw
+    backlog = replace(workload, arrival_ns=np.zeros(len(workload), dtype=np.int64))
+    trace = kernel.run(rule, backlog, serving)
+    done_ns = np.sort(trace.instant_ns(trace.finished[trace.served]))
+    low, high = int(0.2 * len(done_ns)), int(0.9 * len(done_ns))
+    return (high - low) / ((done_ns[high] - done_ns[low]) / 1e9)
 
 
 def test_backlogs_are_different_requests_and_few_where_there_are_few():

@@ -12,7 +12,7 @@ from experiments.cli import app
 from experiments.config import load_scenario as load_batches
 from experiments.config import token_scenario_names
 from experiments.iteration import compare, load_scenario, simulate
-from experiments.iteration.compare import saturation_per_s
+from experiments.iteration.saturation import saturation_per_s
 from experiments.sentences import ScenarioError
 from policies.iteration import VllmLike
 from sim.iteration import kernel
@@ -194,7 +194,7 @@ def test_saturation_is_what_a_full_engine_does(small):
         ["workload.tiers=[{name='all'}]", "workload.outputs.min=40", "engine.memory.blocks=999"],
     )
     draw = scenario.draw()
-    found = saturation_per_s(VllmLike(), draw, kernel.run)
+    found = saturation_per_s(VllmLike(), [draw], kernel.run)
     work = draw[0]
     # With 16 in the batch an iteration decodes 16 and reads prompts as often as one begins.
     each_ms = work.output.mean() / 16 * (5 + 16 * 0.3) + work.prompt.mean() * 0.05

@@ -32,9 +32,9 @@ from sim.streams import stream
 from .capacities import Course, TokenCapacities, TokenCapacity
 from .capacity_rate import Promise, Rates, at_pace, check, largest_rate, promises_of
 from .capacity_words import verdict_of
-from .compare import TOKENS_TOGETHER, Draw, Driver, as_scenario, driver, entrants, parameters_of
+from .compare import TOKENS_TOGETHER, as_scenario, driver, entrants, parameters_of
 from .outcome import TokenOutcome
-from .saturation import Saturation, saturation
+from .saturation import Draw, Driver, Saturation, saturation
 from .scenario import TokenScenario
 
 MAX_REPLICAS = 64

@@ -29,8 +29,7 @@ from sim.iteration.metrics import _Run
 from sim.iteration.trace import TokenTrace
 from sim.iteration.workload import TokenWorkload
 
-from .compare import Draw, Driver
-from .saturation import part_of
+from .saturation import Draw, Driver, part_of
 
 SLOW = 0.5
 """Share of saturation below which runs are short."""

@@ -14,8 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.parallel import Interrupted, Progress, in_threads, nothing
 from experiments.plain import plain
 from experiments.sentences import ScenarioError, suggestion
@@ -23,25 +21,19 @@ from policies.iteration import RULES
 from policies.iteration.contract import Rule
 from sim.iteration.curves import curves_of
 from sim.iteration.metrics import measure, paired_difference
-from sim.iteration.serving import Serving
 from sim.iteration.trace import TokenTrace
-from sim.iteration.workload import TokenWorkload
 
 from .config import load_scenario
 from .outcome import TokenGap, TokenOutcome, judged_by, ties
 from .results import TokenComparison
+from .saturation import Draw, Driver, saturation_per_s
 from .scenario import TokenScenario
 from .verdict import verdict_of
 
-Driver = Callable[[Rule, TokenWorkload, Serving], TokenTrace]
-Draw = tuple[TokenWorkload, Serving]
 OnTrace = Callable[[str, int, TokenTrace], None]
 
 TOKENS_TOGETHER = 60_000_000
 """Output tokens that are simulated at the same time, at about 12 bytes each."""
-
-FULL, DRAINED = 0.2, 0.9
-"""Shares of a backlog between which its throughput is measured."""
 
 
 def simulate(
@@ -169,7 +161,7 @@ def judge(
     on_trace: OnTrace | None = None,
 ) -> TokenOutcome:
     """One rule on all replications."""
-    saturation = saturation_per_s(rule, draws[0], run)
+    served = saturation_per_s(rule, draws, run)
     traces = []
     for replication, (workload, serving) in enumerate(draws):
         trace = run(rule, workload, serving)
@@ -180,33 +172,13 @@ def judge(
         traces,
         scenario.targets,
         drifts=bool(scenario.spec.engine.drift),
-        saturation_per_s=saturation,
+        saturation_per_s=served,
         offered_per_s=scenario.offered_rate_per_s,
     )
     table = scenario.spec.policies.get(name)
     if table is None or scenario.policies[name] is not rule:
         table = parameters_of(rule)
     return TokenOutcome(name, plain(table), measures, scenario.targets, curves_of(traces[0]))
-
-
-def saturation_per_s(rule: Rule, draw: Draw, run: Driver) -> float:
-    """Requests per second that a rule serves when they never run out, from a backlog."""
-    workload, serving = draw
-    count = min(len(workload), max(2000, 16 * serving.engine.sequences))
-    backlog = replace(
-        workload,
-        arrival_ns=np.zeros(count, dtype=np.int64),
-        prompt=workload.prompt[:count],
-        output=workload.output[:count],
-        tier=workload.tier[:count],
-    )
-    trace = run(rule, backlog, serving)
-    done_ns = np.sort(trace.instant_ns(trace.finished[trace.served]))
-    low, high = int(FULL * len(done_ns)), int(DRAINED * len(done_ns)) - 1
-    if high <= low or done_ns[high] == done_ns[low]:
-        return float("inf")
-    refused = 1.0 - len(done_ns) / count
-    return float((high - low) / ((done_ns[high] - done_ns[low]) / 1e9)) / max(1.0 - refused, 1e-9)
 
 
 def parameters_of(rule: Rule) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from experiments.wording import percent
 from sim.iteration.metrics import measure, paired_difference
 
 from .causes import Cause, Change, Seen, causes
-from .compare import Draw, as_scenario, driver, entrants, saturation_per_s
+from .compare import as_scenario, driver, entrants
+from .saturation import Draw, saturation_per_s
 from .scenario import TokenScenario
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def diagnose(
     draw = loaded.draw()
     workload, serving = draw
     trace = run(rule, workload, serving)
-    saturation = saturation_per_s(rule, draw, run)
+    saturation = saturation_per_s(rule, [draw], run)
     now = measure(trace, loaded.targets)
     seen = Seen(rule, serving.engine, trace, now)
     stable = loaded.offered_rate_per_s < saturation

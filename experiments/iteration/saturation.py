@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -24,7 +24,9 @@ from sim.iteration.trace import TokenTrace
 from sim.iteration.workload import TokenWorkload
 from sim.sections import SECTIONS
 
-from .compare import Draw, Driver
+Driver = Callable[[Rule, TokenWorkload, Serving], TokenTrace]
+Draw = tuple[TokenWorkload, Serving]
+"""Workload and serving of a replication."""
 
 BATCHES = 16
 """A backlog has so many times the requests of the largest batch."""
@@ -77,6 +79,11 @@ def saturation(
         over(np.array([part.requests for part in parts]), lasted, n),
         over(np.array([part.tokens for part in parts]), lasted, n),
     )
+
+
+def saturation_per_s(rule: Rule, draws: Sequence[Draw], run: Driver) -> float:
+    """Requests per second that a rule serves at most; infinite where nothing has to be served."""
+    return float(saturation(rule, draws, run).requests.value or 0.0)
 
 
 def over(done: np.ndarray, lasted: np.ndarray, n: int) -> Estimate:

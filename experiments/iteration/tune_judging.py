@@ -32,9 +32,8 @@ from sim.intervals import Difference, Estimate, paired
 from sim.iteration.metrics import measure, paired_difference
 
 from .capacity_rate import TAIL
-from .compare import Draw, Driver
 from .outcome import TokenOutcome
-from .saturation import Saturation, saturation
+from .saturation import Draw, Driver, Saturation, saturation
 from .scenario import TokenScenario
 from .tune_scores import STATISTICS, TokenGoal, TokenScorer, draws_of, violations_of
 from .tune_space import rule_of, tables_of

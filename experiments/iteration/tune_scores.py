@@ -31,8 +31,7 @@ from sim.iteration.trace import TokenTrace
 
 from .capacity_rate import TAIL, Promise, check, promises_of
 from .capacity_words import promise_text
-from .compare import Draw, Driver
-from .saturation import part_of, saturation
+from .saturation import Draw, Driver, part_of, saturation
 from .scenario import TokenScenario
 from .tune_space import rule_of
 

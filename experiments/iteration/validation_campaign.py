@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from experiments.parallel import Progress, nothing, uninterrupted
 from experiments.sentences import ScenarioError
@@ -28,7 +26,7 @@ from sim.iteration.serving import Serving
 from sim.iteration.workload import TokenWorkload
 from sim.worker import WorkerError
 
-from .saturation import saturation
+from .saturation import saturation_per_s
 from .validation import INTERRUPTED, LivePlan, TokenValidation
 from .validation_judging import judged, serving_of
 from .validation_rig import IterationRig
@@ -177,10 +175,7 @@ class TokenCampaign:
 
 def most_per_s(rule: Rule, serving: Serving, crowd: TokenWorkload) -> float:
     """Requests per second that a rule serves when they never run out."""
-    together = replace(crowd, arrival_ns=np.zeros_like(crowd.arrival_ns))
-    return float(
-        saturation(rule, [(together, serving)], kernel.run, backlogs=1).requests.value or 0
-    )
+    return saturation_per_s(rule, [(crowd, serving)], kernel.run)
 
 
 def validated(
