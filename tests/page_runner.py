@@ -3,6 +3,9 @@
 ``sh``, ``console``
     bash that stops at the first failure; the environment of the tests is first in ``PATH``.  In a
     ``console`` block lines with ``$`` are commands (``>`` goes on) and the others their output.
+    Commands of ``batchwright`` that need no shell run in this process, which has everything
+    imported and compiled; ``tests/test_cli.py`` starts it as a program.  A live validation is one
+    of its own, too: this one has other things to do at times.
 ``python``
     one namespace for all blocks of a page.
 ``toml``
@@ -26,6 +29,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -34,6 +38,7 @@ import typer
 import yaml
 from page_blocks import Block
 from shown_output import missing_line
+from typer.testing import CliRunner
 
 from experiments import config
 from experiments.assemble import assembled
@@ -75,13 +80,28 @@ class Page:
         getattr(self, f"_{block.language}")(block, where)
 
     def _sh(self, block: Block, where: str) -> None:
-        self.printed = self._bash(block.text, int(block.says.get("fails", 0)), where)
+        self.printed = self._shell(block.text, int(block.says.get("fails", 0)), where)
 
     def _console(self, block: Block, where: str) -> None:
         for command, shown in commands(block.text):
             code = int(block.says.get("fails", 0))
-            self.printed = self._bash(command, code, where)
+            self.printed = self._shell(command, code, where)
             self._compare(shown, where)
+
+    def _shell(self, text: str, code: int, where: str) -> str:
+        """What a script printed, on both streams."""
+        script = without_shell(text)
+        if script is None:
+            return self._bash(text, code, where)
+        printed, ended = "", 0
+        for words in script:
+            with called_as(words):
+                ran = CliRunner().invoke(app, words[1:], env={"NO_COLOR": "1"})
+            printed, ended = printed + ran.output, ran.exit_code
+            if ended:
+                break
+        assert ended == code, f"{where}: exit code {ended}\n{text}\n{printed}"
+        return printed
 
     def _bash(self, text: str, code: int, where: str) -> str:
         """What a script printed, on both streams."""
@@ -156,6 +176,29 @@ def commands(text: str) -> list[tuple[str, str]]:
         elif line.strip():
             raise AssertionError(f"a console block begins with $, not with {line!r}")
     return found
+
+
+SHELL = re.compile(r"[|><;&$`*?(){}~]")
+"""What a shell reads otherwise than it stands; between quotes, too, so that nobody has to parse."""
+
+
+def without_shell(script: str) -> list[list[str]] | None:
+    """The words of a script of ``batchwright`` commands alone; None where it takes a shell."""
+    lines = [shlex.split(line, comments=True) for line in script.replace("\\\n", " ").splitlines()]
+    words = [line for line in lines if line]
+    ours = all(line[0] == "batchwright" and line[1:2] != ["validate"] for line in words)
+    plain = ours and not SHELL.search(script)
+    return words if plain and words else None
+
+
+@contextlib.contextmanager
+def called_as(words: list[str]) -> Iterator[None]:
+    """The command line that a manifest keeps."""
+    before, sys.argv = sys.argv, words
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def leaves(tables: dict[str, Any]) -> list[tuple[tuple[str, ...], Any]]:

@@ -1,6 +1,6 @@
 """Whatever a file holds, its reader takes it or says in one sentence what is wrong with it.
 
-``BATCHWRIGHT_FUZZ_S`` is how many seconds each reader is fuzzed, 5 (and 60 in the slow tests) where
+``BATCHWRIGHT_FUZZ_S`` is how many seconds each reader is fuzzed, 1.5 (60 in the slow tests) where
 it is not set; ``BATCHWRIGHT_FUZZ_SEED`` another seed.  ``FUZZ_SAVE`` is the folder for inputs that
 fail; copied into ``tests/fuzz_found`` they are regression tests.
 """
@@ -20,7 +20,7 @@ from fuzz_readers import READERS
 
 from experiments.config import ScenarioError
 
-SHORT_S, LONG_S = 5.0, 60.0
+SHORT_S, LONG_S = 1.5, 60.0
 SEED = int(os.environ.get("BATCHWRIGHT_FUZZ_SEED", "0"))
 
 FOUND_BEFORE = sorted(FOUND.glob("*.json"))
