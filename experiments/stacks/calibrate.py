@@ -28,7 +28,7 @@ from experiments.export.setting import Costs
 from policies.contract import FloatArray, IntArray
 from sim.service import expected_ns
 
-from .contract import OwnBatches, Ruling, StackFailed
+from .contract import OwnBatches, Ruling
 from .rig import Window
 from .timers import Timer, timer_of
 
@@ -41,6 +41,7 @@ MARGIN_NS = 1_500_000
 """So long before a batch ends the requests of the next must have been sent, to count as waiting."""
 LEAST = 5
 """Samples; fewer say nothing."""
+NO_SAMPLES: IntArray = np.zeros(0, dtype=np.int64)
 TRIM = 0.98
 """Share of the samples that are kept: what a busy machine adds is no cost of the stack."""
 
@@ -61,6 +62,8 @@ class Overheads:
     """By batch size int64 (any,): samples of the way out."""
     own: tuple[OwnBatches, ...] = ()
     """What the server itself said of its batches."""
+    thin: bool = False
+    """Whether there were too few lone requests, or batches that followed another."""
 
     def before_ns(self, size: int) -> int:
         """What is spent before a batch of a size begins."""
@@ -80,6 +83,7 @@ class Overheads:
         return {
             **{f"{name}_ms": float(np.median(each)) / 1e6 for name, each in parts.items()},
             "per_request_ms": self.per_request_ns / 1e6,
+            "thin": self.thin,
             "samples": {name: len(each) for name, each in parts.items()},
             "own_batch_ms": {
                 str(each.size): each.busy_ns / each.batches / 1e6
@@ -142,24 +146,19 @@ def overheads_of(
 ) -> Overheads:
     """What calibrating requests say, in one or several windows.
 
-    Raises:
-        StackFailed: too few of them were answered.
+    What there are no samples of counts as nothing; :attr:`Overheads.thin` says so.
     """
     timer = timer_of(ruling)
     enter_ns = np.concatenate([_alone(each) for each in windows])
     pairs = [_turnarounds(each, timer) for each in windows]
     sizes, gap_ns = (np.concatenate(column) for column in zip(*pairs, strict=True))
-    if min(len(enter_ns), len(gap_ns)) < LEAST:
-        raise StackFailed(
-            f"calibration saw {len(enter_ns)} lone requests and {len(gap_ns)} batches that followed"
-            f" another, {LEAST} of each are needed: give it longer with --calibrate"
-        )
     per_request_ns = _slope(sizes, gap_ns)
     rest_ns = np.maximum(0, gap_ns - np.rint(per_request_ns * (sizes - 1)).astype(np.int64))
     overshoot_ns = [each.end_ns - each.begin_ns - nominal_ns(each, costs) for each in windows]
     return Overheads(
-        _entered(_trimmed(enter_ns), timer), _trimmed(rest_ns), per_request_ns,
-        _trimmed(np.concatenate(overshoot_ns)), leave_by_size(windows, 1), own,
+        _some(_entered(_trimmed(enter_ns), timer)), _some(_trimmed(rest_ns)), per_request_ns,
+        _some(_trimmed(np.concatenate(overshoot_ns))), leave_by_size(windows, 1) or {1: _some(NO_SAMPLES)}, own,
+        thin=min(len(enter_ns), len(gap_ns)) < LEAST,
     )  # fmt: skip
 
 
@@ -193,7 +192,7 @@ def _entered(alone_ns: IntArray, timer: Timer) -> IntArray:
     Where the timer does not start with the request, half of the wait is its mean: only the mean of
     all is known.
     """
-    if timer.kind != "window" or not timer.wait_ns:
+    if timer.kind != "window" or not timer.wait_ns or not len(alone_ns):
         return np.maximum(0, alone_ns - timer.wait_ns)
     mean_ns = round(float(np.mean(alone_ns))) - timer.wait_ns // 2
     return np.full(len(alone_ns), max(0, mean_ns), dtype=np.int64)
@@ -238,3 +237,8 @@ def _trimmed(samples: IntArray) -> IntArray:
     if len(samples) < LEAST:
         return samples
     return np.sort(samples)[: max(LEAST, int(TRIM * len(samples)))]
+
+
+def _some(samples: IntArray) -> IntArray:
+    """At least one sample: nothing, where there is none."""
+    return samples if len(samples) else np.zeros(1, dtype=np.int64)

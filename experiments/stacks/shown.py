@@ -124,10 +124,11 @@ def grouped(most: int) -> list[tuple[int, int]]:
 def overheads_line(found: Trial, variant: str) -> str:
     """What the calibration found."""
     known = found.variants[variant]["overheads"]
+    thin = " (FEW SAMPLES: give --calibrate more time)" if known["thin"] else ""
     return (
         f"calibrated, medians in ms: way in {known['enter_ms']:.2f}, between batches "
         f"{known['turnaround_ms']:.2f} and {known['per_request_ms']:.3f} a request, overshoot of "
-        f"sleeps {known['overshoot_ms']:.2f}, way out {known['leave_ms']:.2f}"
+        f"sleeps {known['overshoot_ms']:.2f}, way out {known['leave_ms']:.2f}{thin}"
     )
 
 

@@ -80,6 +80,13 @@ class SlowModel:
                 return round(row[place - 1] + share * (row[place] - row[place - 1]))
         return row[-1]
 
+    def close(self) -> None:
+        """Close the log; another batch would open it again."""
+        with self._lock:
+            if self._log is not None:
+                self._log.close()
+                self._log = None
+
     def _plan(
         self, identities: Iterable[int], lengths: Iterable[int], begin_ns: int
     ) -> tuple[list[int], int]:

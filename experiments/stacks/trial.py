@@ -153,7 +153,8 @@ class Campaign:
             variant.overheads = _overheads(variant, variant.bursts, variant.streams)
             for repeat in {each.repeat for each in variant.measured}:
                 parts = slice(repeat, repeat + 2)
-                variant.around[repeat] = _around(variant, parts) or variant.overheads
+                near = _overheads(variant, variant.bursts[parts], variant.streams[parts])
+                variant.around[repeat] = variant.overheads if near.thin else near
 
     def _variant(self, name: str, wish: Wish, words: str) -> Variant:
         return Variant(name, wish, words, self.module.policy(wish))
@@ -259,14 +260,6 @@ def _overheads(variant: Variant, bursts_: Sequence[Window], streams: Sequence[St
     parts = [*_calm(bursts_, bursts_, costs), *(each.window for each in calm)]
     found = overheads_of(parts, variant.ruling, costs, variant.own)
     return fitted(found, variant.ruling, costs, calm)
-
-
-def _around(variant: Variant, parts: slice) -> Overheads | None:
-    """What the parts around a window say; None where they say too little."""
-    try:
-        return _overheads(variant, variant.bursts[parts], variant.streams[parts])
-    except StackFailed:
-        return None
 
 
 def _calm(parts: Sequence[Part], windows: Sequence[Window], costs: Costs) -> list[Part]:
