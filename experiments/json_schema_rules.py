@@ -42,6 +42,7 @@ WORDS_OF_PARAMETERS = {
     "preferred_batch_size": "Sizes that go as soon as so many wait; none: max_batch_size.",
     "from_idle": "Whether the timer starts no earlier than the server became idle.",
     "max_ongoing_requests": "The most that are batched or run at once; 0 is no limit.",
+    "max_latency_ms": "Requests that would take longer are shed.",
     "clock_ms": "The tick in which the wait is counted; 0: time is not counted in ticks.",
     "poll_ms": "How often the timer is looked at; 0: all the time.",
     "margin_ms": "Time that is kept free for noise.",

@@ -10,6 +10,7 @@ from .ageing import Ageing
 from .aimd import Aimd
 from .balanced_cap import BalancedCap
 from .collection_window import CollectionWindow
+from .cork import Cork
 from .deadline_aware import DeadlineAware
 from .edf import Edf
 from .greedy import Greedy
@@ -40,6 +41,7 @@ POLICIES: dict[str, type] = {
     "timer_from_pick": TimerFromPick,
     "collection_window": CollectionWindow,
     "sealed_batches": SealedBatches,
+    "cork": Cork,
     "queue_depth_wait": QueueDepthWait,
     "aimd": Aimd,
     "deadline_aware": DeadlineAware,
@@ -66,6 +68,7 @@ __all__ = [
     "Aimd",
     "BalancedCap",
     "CollectionWindow",
+    "Cork",
     "DeadlineAware",
     "Edf",
     "Greedy",

@@ -8,14 +8,16 @@ Rules of the contract (tests and drivers refer to these numbers):
 1. ``decide`` reads nothing but its own fields and the view: no clock, no random number, no I/O.
 2. ``decide`` writes nothing but ``view.take`` (through :func:`fire` and :func:`fire_lanes`) and
    ``view.memory``.
-3. It returns what :func:`fire`, :func:`fire_lanes`, :func:`wait_until` or :func:`wait` return, and
-   nothing else.
+3. It returns what :func:`fire`, :func:`fire_lanes`, :func:`shed`, :func:`wait_until` or
+   :func:`wait` return, and nothing else.
 4. Asked twice on an unchanged view it answers the same, and the second call changes nothing.
 5. It is asked only when a server is idle and at least one request waits.  A rule that ``seals`` is
    also asked while every server is busy: what it fires then is sealed, waits FIFO for a server and
-   never grows.
+   never grows.  So is a rule that ``sheds``, which may not fire then unless it seals.
 6. A fired batch takes requests from the heads of lanes only: at least one, never more than wait
-   there, and never more than the profile's largest batch.
+   there, and never more than the profile's largest batch.  Those that are shed are taken from
+   there too, by a rule that says that it ``sheds``; they leave unserved and count as expired, at
+   that instant.
 7. An instant given to ``wait_until`` lies in the future.  An earlier event (an arrival, a
    completion, an expiry) asks again anyway.
 8. Everything in a policy is a number, a bool or an int64 or float64 array, and ``decide`` makes
@@ -41,6 +43,8 @@ A policy class may also define (each is optional):
 ``seals``
     property or class attribute: how many sealed batches may wait for a server; 0 without it, NEVER
     for any number.  (A class without the name is compiled without sealed batches.)
+``sheds``
+    property or class attribute: True where it may let requests go unserved.
 ``space() -> tuple of dimensions``
     static: which of its numbers a tuner may choose, and from what (:mod:`policies.space`).
 """
@@ -79,6 +83,9 @@ NEVER = 2**63 - 1
 
 FIRE = -1
 """What a rule returns after it has filled ``view.take``."""
+
+SHED = -2
+"""What a rule returns after it has filled ``view.take`` with those to let go unserved."""
 
 NOBODY = -1
 """The request id that ends a lane's linked list."""
@@ -201,6 +208,13 @@ def fire_lanes(view: View, counts: IntArray) -> int:
 
 
 @shared
+def shed(view: View, lane: int, count: int) -> int:
+    """Let the first ``count`` requests of one lane go unserved."""
+    view.take[lane] = count
+    return SHED
+
+
+@shared
 def wait_until(instant_ns: int) -> int:
     """Fire nothing; ask again at ``instant_ns`` at the latest."""
     return instant_ns
@@ -269,6 +283,11 @@ def memory_slots(policy: Policy) -> int:
 def seals(policy: Policy) -> int:
     """How many sealed batches of a policy may wait for a server; 0 where it defines none."""
     return int(getattr(policy, "seals", 0))
+
+
+def sheds(policy: Policy) -> bool:
+    """Whether a policy may let requests go unserved; False where it does not say so."""
+    return bool(getattr(policy, "sheds", False))
 
 
 def bind(

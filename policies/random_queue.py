@@ -23,6 +23,7 @@ from .contract import (
     lane_count,
     memory_slots,
     seals,
+    sheds,
 )
 
 GRIDS_NS = (1, 1_000, 500_000)
@@ -88,6 +89,11 @@ class RandomQueue:
         """Whether the policy may form a batch ahead now."""
         return not self.idle() and len(self.sealed) < seals(self.policy)
 
+    @property
+    def asks_ahead(self) -> bool:
+        """Whether the policy is asked though no server is idle."""
+        return not self.idle() and (sheds(self.policy) or self.may_seal)
+
     def idle(self) -> list[int]:
         """Servers that run nothing."""
         return [int(server) for server in np.flatnonzero(self.busy_since_ns < 0)]
@@ -135,14 +141,18 @@ class RandomQueue:
             return 0
         return int(own(int(self.length[request]), int(self.tier[request])))
 
+    def remove(self, take: IntArray) -> list[int]:
+        """Take ``take[lane]`` requests from the head of each lane."""
+        taken: list[int] = []
+        for lane, count in zip(self.lanes, take.tolist(), strict=True):
+            taken += lane[:count]
+            del lane[:count]
+        return taken
+
     def form(self, take: IntArray) -> list[int]:
         """Make a batch of ``take[lane]`` requests from the head of each lane."""
-        batch: list[int] = []
-        for lane, count in zip(self.lanes, take.tolist(), strict=True):
-            batch += lane[:count]
-            del lane[:count]
         self.formed_ns = self.now_ns
-        return batch
+        return self.remove(take)
 
     def start(self, server: int, batch: list[int]) -> None:
         """Run a batch."""

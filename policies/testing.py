@@ -23,7 +23,20 @@ from typing import Any
 import numpy as np
 
 from .compiled_twin import CompiledTwin, narrow
-from .contract import FIRE, NEVER, IntArray, Policy, PolicyError, Tier, View, bind, lane_count
+from .contract import (
+    FIRE,
+    NEVER,
+    SHED,
+    IntArray,
+    Policy,
+    PolicyError,
+    Tier,
+    View,
+    bind,
+    lane_count,
+    seals,
+    sheds,
+)
 from .example_view import Running, Waiting, example_view
 from .random_queue import Bound, RandomQueue
 
@@ -213,20 +226,24 @@ def _same(answer: int, view: View, other_answer: int, other: View) -> bool:
 
 
 def _check_answer(policy: Policy, largest: int, view: View, answer: Any) -> None:
-    """Rules 3, 6 and 7."""
+    """Rules 3, 5, 6 and 7."""
     whole = isinstance(answer, int | np.integer) and not isinstance(answer, bool)
     demand(whole, 3, f"answered {answer!r}, which is no whole number of ns", policy)
     size = int(view.take.sum())
-    if answer != FIRE:
+    if answer not in (FIRE, SHED):
         demand(not view.take.any(), 3, "filled `view.take` and did not fire", policy)
         sentence = f"wants to be asked at {answer}, and now is {view.now_ns}"
         demand(answer > view.now_ns, 7, sentence, policy)
         return
-    demand(size > 0, 6, "fired a batch of nothing", policy)
+    demand(size > 0, 6, "fired a batch of nothing, or shed nobody", policy)
+    demand(answer == FIRE or sheds(policy), 6, "shed requests and does not say `sheds`", policy)
+    ahead = view.server >= 0 or view.sealed < seals(policy)
+    demand(ahead or answer == SHED, 5, "fired while every server was busy", policy)
     for lane, (count, waiting) in enumerate(zip(view.take, view.waiting, strict=True)):
         sentence = f"took {count} from lane {lane}, where {waiting} wait"
         demand(0 <= count <= waiting, 6, sentence, policy)
-    demand(size <= largest, 6, f"fired {size}, and the profile ends at {largest}", policy)
+    fits = size <= largest or answer == SHED
+    demand(fits, 6, f"fired {size}, and the profile ends at {largest}", policy)
 
 
 def _observe(queue: RandomQueue, server: int, twin: CompiledTwin | None) -> None:
@@ -253,19 +270,26 @@ def _dispatch(queue: RandomQueue, twin: CompiledTwin | None) -> tuple[int, int]:
     for server in queue.rng.permutation(queue.idle()).tolist():
         if queue.sealed:
             queue.start(server, queue.sealed.pop(0))
-        elif queue.waiting:
+        while queue.waiting and queue.size[server] == 0:
             answer, take = _ask(queue, server, twin)
             asked += 1
+            if answer == SHED:
+                queue.remove(take)
+                continue
             if answer == FIRE:
                 queue.start(server, queue.form(take))
             else:
                 again_ns = min(again_ns, answer)
-    while queue.waiting and queue.may_seal:
+            break
+    while queue.waiting and queue.asks_ahead:
         answer, take = _ask(queue, -1, twin)
         asked += 1
-        if answer != FIRE:
+        if answer not in (FIRE, SHED):
             return asked, min(again_ns, answer)
-        queue.sealed.append(queue.form(take))
+        if answer == FIRE:
+            queue.sealed.append(queue.form(take))
+        else:
+            queue.remove(take)
     return asked, again_ns
 
 

@@ -177,7 +177,7 @@ def next_question(policies: Any, system: System) -> bool:
 
 @overload(next_question, strict=False, jit_options=INLINED)
 def _next_question(policies: Any, system: Any) -> Any:
-    return question_or_ahead if _seals(policies) else question
+    return question_or_ahead if _asks_ahead(policies) else question
 
 
 def act(policies: Any, system: System, answer: int) -> None:
@@ -187,14 +187,14 @@ def act(policies: Any, system: System, answer: int) -> None:
 
 @overload(act, strict=False, jit_options=INLINED)
 def _act(policies: Any, system: Any, answer: Any) -> Any:
-    return act_or_seal if _seals(policies) else act_now
+    return act_or_seal if _asks_ahead(policies) else act_now
 
 
-def _seals(policies: Any) -> bool:
-    """Whether the class of a policy, or of many, may seal batches."""
+def _asks_ahead(policies: Any) -> bool:
+    """Whether the class of a policy, or of many, may seal batches or shed requests."""
     one = policies.dtype if isinstance(policies, UniTuple) else policies
-    ahead = getattr(one.instance_class, "seals", 0)
-    return not isinstance(ahead, int) or ahead != 0  # a property is known at run time
+    said = [getattr(one.instance_class, name, 0) for name in ("seals", "sheds")]
+    return any(not isinstance(each, int) or each != 0 for each in said)  # a property may be any
 
 
 def question(policies: Any, system: System) -> bool:
@@ -203,7 +203,7 @@ def question(policies: Any, system: System) -> bool:
 
 
 def question_or_ahead(policies: Any, system: System) -> bool:
-    """Where batches may be formed ahead."""
+    """Where batches may be formed ahead, or requests shed."""
     return ask_next_or_ahead(system)
 
 
@@ -213,7 +213,7 @@ def act_now(policies: Any, system: System, answer: int) -> None:
 
 
 def act_or_seal(policies: Any, system: System, answer: int) -> None:
-    """Start a batch, seal one, or wait."""
+    """Start a batch, seal one, shed requests, or wait."""
     obey_or_seal(system, answer)
 
 
@@ -262,8 +262,7 @@ def _compiled(policy_class: type, router_class: type, scaler_class: type) -> Ker
     for other in (router_class, scaler_class):
         parts += [other.__module__, other.__qualname__]
     parts += [code_digest(own) for own in methods if own is not None]
-    if hasattr(policy_class, "seals"):
-        parts.append("seals")
+    parts += [name for name in ("seals", "sheds") if hasattr(policy_class, name)]
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{policy_class.__name__}-{name}"
     return compile_kept(simulate, folder, no_cfunc_wrapper=True, **UNCOUNTED)

@@ -3,7 +3,9 @@
 12. Arrivals, lengths and tiers are the workload's.
 13. An expired request gave up exactly at its limit, served ones were in a batch before theirs, and
     nobody with a limit is left unfinished (but in a batch that a run with an end left sealed).
-14. A request is rejected exactly where the queue that it finds is full, or where it is too long.
+    Where the policy sheds, requests may go before their limits.
+14. A request is rejected exactly where the queue that it finds is full, or where it is too long
+    (not looked at where the policy sheds).
 15. Servers are the service's; without noise a batch takes the profile's time (where every tier has
     the same model).
 
@@ -40,15 +42,16 @@ def check_workload(trace: Trace, workload: Workload) -> None:
             demand(12, own == given, f"{name} is the workload's", {name: own, "given": given})
     patience = workload.timeout_ns[:arrived]
     if not len(patience):
-        known = trace.status != EXPIRED
+        known = (trace.status != EXPIRED) | trace.sheds
         demand(13, known, "nobody gives up without a limit", {"status": trace.status})
         return
     limit = np.where(patience < NEVER - trace.arrival_ns, trace.arrival_ns + patience, NEVER)
     formed = np.where(trace.status == SERVED, _formed_ns(trace), -1)
     shown = {"formed_ns": formed, "finish_ns": trace.finish_ns, "limit_ns": limit}
-    punctual = (trace.status != EXPIRED) | (trace.finish_ns == limit)
-    demand(13, punctual, "an expired request gives up at its limit", shown)
     again = trace.changes is not None and bool(trace.changes.failed.any())
+    punctual = (trace.status != EXPIRED) | (trace.finish_ns == limit)
+    punctual |= trace.sheds & ((trace.finish_ns < limit) | again)
+    demand(13, punctual, "an expired request gives up at its limit", shown)
     in_time = (trace.status != SERVED) | (formed < limit) | again
     demand(13, in_time, "a served request starts, or is sealed, before its limit", shown)
     left = (trace.status != UNFINISHED) | (limit == NEVER) | again | (workload.until_ns < NEVER)
@@ -62,7 +65,8 @@ def _formed_ns(trace: Trace) -> IntArray:
 
 def check_admission(trace: Trace, service: Service) -> None:
     """Assert invariant 14, in the order of an instant: expiries, completions, arrivals, starts."""
-    if service.grouping.queues > 1 or len(service.tier_capacity) or trace.changes is not None:
+    routed = service.grouping.queues > 1 or trace.changes is not None
+    if routed or len(service.tier_capacity) or trace.sheds:
         return  # what an arrival found is not in the trace
     rejected = trace.status == REJECTED
     too_long = trace.length > service.longest_admitted

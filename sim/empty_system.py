@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, NOBODY, IntArray, Policy, lane_count, memory_slots, seals
+from policies.contract import (
+    NEVER,
+    NOBODY,
+    IntArray,
+    Policy,
+    lane_count,
+    memory_slots,
+    seals,
+    sheds,
+)
 
 from .changes import OFF, READY
 from .cluster import Cluster
@@ -81,6 +90,7 @@ def empty_system(policy: Policy, kind_of: IntArray, workload: Workload, service:
         replicas=_replicas(group),
         outages_ns=group.outages_ns,
         orphans=np.zeros(total if fails else 0, dtype=np.int64),
+        shed_ns=np.full(total if sheds(policy) else 0, -1),
         lost_ns=np.zeros(total if fails and group.loses else 0, dtype=np.int64),
         scaling=Scaling(
             group.scaler.interval_ns,
@@ -109,6 +119,7 @@ def empty_system(policy: Policy, kind_of: IntArray, workload: Workload, service:
             workload.until_ns,
             closed or fails or ahead > 0,
             ahead,
+            sheds(policy),
         ),
         clients=_clients(workload),
         tiers=np.zeros(service.service_ns.shape[0], dtype=np.int64),

@@ -126,7 +126,8 @@ def _check_status(trace: Trace) -> None:
     rule = "start, batch and server are -1 where nothing was served"
     shown = {"status": status, "start_ns": start, "batch": batch, "server": trace.server}
     demand(4, served | nowhere, rule, shown)
-    demand(4, ~expired | (finish > arrival), "arrival < expiry", times)
+    rule = "arrival <= expiry" if trace.sheds else "arrival < expiry"
+    demand(4, ~expired | (finish + trace.sheds > arrival), rule, times)
     demand(4, ~lost | (finish >= arrival), "arrival <= loss", times)
     left = served | expired | lost
     demand(4, left | (finish == -1), "finish is -1 for who never left", times)

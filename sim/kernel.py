@@ -70,8 +70,8 @@ def _run(kinds: list[Policy], kind_of: IntArray, workload: Workload, service: Se
     """Run bound policies; queue q has ``kinds[kind_of[q]]``."""
     if service.stages is not None:
         return in_tandem(partial(_run, kinds, kind_of), workload, service)
-    service.check_open(workload.closed is not None)
     router, policy = service.grouping.router, kinds[0]
+    service.check_open(workload.closed is not None, policy)
     scaler = service.grouping.scaler if service.grouping.changes else Unchanging()
     classes: Any = (type(policy), type(router), type(scaler))
     system = empty_system(policy, kind_of, workload, service)
@@ -109,7 +109,8 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
         server=np.empty(arrived, dtype=np.int16),
         status=np.empty(arrived, dtype=np.int8),
     )
-    write_outcome(system.fates, system.batches, system.deadline_ns, system.lost_ns, outcome)
+    left_ns = (system.deadline_ns, system.lost_ns, system.shed_ns)
+    write_outcome(system.fates, system.batches, *left_ns, outcome)
     changes = None
     if service.grouping.changes:
         failed = system.batches["failed"][:started].astype(np.bool_)
@@ -125,6 +126,7 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
         **outcome._asdict(),
         **batches,
         changes=changes,
+        sheds=system.limits.sheds,
         servers=service.servers,
         tiers=workload.tiers,
         length_unit=workload.length_unit,

@@ -48,7 +48,7 @@ class World(Protocol):
         ...
 
     def answer(self, requests: Sequence[int], now_ns: int) -> None:
-        """Tell clients that their requests are served, refused or given up."""
+        """Tell clients that their requests are served, refused, given up or shed."""
         ...
 
 
@@ -78,3 +78,4 @@ def run(policy: Policy, workload: Workload, service: Service, world: World) -> T
         world.answer(station.admit(now_ns, world.arrivals()), now_ns)
         for batch in station.dispatch(now_ns):
             world.start(batch)
+        world.answer(station.shed, now_ns)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from policies.contract import FIRE, NEVER, Policy, View, memory_slots, seals
+from policies.contract import FIRE, NEVER, SHED, Policy, View, memory_slots, seals, sheds
 
-from .answer import SOUND, blame, fault_of
+from .answer import SOUND, blame, fault_of_ahead
 from .service_times import Batch
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ServedQueue:
         self.memory = np.zeros(memory_slots(policy))
         self.seals = seals(policy)
         """How many sealed batches may wait."""
+        self.sheds = sheds(policy)
         self.sealed: deque[Sealed] = deque()
         self.formed_ns = 0
         """When the policy fired last."""
@@ -65,23 +66,33 @@ class ServedQueue:
     @property
     def may_seal(self) -> bool:
         """Whether a batch may be formed ahead now."""
-        return not self.idle and len(self.sealed) < self.seals and bool(self.up.any())
+        return not self.idle and len(self.sealed) < self.seals
 
-    def ask(self, now_ns: int) -> int | None:
-        """Ask every idle server, longest idle first; the one that is to start, or AHEAD, if any."""
+    @property
+    def asks_ahead(self) -> bool:
+        """Whether the policy is asked though no server is idle; there has to be one at all."""
+        return not self.idle and bool(self.up.any()) and (self.sheds or self.may_seal)
+
+    def ask(self, now_ns: int) -> tuple[int, int] | None:
+        """Ask about every idle server, longest idle first, or about none where that is allowed.
+
+        Returns:
+            The server, or AHEAD, and FIRE or SHED; None where the policy waits.
+        """
         self.ask_ns = NEVER
         if self.present == self.sealed_requests:
             return None
         room, largest = self.station.room, self.station.service.largest_batch
         take, waiting = room.take[self.lanes], room.waiting[self.lanes]
         earliest = NEVER
-        for server in [AHEAD] if self.may_seal else self.idle:
+        for server in [AHEAD] if self.asks_ahead else self.idle:
             answer = int(self.policy.decide(self.view(server, now_ns)))
-            fault = fault_of(answer, take, waiting, now_ns, largest)
+            may = (server != AHEAD or self.may_seal) + 2 * self.sheds
+            fault = fault_of_ahead(answer, take, waiting, now_ns, largest, may)
             if fault != SOUND:
                 blame(self.policy, fault, now_ns, largest)
-            if answer == FIRE:
-                return server
+            if answer in (FIRE, SHED):
+                return server, answer
             earliest = min(earliest, answer)
         self.ask_ns = earliest
         return None

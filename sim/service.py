@@ -23,6 +23,7 @@ from policies.contract import (
     bind,
     expected_ns,
     shared,
+    sheds,
 )
 
 from .changes import FixedSize
@@ -128,12 +129,17 @@ class Service:
         own = self.grouping.class_of_size
         return own if own.size else np.tile(self.noise.class_of_size, (len(self.tables_ns), 1))
 
-    def check_open(self, closed: bool) -> None:
-        """Refuse an autoscaler in front of a closed loop, whose clients never stop arriving.
+    def check_open(self, closed: bool, policy: Policy) -> None:
+        """Refuse what cannot be in front of a closed loop, whose clients never stop arriving.
 
         Raises:
-            WorkloadError: there is one.
+            WorkloadError: there is an autoscaler, or the policy sheds requests.
         """
+        if closed and sheds(policy):
+            raise WorkloadError(
+                f"{type(policy).__name__} sheds requests, which needs open arrivals, not a closed "
+                "loop of clients"
+            )
         if closed and not isinstance(self.grouping.scaler, FixedSize):
             raise WorkloadError("an autoscaler needs open arrivals, not a closed loop of clients")
 

@@ -25,7 +25,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from policies.contract import NEVER, Policy, expected_ns, lane_count
+from policies.contract import NEVER, SHED, Policy, expected_ns, lane_count
 from policies.routing import RouteView
 
 from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, blame
@@ -51,7 +51,7 @@ class Station:
         Raises:
             ValueError: a parameter of the policy is out of range.
         """
-        service.check_open(workload.closed is not None)
+        service.check_open(workload.closed is not None, policy)
         self.workload, self.service = workload, service
         total, servers = len(workload), service.servers
         kinds, kind_of = service.policies(policy, workload.tiers)
@@ -82,6 +82,9 @@ class Station:
         self.failed: list[int] = []
         """Batches that ended because their replica failed."""
         self.lost_ns: dict[int, int] = {}
+        self.shed_ns: dict[int, int] = {}
+        self.shed: list[int] = []
+        """Requests that the policy let go unserved in the last ``dispatch``."""
         self.ongoing = self.ongoing_ns = self.last_ns = 0
         """Requests that wait or are in service, the integral of that, and up to when."""
         self._impatient: list[tuple[int, int]] = []  # heap of (deadline, request)
@@ -152,9 +155,12 @@ class Station:
     def dispatch(self, now_ns: int) -> Iterator[Batch]:
         """Ask the policy until it waits; yields each batch as it starts.
 
+        Those that it lets go unserved are in ``shed`` afterwards.
+
         Raises:
             PolicyError: the policy broke the contract.
         """
+        self.shed.clear()
         for queue in self.queues:
             if not queue.touched and queue.ask_ns > now_ns:
                 continue
@@ -164,9 +170,13 @@ class Station:
                 if queue.sealed and queue.idle:
                     yield self._start(queue, queue.idle[0], queue.sealed.popleft(), now_ns)
                     continue
-                server = queue.ask(now_ns)
-                if server is None:
+                answer = queue.ask(now_ns)
+                if answer is None:
                     break
+                server, action = answer
+                if action == SHED:
+                    self._shed(queue, now_ns)
+                    continue
                 queue.formed_ns = now_ns
                 batch = Sealed(*self.room.collect(), now_ns)
                 if server == AHEAD:
@@ -282,6 +292,15 @@ class Station:
         return lane
 
     # dispatch
+
+    def _shed(self, queue: ServedQueue, now_ns: int) -> None:
+        """Let those go unserved that ``take`` names."""
+        members, _ = self.room.collect()
+        self.left(queue, members)
+        self.ongoing -= len(members)
+        self.status[members] = EXPIRED
+        self.shed_ns.update(dict.fromkeys(members, now_ns))
+        self.shed += members
 
     def _start(self, queue: ServedQueue, server: int, formed: Sealed, now_ns: int) -> Batch:
         members, lane, formed_ns = formed

@@ -24,7 +24,8 @@ def trace_of(station: Station) -> Trace:
     batch = np.where(status == SERVED, batch, -1)
     served, expired = batch >= 0, status == EXPIRED
     finish_of = np.where(expired, station.room.deadline_ns[arrived], -1)
-    finish_of[list(station.lost_ns)] = list(station.lost_ns.values())
+    for left_ns in (station.lost_ns, station.shed_ns):
+        finish_of[list(left_ns)] = list(left_ns.values())
     request_times = {
         name: np.where(served, values[np.maximum(batch, 0)], -1) if len(values) else batch
         for name, values in (("start", start_ns), ("finish", finish_ns), ("server", server))
@@ -50,6 +51,7 @@ def trace_of(station: Station) -> Trace:
         tiers=station.workload.tiers,
         length_unit=station.workload.length_unit,
         changes=_changes(station),
+        sheds=any(queue.sheds for queue in station.queues),
     )
 
 

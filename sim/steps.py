@@ -285,6 +285,7 @@ def write_outcome(
     batches: Records,
     deadline_ns: IntArray,
     lost_ns: IntArray,
+    shed_ns: IntArray,
     outcome: Outcome,
 ) -> None:
     """Fill the columns of requests from their fates and batches."""
@@ -303,5 +304,7 @@ def write_outcome(
             outcome.finish_ns[request] = record.finish_ns
         elif fate.status == EXPIRED:
             outcome.finish_ns[request] = deadline_ns[request]
+            if shed_ns.shape[0] > 0 and shed_ns[request] >= 0:
+                outcome.finish_ns[request] = shed_ns[request]
         elif fate.status == LOST:
             outcome.finish_ns[request] = lost_ns[request]

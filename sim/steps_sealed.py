@@ -1,18 +1,20 @@
-"""The compiled event loop, its fifth part: batches that are formed before a server is free.
+"""The compiled event loop, its fifth part: rules that are asked before a server is free.
 
-Only rules that seal have it compiled.  A sealed batch is a chain of requests; its row in
-``System.sealed`` is that of the first of them, and the rows of a queue are linked, oldest first.
+They form batches, or let requests go.  Only rules that seal or shed have it compiled.
+
+A sealed batch is a chain of requests; its row in ``System.sealed`` is that of the first of them,
+and the rows of a queue are linked, oldest first.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from policies.contract import FIRE, NEVER, NOBODY
+from policies.contract import FIRE, NEVER, NOBODY, SHED
 
-from .answer import SOUND, fault_of
+from .answer import SOUND, fault_of_ahead
 from .cache import compiled_piece as piece
-from .steps import next_idle, obey, occupy
+from .steps import next_idle, occupy, start
 from .steps_queue import count_tier, lane_base, set_head
 from .system import (
     ASK_NS,
@@ -34,7 +36,7 @@ from .system import (
     WAITING,
     System,
 )
-from .trace import SERVED
+from .trace import EXPIRED, SERVED
 
 NONE, AHEAD = -1, -2
 """In the place of the server that a question is about: none yet, and that every one is busy."""
@@ -42,10 +44,10 @@ NONE, AHEAD = -1, -2
 
 @piece
 def ask_next_or_ahead(system: System) -> bool:
-    """Step 4 where rules seal: start what is sealed, then find the next question.
+    """Step 4 where rules seal or shed: start what is sealed, then find the next question.
 
     As :func:`sim.steps.ask_next`; but where no server of a queue is idle, the rule is asked once a
-    round about none, as long as more batches may be sealed.
+    round about none, as long as more batches may be sealed or where it sheds.
     """
     count, queues = system.count, system.queues
     if count.fault != SOUND or count.now_ns >= system.limits.until_ns:
@@ -63,7 +65,7 @@ def ask_next_or_ahead(system: System) -> bool:
                     count.server = next_idle(system, queue)
                     if count.server >= 0:
                         return True
-                elif count.server == NONE and may_seal(system, queue):
+                elif count.server == NONE and asks_ahead(system, queue):
                     count.server = AHEAD
                     return True
             queues[TOUCHED, queue] = 0
@@ -74,10 +76,10 @@ def ask_next_or_ahead(system: System) -> bool:
 
 
 @piece
-def may_seal(system: System, queue: int) -> bool:
-    """Whether one more batch may wait for a server of a queue, and there is a server at all."""
+def asks_ahead(system: System, queue: int) -> bool:
+    """Whether the rule is asked though no server is idle; there has to be one at all."""
     queues = system.queues
-    if queues[SEALED, queue] >= system.limits.seals:
+    if queues[SEALED, queue] >= system.limits.seals and not system.limits.sheds:
         return False
     up = 0
     for server in range(queues[FIRST_SERVER, queue], queues[LAST_SERVER, queue]):
@@ -89,23 +91,49 @@ def may_seal(system: System, queue: int) -> bool:
 def obey_or_seal(system: System, answer: int) -> None:
     """Do what the policy answered, about a server or about none."""
     lanes, count, queue = system.lanes, system.count, system.count.queue
-    if count.server >= 0:
-        started = count.started
-        obey(system, answer)
-        if count.started > started:
-            system.formed_ns[started] = count.now_ns
-        return
     low, high = lane_base(system, queue), lane_base(system, queue + 1)
     largest = system.clock.service_ns.shape[2]
     take, waiting = lanes[TAKE, low:high], lanes[WAITING, low:high]
-    count.fault = fault_of(answer, take, waiting, count.now_ns, largest)
+    may = 2 if system.limits.sheds else 0
+    if count.server >= 0 or system.queues[SEALED, queue] < system.limits.seals:
+        may += 1
+    count.fault = fault_of_ahead(answer, take, waiting, count.now_ns, largest, may)
     if count.fault != SOUND:
         return
-    if answer == FIRE:
-        seal(system)
+    if answer == SHED:
+        shed(system)
+        count.server = NONE
+    elif answer == FIRE:
+        if count.server >= 0:
+            if system.formed_ns.shape[0] > 0:
+                system.formed_ns[count.started] = count.now_ns
+            start(system)
+        else:
+            seal(system)
         count.server = NONE
     else:
         system.queues[ASK_NS, queue] = min(system.queues[ASK_NS, queue], answer)
+
+
+@piece
+def shed(system: System) -> None:
+    """Let those go unserved that the lanes' ``take`` names."""
+    lanes, queues, queue, count = system.lanes, system.queues, system.count.queue, system.count
+    for lane in range(lane_base(system, queue), lane_base(system, queue + 1)):
+        taken = lanes[TAKE, lane]
+        if taken == 0:
+            continue
+        request = lanes[HEAD, lane]
+        for _ in range(taken):
+            system.fates[request].status = EXPIRED
+            system.shed_ns[request] = count.now_ns
+            count_tier(system, queue, request, -1)
+            request = int(np.int64(system.next[request]))
+        queues[PRESENT, queue] -= taken
+        count.ongoing -= taken
+        lanes[WAITING, lane] -= taken
+        lanes[TAKE, lane] = 0
+        set_head(system, lane, request)
 
 
 @piece

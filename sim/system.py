@@ -150,6 +150,7 @@ class Limits(NamedTuple):
     until_ns: int  # no batch starts from then on
     remembers: bool
     seals: int  # sealed batches that may wait for a server
+    sheds: bool  # whether requests may be let go unserved
 
 
 class Scaling(NamedTuple):
@@ -193,6 +194,7 @@ class System(NamedTuple):
     outages_ns: IntArray  # (replicas, outages, 2)
     orphans: IntArray  # (N,) heap where replicas fail, else (0,)
     lost_ns: IntArray  # (N,) where requests are lost, else (0,)
+    shed_ns: IntArray  # (N,) where rules shed: when, or -1; else (0,)
     scaling: Scaling
     scale_memory: FloatArray  # (memory_slots of the autoscaler,)
     log: IntArray  # (changes, 3)

@@ -75,7 +75,7 @@ class Trace:
     """int64 (N,): start of its batch; -1 where there is none"""
     finish_ns: IntArray
     """int64 (N,): end of its batch, or of its post-processing where there is one; of an expired
-    request the instant it gave up; else -1"""
+    request the instant it gave up, or was shed; else -1"""
     batch: NDArray[np.int32]
     """int32 (N,): index of its batch, or -1"""
     server: NDArray[np.int16]
@@ -106,14 +106,16 @@ class Trace:
     """When requests were in CPU stages before and after the GPU; None: there are none."""
     changes: Changes | None = None
     """Replicas that came and went; None: all were always there."""
+    sheds: bool = False
+    """Whether the policy may let requests go unserved: they are expired, too, at that instant."""
 
     def __len__(self) -> int:
         return int(self.arrival_ns.shape[0])
 
     def equals(self, other: Trace) -> bool:
         """Whether every column and every label is the same: how drivers are compared."""
-        labels = (self.servers, self.tiers, self.length_unit)
-        if labels != (other.servers, other.tiers, other.length_unit):
+        labels = (self.servers, self.tiers, self.length_unit, self.sheds)
+        if labels != (other.servers, other.tiers, other.length_unit, other.sheds):
             return False
         if self.stages is None or other.stages is None:
             same_stages = self.stages is other.stages
@@ -208,6 +210,8 @@ class Trace:
             labels["stages"] = [self.stages.pre_workers, self.stages.post_workers]
         if self.changes is not None:
             labels["changes"] = self.changes.to_dict()
+        if self.sheds:
+            labels["sheds"] = True
         (folder / LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -233,6 +237,7 @@ class Trace:
             length_unit=labels["length_unit"],
             stages=stages,
             changes=_changes(folder / LABELS, labels, len(batches["start_ns"])),
+            sheds=bool(labels.get("sheds", False)),
         )
         try:
             found.check()

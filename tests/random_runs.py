@@ -48,7 +48,7 @@ def random_run(
     kind = kind or str(rng.choice(list(POLICIES)))
     grid = int(rng.choice([1, MS // 4, MS]))
     service = _service(rng, grid)
-    closed = rng.random() < 0.25
+    closed = rng.random() < 0.25 and not hasattr(POLICIES[kind], "sheds")
     bounded = rng.random() < 0.3
     if bounded:
         service = Service(
@@ -240,6 +240,7 @@ def _policy(kind: str, rng: np.random.Generator, grid: int, service: Service, ti
             "max_tokens": int(rng.integers(128, 600)),
             "padded": bool(rng.random() < 0.5),
         },
+        "cork": {"max_batch_size": size, "max_latency_ns": int(rng.integers(1, 40)) * MS},
         "collection_window": {"max_batch_size": size, "max_wait_ns": wait_ns},
         "sealed_batches": {
             "max_batch_size": size,

@@ -39,6 +39,7 @@ RULES = {
     "size_or_timeout": (16, 3 * MS),
     "preferred_sizes": (np.array([4, 8]), 16, 2 * MS),
     "timer_from_pick": (16, 3 * MS),
+    "cork": (16,),
     "collection_window": (16, 3 * MS),
     "sealed_batches": (16, 30 * MS),
     "token_budget_ahead": (4096,),

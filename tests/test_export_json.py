@@ -26,6 +26,7 @@ EVERY_KIND = {
     "size_or_timeout": {"max_batch_size": 8, "max_wait_ms": Decimal("2.35"), "from_idle": True},
     "preferred_sizes": {"preferred_batch_size": [4, 8], "max_batch_size": 16},
     "timer_from_pick": {"max_batch_size": 8, "max_wait_ms": 3, "clock_ms": 1},
+    "cork": {"max_batch_size": 8, "max_latency_ms": 200},
     "collection_window": {"max_batch_size": 8, "max_wait_ms": Decimal("2.5")},
     "sealed_batches": {"max_batch_size": 8, "max_wait_ms": 2, "max_ongoing_requests": 20},
     "token_budget_ahead": {"max_tokens": 4096, "padded": False},
