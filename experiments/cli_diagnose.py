@@ -62,7 +62,7 @@ def diagnose(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of a run; default: its first.",
+            help="Of a scenario or a run; default: its first, with an \\[engine] its best.",
             autocompletion=completion.policies,
         ),
     ] = None,
@@ -106,7 +106,8 @@ def diagnose(
         with progress_bar(quiet=quiet or json) as progress:
             tokens = scenario_of_tokens(source, out)
             if tokens is not None:
-                of_tokens(tokens, wanted, progress, json=json)
+                scenario_found, best = tokens
+                of_tokens(scenario_found, policy or best, progress, json=json)
                 return
             found = find(source, wanted, out, progress)
         if json:
@@ -119,10 +120,14 @@ def diagnose(
             print_diagnosis(console(), found)
 
 
-def scenario_of_tokens(source: str, root: Path) -> TokenScenario | None:
-    """The scenario of a model that generates, by its name, its file or a run of it."""
+def scenario_of_tokens(source: str, root: Path) -> tuple[TokenScenario, str | None] | None:
+    """The scenario of a model that generates, by its name, its file or a run of it.
+
+    Of a run with the policy that it found best, where that is one of the scenario's.
+    """
     from .config import is_for_tokens
     from .iteration.setting import is_of_tokens, scenario_of_run
+    from .rerun import read_result
     from .runs import RunError, resolve_run
 
     if not Path(source).suffix:
@@ -131,19 +136,23 @@ def scenario_of_tokens(source: str, root: Path) -> TokenScenario | None:
         except RunError:
             folder = None
         if folder is not None and is_of_tokens(folder):
-            return scenario_of_run(folder)
+            found = scenario_of_run(folder)
+            best = read_result(folder).get("best")
+            return found, best if best in found.policies else None
     if is_for_tokens(source):
         from .iteration.config import load_scenario
 
-        return load_scenario(source)
+        return load_scenario(source), None
     return None
 
 
-def of_tokens(scenario: TokenScenario, wanted: Wanted, progress: Progress, *, json: bool) -> None:
+def of_tokens(
+    scenario: TokenScenario, policy: str | None, progress: Progress, *, json: bool
+) -> None:
     """Diagnose a model that generates, and print what was found."""
     from .iteration.diagnose import diagnose, print_diagnosis
 
-    found = diagnose(scenario, wanted.policy, progress)
+    found = diagnose(scenario, policy, progress)
     if json:
         typer.echo(found.to_json(), nl=False)
     else:

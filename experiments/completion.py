@@ -53,21 +53,31 @@ def scenarios_and_runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def policies(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of the policies of the scenario, or run, that stands on the line."""
+    given = _given(ctx)
+    names = list(_policies_of(given, Path(ctx.params.get("out") or RUNS))) if given else []
+    return _beginning(incomplete, names or kinds(incomplete, of_tokens=_is_for_tokens(given)))
+
+
+def _given(ctx: typer.Context) -> str | None:
+    """The scenario or run that stands on the line."""
     said = [word for word in ctx.args if not word.startswith("-")]
     params = [str(ctx.params[key]) for key in SUBJECTS if ctx.params.get(key)]
-    given = next(iter([*said, *params]), None)
-    names = list(_policies_of(given, Path(ctx.params.get("out") or RUNS))) if given else []
-    return _beginning(incomplete, names or kinds(incomplete))
+    return next(iter([*said, *params]), None)
 
 
 def policies_and_kinds(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of the scenario's policies, and every kind: a tuner takes both."""
-    return list(dict.fromkeys([*policies(ctx, incomplete), *kinds(incomplete)]))
+    own = kinds(incomplete, of_tokens=_is_for_tokens(_given(ctx)))
+    return list(dict.fromkeys([*policies(ctx, incomplete), *own]))
 
 
-def kinds(incomplete: str) -> list[str]:
-    """Kinds of policy, as the table of :mod:`policies` has them."""
-    return _beginning(incomplete, _keys_of_table(_folder("policies") / "__init__.py", "POLICIES"))
+def kinds(incomplete: str, *, of_tokens: bool = False) -> list[str]:
+    """Kinds of policy, as the table of :mod:`policies` has them, or of scenarios with an engine."""
+    folder = _folder("policies")
+    path, table = folder / "__init__.py", "POLICIES"
+    if of_tokens:
+        path, table = folder / "iteration" / "__init__.py", "RULES"
+    return _beginning(incomplete, _keys_of_table(path, table))
 
 
 def stacks(incomplete: str) -> list[str]:
@@ -165,6 +175,16 @@ def _folders(given: str, root: Path) -> Iterator[Path]:
     pointer = root / "latest" if given == "latest" else root / given / "latest"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         yield pointer.parent / pointer.read_text(encoding="utf-8").strip()
+
+
+def _is_for_tokens(given: str | None) -> bool:
+    """Whether a scenario has an engine; what cannot be read has none."""
+    if given is None:
+        return False
+    for path in (*(folder / f"{given}.toml" for folder in SCENARIOS), Path(given).expanduser()):
+        with contextlib.suppress(OSError, ValueError):
+            return "engine" in tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    return False
 
 
 def _named(path: Path) -> Iterator[str]:

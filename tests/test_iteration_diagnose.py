@@ -122,3 +122,48 @@ def test_the_command_takes_a_scenario_and_a_run(tmp_path, monkeypatch):
     unknown = runner.invoke(app, ["diagnose", "planted.toml", "--policy", "nwo"])
     assert unknown.exit_code == 2
     assert "did you mean now?" in unknown.output
+
+
+def test_where_no_policy_is_named_the_best_is_diagnosed(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(TWO)
+    told = diagnose(load_scenario(path))
+    assert (told.policy, told.best_of) == ("joins", 2)
+    assert (diagnose(load_scenario(path), "waits").best_of) == 1
+    slow = load_scenario(path, ["workload.arrivals.rate_per_s=900"])
+    told = diagnose(slow)
+    assert not told.stable
+    assert told.policy == "joins"
+
+
+def test_of_a_run_the_policy_that_it_found_best_is_diagnosed(tmp_path):
+    (tmp_path / "two.toml").write_text(TWO)
+    out = tmp_path / "runs"
+    runner = CliRunner()
+    done = runner.invoke(app, ["compare", str(tmp_path / "two.toml"), "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.stderr
+    best = json.loads(done.stdout)["best"]
+    done = runner.invoke(app, ["diagnose", "two/compare-1", "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["policy"], found["best_of"]) == (best, 1)
+
+
+TWO = """
+[workload]
+requests = 4000
+arrivals = { process = "poisson", rate_per_s = 20 }
+prompts = { distribution = "uniform", min = 20, max = 200 }
+outputs = { distribution = "uniform", min = 2, max = 60 }
+[engine]
+max_num_seqs = 16
+max_model_len = 512
+[engine.times]
+fixed_ms = 5
+prefill_token_us = 50
+sequence_us = 200
+[policies.waits]
+kind = "request_level"
+[policies.joins]
+kind = "continuous"
+"""

@@ -337,3 +337,14 @@ def test_resume_goes_on_with_the_run_that_was_cut_off(tmp_path, monkeypatch):
         assert done.folder == folder
         assert json.loads((folder / "manifest.json").read_text())["status"] == "complete"
         assert len(json.loads((folder / "result.json").read_text())["tried"]) == 5
+
+
+def test_a_name_that_is_taken_gets_a_number():
+    text = "policies={vllm_default={kind='vllm_like',max_num_batched_tokens=512},"
+    text += "tuned_continuous={kind='request_level'}}"
+    scenario = load_scenario(TIERS, [text])
+    names = [
+        entry.name
+        for entry in entries_of(scenario, [Setting("continuous", {"kind": "continuous"}, 1)])
+    ]
+    assert names == ["tuned_continuous_2", "vllm_default", "tuned_continuous", "vllm_default_2"]

@@ -19,7 +19,7 @@ from experiments.wording import percent
 from sim.iteration.metrics import measure, paired_difference
 
 from .causes import Cause, Change, Seen, causes
-from .compare import as_scenario, driver, entrants
+from .compare import as_scenario, compare, driver, entrants
 from .saturation import Draw, saturation_per_s
 from .scenario import TokenScenario
 
@@ -33,6 +33,9 @@ LEAST = 0.05
 
 WORSE = 0.005
 """Share of the requests within their targets that a remedy may cost."""
+
+ENOUGH = 20_000
+"""Requests with which the best rule is looked for."""
 
 WORDS = {
     "itl_ms.p99": "p99 of the gap between tokens",
@@ -81,6 +84,8 @@ class TokenDiagnosis:
     stable: bool
     saturation_per_s: float
     findings: tuple[TokenFinding, ...]
+    best_of: int
+    """The rule was chosen as the best of so many; 1: it was named, or is the only one."""
     values: Mapping[str, float | None]
 
     @property
@@ -114,6 +119,7 @@ class TokenDiagnosis:
             "subject": f"{self.scenario['name']}, {self.policy}",
             "scenario": plain(self.scenario),
             "policy": self.policy,
+            "best_of": self.best_of,
             "stable": self.stable,
             "saturation_per_s": self.saturation_per_s,
             "verdict": self.verdict,
@@ -153,14 +159,15 @@ def diagnose(
 
     Args:
         scenario: loaded, or the name or path to load.
-        policy: a policy of the scenario; by default its first.
+        policy: a policy of the scenario; by default its best.
         progress: told what is being done.
 
     Raises:
         ScenarioError: the scenario or the policy's name is wrong.
     """
     loaded, tell = as_scenario(scenario), progress or nothing
-    ((name, rule),) = entrants(loaded, [policy or next(iter(loaded.policies))]).items()
+    chosen = policy or best_of(loaded, tell)
+    ((name, rule),) = entrants(loaded, [chosen]).items()
     run = driver("kernel")
     tell(f"running {name}", 0, 1)
     draw = loaded.draw()
@@ -194,8 +201,22 @@ def diagnose(
         stable,
         saturation,
         tuple(found),
+        1 if policy else len(loaded.policies),
         {key: value_of(now, key) for key in names},
     )
+
+
+def best_of(scenario: TokenScenario, progress: Progress) -> str:
+    """The best rule of a scenario; where none keeps up the one that serves most."""
+    if len(scenario.policies) == 1:
+        return next(iter(scenario.policies))
+    requests = scenario.workload.requests
+    if requests is not None and requests > ENOUGH:
+        scenario = replace(scenario, workload=replace(scenario.workload, requests=ENOUGH))
+    found = compare(scenario, progress=progress)
+    if found.best is not None:
+        return found.best
+    return max(found.outcomes, key=lambda one: one.measures.saturation_per_s or 0.0).policy
 
 
 def tried(
@@ -236,8 +257,9 @@ def value_of(measures: TokenMeasures, statistic: str) -> float | None:
 def print_diagnosis(screen: Console, found: TokenDiagnosis) -> None:
     """The verdict, then each finding with its evidence and remedies."""
     facts = found.scenario
+    chosen = f" (the best of {found.best_of})" if found.best_of > 1 else ""
     screen.print(
-        f"[bold]{facts['name']}[/bold]   {found.policy}, {facts['requests']:,} requests, "
+        f"[bold]{facts['name']}[/bold]   {found.policy}{chosen}, {facts['requests']:,} requests, "
         f"{facts['offered_rate_per_s']:.4g}/s\n"
     )
     screen.print(found.verdict)

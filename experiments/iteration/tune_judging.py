@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any, Literal
 
 from experiments.parallel import Progress, in_threads
@@ -154,13 +155,18 @@ def entries_of(scenario: TokenScenario, found: Sequence[Setting]) -> list[Entry]
             one.setting.key for one in tuned
         }:
             continue
-        name, taken = f"tuned_{setting.name}", {one.name for one in tuned}
-        free = (name, *(f"{name}_{k}" for k in range(2, len(found) + 2)))
-        tuned.append(Entry(next(n for n in free if n not in taken), setting, "tuned"))
+        tuned.append(Entry(free(f"tuned_{setting.name}", [*tuned, *present]), setting, "tuned"))
     entries = [*tuned, *present]
     if _fits(scenario, default) and _identity(scenario, default) not in known:
-        entries.append(Entry(DEFAULT_NAME, default, "default"))
+        entries.append(Entry(free(DEFAULT_NAME, entries), default, "default"))
     return entries
+
+
+def free(name: str, entries: Sequence[Entry]) -> str:
+    """A name that no other setting has: with a number behind it where that is needed."""
+    taken = {one.name for one in entries}
+    return next(each for each in chain([name], (f"{name}_{k}" for k in count(2)))
+                if each not in taken)  # fmt: skip
 
 
 def plainer(setting: Setting) -> Setting:

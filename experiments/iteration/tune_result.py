@@ -11,7 +11,7 @@ from experiments.tune.importance import Importance
 from experiments.tune.search import Tried
 
 from .outcome import TokenOutcome
-from .tune_judging import DEFAULT_NAME, TokenJudged
+from .tune_judging import TokenJudged
 from .tune_scores import TokenGoal
 
 if TYPE_CHECKING:
@@ -152,10 +152,7 @@ class TokenTuning:
 
 def _is_default(one: TokenJudged) -> bool:
     """Whether a present setting is what vLLM does by default."""
-    return one.name == DEFAULT_NAME or dict(one.setting.table) == {
-        "kind": "vllm_like",
-        "max_num_batched_tokens": 2048,
-    }
+    return dict(one.setting.table) == {"kind": "vllm_like", "max_num_batched_tokens": 2048}
 
 
 def _trial(one: Tried) -> dict[str, Any]:
