@@ -1,16 +1,17 @@
-"""BentoML cannot be told a wait: no policy is exact, and none of our waits becomes its limit."""
+"""BentoML cannot be told a wait: only its own rule is exact, and no wait becomes its limit."""
 
 import importlib.util
 import sys
 import types
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
-from export_settings import EVIDENCE, from_idle, only_file, refusal, setting
+from export_settings import EVIDENCE, LARGEST, from_idle, only_file, refusal, setting
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.export import bentoml
+from experiments.export import bentoml, triton
 from experiments.export.setting import Figure
 
 BUCKETS = setting("length_bucketed", boundaries=[64], max_batch_size=[8, 1], max_wait_ms=2)
@@ -40,7 +41,7 @@ def loaded(text, tmp_path, monkeypatch):
     "wanted",
     [setting("greedy", max_batch_size=8), setting("greedy", max_batch_size=1), from_idle(8, 10)],
 )
-def test_no_policy_is_exact(wanted):
+def test_no_policy_but_its_own_is_exact(wanted):
     reason = refusal(bentoml, wanted)
     assert reason.startswith(
         "bentoml: BentoML has no wait to set (its dispatcher learns one from the last batches), "
@@ -48,6 +49,33 @@ def test_no_policy_is_exact(wanted):
         "once a wait that it learns itself is over"
     )
     assert not bentoml.export(wanted, nearest=True).exact
+
+
+@given(st.integers(2, LARGEST), st.integers(1, 10**6))
+def test_its_own_rule_is_exact_with_its_own_bound(size, bound_ms):
+    wanted = setting("cork", max_batch_size=size, max_latency_ms=bound_ms)
+    exported = bentoml.export(wanted, nearest=False)
+    assert exported.exact
+    assert f"max_batch_size={size}, max_latency_ms={bound_ms})" in only_file(exported)
+
+
+@pytest.mark.parametrize("own", [{"servers": 2}, {"capacity": 10}, {"timeout_ns": 10**9}])
+def test_its_own_rule_is_refused_with_what_it_has_not(own):
+    wanted = setting("cork", max_batch_size=8, **own)
+    assert refusal(bentoml, wanted).startswith("bentoml: BentoML batches for each worker alone")
+
+
+def test_a_bound_of_part_of_a_millisecond_is_told():
+    wanted = setting("cork", max_batch_size=8, max_latency_ms=Decimal("100.4"))
+    exported = bentoml.export(wanted, nearest=False)
+    assert "max_latency of 100.4 ms is written as 100 ms" in exported.notes
+
+
+def test_others_do_its_rule_without_learning():
+    wanted = setting("cork", max_batch_size=8)
+    assert "cork learns its wait from the last batches" in refusal(triton, wanted)
+    found = triton.read(triton.export(wanted, nearest=True).files)
+    assert found.table == {"kind": "greedy", "max_batch_size": 8}
 
 
 @given(st.integers(1, 1000), st.floats(0.001, 1e5))

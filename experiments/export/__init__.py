@@ -74,7 +74,7 @@ STACKS: dict[str, Stack] = {
             "bentoml",
             "BentoML",
             (),
-            "nothing exactly: it learns its wait",
+            "cork on one server, which learns its wait as BentoML does; nothing else exactly",
         ),
         Stack(
             "mlserver",

@@ -2,7 +2,8 @@
 
 BentoML has no wait to give: its dispatcher learns one from the last batches.  ``max_latency_ms`` is
 no wait either, but a bound above which it drops the oldest request, so that it is written far above
-the latency that was predicted.  No policy is exact.  Facts, from ``bentoml`` 1.4.39:
+the latency that was predicted.  Exact is ``cork`` alone, with its own bound, on one worker.
+Facts, from ``bentoml`` 1.4.39:
 ``_internal/marshal/dispatcher.py`` (``CorkDispatcher``), ``_bentoml_sdk/method.py`` (``@api``).
 """
 
@@ -17,7 +18,7 @@ from .concession import unique
 from .contract import Exported, Nearest, NotExpressible
 from .lengths_routed import Route, route_notes, routes
 from .plan import Plan, plan_of
-from .rounding import in_ms
+from .rounding import in_ms, in_whole
 from .setting import Setting
 
 STACK = "bentoml"
@@ -29,6 +30,11 @@ UNKNOWN_BOUND_MS = 60_000
 """BentoML's own default, where no p99 was predicted."""
 BOUND_OVER_P99 = 10
 
+CORK = "cork"
+"""The kind that is BentoML's dispatcher."""
+
+OWN_QUEUES = "BentoML batches for each worker alone, with no limit and no time-out of its queue"
+
 REASON = (
     "BentoML has no wait to set (its dispatcher learns one from the last batches), and "
     "max_latency_ms only says when it drops requests"
@@ -36,37 +42,44 @@ REASON = (
 
 
 def export(setting: Setting, *, nearest: bool) -> Exported:
-    """Write a ``service.py`` that is like greedy, with ``nearest``.
+    """Write a ``service.py``: of ``cork`` exactly, of others with ``nearest`` one like greedy.
 
     Raises:
-        NotExpressible: always without ``nearest``.
+        NotExpressible: something has to be given up, and ``nearest`` was not asked for.
     """
     plan = plan_of(setting)
-    differences = unique((*plan.notes, *_differences(setting, plan)))
+    learned = () if setting.kind == CORK else (*plan.notes, _learned(setting))
+    differences = unique((*learned, *_differences(setting, plan)))
     notes = _notes(setting, plan)
     code = commented(comment_of(setting, differences, notes)) + _service(setting, plan)
-    found = Exported({NAME: code}, notes, exact=False, differences=differences)
-    if not nearest:
-        raise NotExpressible(STACK, REASON, Nearest(found, "; ".join(differences)))
+    found = Exported({NAME: code}, notes, exact=not differences, differences=differences)
+    if differences and not nearest:
+        reason = REASON if learned else OWN_QUEUES
+        raise NotExpressible(STACK, reason, Nearest(found, "; ".join(differences)))
     return found
 
 
 def bound_ms(setting: Setting) -> int:
     """``max_latency_ms``: so far above the predicted p99 that only a failure reaches it."""
+    if setting.kind == CORK:
+        return in_whole(setting.policy.max_latency_ns, "ms", "max_latency").value  # type: ignore[attr-defined]
     figure = setting.evidence.latency_ms.get("p99")
     if figure is None or figure.value is None:
         return UNKNOWN_BOUND_MS
     return max(LEAST_BOUND_MS, round(BOUND_OVER_P99 * figure.value))
 
 
+def _learned(setting: Setting) -> str:
+    """What BentoML does in place of any rule but its own."""
+    return (
+        "it serves what waits once a wait that it learns itself is over, which is near greedy "
+        f"under light load and longer under load, and drops what is older than {bound_ms(setting)} "
+        "ms"
+    )
+
+
 def _differences(setting: Setting, plan: Plan) -> list[str]:
-    found = [
-        (
-            "it serves what waits once a wait that it learns itself is over, which is near greedy "
-            "under light load and longer under load, and drops what is older than "
-            f"{bound_ms(setting)} ms"
-        )
-    ]
+    found = []
     if any(lane.window.max_batch_size == 1 for lane in plan.lanes):
         found.append("it serves an API with batches of 1 without a batcher, several at a time")
     spread = Spread(
@@ -101,7 +114,15 @@ def _notes(setting: Setting, plan: Plan) -> tuple[str, ...]:
             "more than some 200 per second"
         ),
         *route_notes(setting, plan),
+        *_rounded(setting),
     )
+
+
+def _rounded(setting: Setting) -> tuple[str, ...]:
+    if setting.kind != CORK:
+        return ()
+    note = in_whole(setting.policy.max_latency_ns, "ms", "max_latency").note  # type: ignore[attr-defined]
+    return () if note is None else (note,)
 
 
 def _service(setting: Setting, plan: Plan) -> str:

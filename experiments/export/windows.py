@@ -219,6 +219,10 @@ def _no_waiting(policy: Any, _setting: Setting) -> tuple[Window, str]:
     return window(policy.max_batch_size), "it no longer waits when the arrivals say that it pays"
 
 
+def _no_learning(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    return window(policy.max_batch_size), "it waits for nobody, and drops nobody"
+
+
 def _one_wait(policy: Any, _setting: Setting) -> tuple[Window, str]:
     found = window(policy.max_batch_size, policy.max_wait_ns)
     return found, "the wait is the same for every depth of the queue, so that it waits longer"
@@ -278,6 +282,9 @@ NEAREST: dict[str, Approximation] = {
     ),
     "token_budget": Approximation(
         "token_budget fills a batch by size times longest length", _safe_size
+    ),
+    "cork": Approximation(
+        "cork learns its wait from the last batches, and drops what cannot be in time", _no_learning
     ),
     "token_budget_ahead": Approximation(
         "token_budget_ahead fills a batch by its tokens, and the next one while it runs", _safe_size
