@@ -21,6 +21,7 @@ import numpy as np
 from policies.contract import NEVER, NOBODY, Policy, Tier
 
 from .ring import Ring
+from .served_queue import ServedQueue
 from .service import Service
 from .station import Station
 from .trace import REJECTED, UNFINISHED
@@ -142,6 +143,11 @@ class EndlessStation(Station):
         if len(self.records) >= RECORDS:
             self._drop_records()
         return members
+
+    def _shed(self, queue: ServedQueue, now_ns: int) -> None:
+        super()._shed(queue, now_ns)
+        self.owner[self.shed] = NOBODY
+        self.shed_ns.clear()
 
     def _drop_records(self) -> None:
         """Keep the rows of batches that run, which move to the front."""

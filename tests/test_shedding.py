@@ -165,6 +165,6 @@ def test_where_it_sheds_cork_is_bentomls_dispatcher_up_to_a_tie_of_its_event_loo
 
 
 def test_another_decay_than_bentomls_is_noticed(monkeypatch):
-    (case,) = (case for name, case in CASES.items() if "400 per" in name)
+    (case,) = (case for name, case in CASES.items() if "200 per" in name)
     monkeypatch.setattr("policies.cork.DECAY", 0.9)
     assert simulated(case, corked(case), driver=model) != case["batches"]

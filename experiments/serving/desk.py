@@ -104,7 +104,9 @@ class Desk:
             for watch in self.watches:
                 watch.arrived(comer[0])
         self._refuse(station.take_in(now_ns, [comer for comer, _ in comers]), now_ns)
-        return list(station.dispatch(now_ns))
+        batches = list(station.dispatch(now_ns))
+        self._refuse(station.shed, now_ns)
+        return batches
 
     def lengths(self, batch: Batch) -> list[int]:
         """Of the requests of a batch that runs."""
