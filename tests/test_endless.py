@@ -57,7 +57,7 @@ def endlessly(policy, workload, service):
         for batch in station.dispatch(now_ns):
             start_ns.update(dict.fromkeys(batch.members, now_ns))
             heappush(running, (now_ns + times(batch), batch.server))
-        found |= {request: (EXPIRED, -1, now_ns) for request in station.shed}
+        found |= dict.fromkeys(station.shed, (EXPIRED, -1, now_ns))
 
 
 @pytest.fixture(autouse=True)
