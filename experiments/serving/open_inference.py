@@ -106,9 +106,7 @@ def read(body: bytes, unit: str, header_bytes: int | None = None) -> Inference:
     parameters = _table(content, "parameters")
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or not 1 <= len(inputs) <= INPUTS_MOST:
-        raise RequestError(
-            f"inputs = {_brief(inputs)} must be a list of 1 to {INPUTS_MOST} tensors"
-        )
+        raise _wrong("inputs", inputs, f"a list of 1 to {INPUTS_MOST} tensors")
     read_bytes = sum(_tensor(tensor, f"inputs[{at}]") for at, tensor in enumerate(inputs))
     if read_bytes != (tensors or 0):
         raise RequestError(
@@ -116,7 +114,7 @@ def read(body: bytes, unit: str, header_bytes: int | None = None) -> Inference:
         )
     tier = parameters.get("tier")
     if tier is not None and not isinstance(tier, str):
-        raise RequestError(f"parameters.tier = {_brief(tier)} must be a text")
+        raise _wrong("parameters.tier", tier, "a text")
     return Inference(_length(inputs[0], parameters, unit), identity, tier, _timeout_ns(parameters))
 
 
@@ -125,7 +123,7 @@ def _table(content: Mapping[str, Any], key: str, place: str = "") -> Mapping[str
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise RequestError(f"{place}{key} = {_brief(found)} must be an object")
+        raise _wrong(f"{place}{key}", found, "an object")
     return found
 
 
@@ -135,15 +133,11 @@ def _tensor(tensor: Any, place: str) -> int:
         raise RequestError(f"{place} = {_brief(tensor)} must be an object")
     name, kind, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
     if not (isinstance(name, str) and 0 < len(name) <= NAME_MOST):
-        raise RequestError(
-            f"{place}.name = {_brief(name)} must be a text of 1 to {NAME_MOST} characters"
-        )
+        raise _wrong(f"{place}.name", name, f"a text of 1 to {NAME_MOST} characters")
     if not isinstance(kind, str) or kind not in ITEM_BYTES:
-        raise RequestError(f"{place}.datatype = {_brief(kind)} must be {choice(kind, ITEM_BYTES)}")
+        raise _wrong(f"{place}.datatype", kind, choice(kind, ITEM_BYTES))
     if not isinstance(shape, list) or not 1 <= len(shape) <= DIMENSIONS_MOST:
-        raise RequestError(
-            f"{place}.shape = {_brief(shape)} must be a list of 1 to {DIMENSIONS_MOST} dimensions"
-        )
+        raise _wrong(f"{place}.shape", shape, f"a list of 1 to {DIMENSIONS_MOST} dimensions")
     if any(type(size) is not int or not 1 <= size <= LENGTH_MOST for size in shape):
         raise RequestError(
             f"{place}.shape = {_brief(shape)} must have whole numbers from 1 to {LENGTH_MOST}"
@@ -166,7 +160,7 @@ def _tensor(tensor: Any, place: str) -> int:
 def _check_data(data: Any, kind: str, shape: Sequence[int], count: int, place: str) -> None:
     """Flat, or nested as the shape says."""
     if not isinstance(data, list):
-        raise RequestError(f"{place}.data = {_brief(data)} must be a list of {count} elements")
+        raise _wrong(f"{place}.data", data, f"a list of {count} elements")
     flat = data
     for _ in shape[1:]:
         if not flat or type(flat[0]) is not list or set(map(type, flat)) != {list}:
@@ -187,9 +181,7 @@ def _length(tensor: Mapping[str, Any], parameters: Mapping[str, Any], unit: str)
     said = parameters.get("length")
     if said is not None:
         if type(said) is not int or not 1 <= said <= LENGTH_MOST:
-            raise RequestError(
-                f"parameters.length = {_brief(said)} must be a whole number of at least 1"
-            )
+            raise _wrong("parameters.length", said, f"a whole number from 1 to {LENGTH_MOST}")
         return said
     shape: list[int] = tensor["shape"]
     rows = math.prod(shape[:-1])
@@ -202,9 +194,7 @@ def _length(tensor: Mapping[str, Any], parameters: Mapping[str, Any], unit: str)
         return shape[-1]
     rate = parameters.get("sample_rate", SAMPLE_RATE)
     if type(rate) is not int or not 1 <= rate <= LENGTH_MOST:
-        raise RequestError(
-            f"parameters.sample_rate = {_brief(rate)} must be a whole number of samples a second"
-        )
+        raise _wrong("parameters.sample_rate", rate, "a whole number of samples a second")
     return -(-shape[-1] * 1000 // rate)
 
 
@@ -212,10 +202,14 @@ def _timeout_ns(parameters: Mapping[str, Any]) -> int:
     """``parameters.timeout``, in microseconds as Triton has it; 0 is none."""
     said = parameters.get("timeout", 0)
     if type(said) is not int or not 0 <= said <= LENGTH_MOST**2:
-        raise RequestError(
-            f"parameters.timeout = {_brief(said)} must be a whole number of microseconds"
-        )
+        raise _wrong("parameters.timeout", said, "a whole number of microseconds")
     return min(said * 1000, NEVER) if said else NEVER
+
+
+def _wrong(place: str, value: Any, right: str) -> RequestError:
+    if value is None:
+        return RequestError(f"{place} is missing; give {right}")
+    return RequestError(f"{place} = {_brief(value)} must be {right}")
 
 
 def _brief(value: Any) -> str:
