@@ -42,8 +42,8 @@ input [ { name: "x" data_type: TYPE_INT64 dims: [ 2 ] } ]
 output [ { name: "y" data_type: TYPE_INT64 dims: [ 1 ] } ]
 """
 
-GROUP = re.compile(r"kind: KIND_GPU (count: \d+) gpus: \[[^\]]*\]")
-"""An instance group of a GPU, as the exporter writes it."""
+GROUP = re.compile(r"kind: KIND_GPU count: (\d+) gpus: \[([^\]]*)\]")
+"""An instance group of GPUs, as the exporter writes it: so many instances on each of them."""
 
 MODEL_CODE = '''\
 """The model of known cost for Triton's Python backend."""
@@ -92,10 +92,15 @@ def write(folder: Path, wish: Wish) -> Exported:
     text = bare_config(wish) if wish.bare else _only(found)
     place = folder / REPOSITORY / MODEL
     (place / VERSION).mkdir(parents=True)
-    (place / CONFIG).write_text(GROUP.sub(r"kind: KIND_CPU \1", text) + ADDED, encoding="utf-8")
+    (place / CONFIG).write_text(GROUP.sub(_on_cpu, text) + ADDED, encoding="utf-8")
     (place / VERSION / "model.py").write_text(MODEL_CODE, encoding="utf-8")
     put_model(place / VERSION, wish.costs)
     return found
+
+
+def _on_cpu(group: re.Match[str]) -> str:
+    """As many instances as on all the GPUs of a group."""
+    return f"kind: KIND_CPU count: {int(group[1]) * len(group[2].split(','))}"
 
 
 def _only(found: Exported) -> str:
