@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.stacks import processes
 from experiments.stacks.contract import Command, StackFailed
 from experiments.stacks.processes import (
+    Server,
     Stop,
     answers,
     free_ports,
@@ -77,6 +79,28 @@ def test_a_server_ends_with_whoever_started_it(tmp_path, how):
         parent.send_signal(how)
         parent.wait()
     assert gone(mark, int(group))
+
+
+def test_a_signal_that_comes_while_a_server_is_started_waits_until_it_can_be_ended(
+    tmp_path, monkeypatch
+):
+    """Otherwise a server could be running that nobody knows of."""
+    started = []
+
+    class Slow(Server):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+            started.append("whole")
+
+    monkeypatch.setattr(processes, "Server", Slow)
+    command = Command([sys.executable, "-c", "import time; time.sleep(600)"], {})
+    with pytest.raises(KeyboardInterrupt), serving(command, tmp_path / "log"):
+        pytest.fail("it goes no further")
+    server, whole = started
+    assert whole == "whole"
+    assert not processes_with(server.mark, server.group)
 
 
 def test_a_server_that_dies_at_once_says_its_last_words(tmp_path):

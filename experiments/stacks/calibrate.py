@@ -1,7 +1,7 @@
 """What a stack costs around its batches, measured on requests of their own before any window.
 
-Bursts of 1 to twice the largest batch are sent, far enough apart that the server has time to idle.
-Of them are taken:
+Bursts of 1 to three times the largest batch are sent, far enough apart that the server has time to
+idle.  Of them, and of ordinary traffic, are taken:
 
 1. *enter*: from a lone request's sending to the begin of its batch, less the wait that the policy
    asks for: the way in, and whatever happens between the decision to start and the model.
@@ -97,7 +97,7 @@ def bursts(
 ) -> IntArray:
     """When calibrating requests are sent: int64 (any,), bursts of all sizes in random order."""
     timer = timer_of(ruling)
-    sizes = sizes_up_to(2 * largest)
+    sizes = sizes_up_to(3 * largest)
     planned: list[int] = []
     now, longest = 0, int(costs.length_edges[-1])
     while now < time_ns:
@@ -149,15 +149,17 @@ def overheads_of(
     What there are no samples of counts as nothing; :attr:`Overheads.thin` says so.
     """
     timer = timer_of(ruling)
-    enter_ns = np.concatenate([_alone(each) for each in windows])
-    pairs = [_turnarounds(each, timer) for each in windows]
+    enter_ns = _entered(_trimmed(np.concatenate([_alone(each) for each in windows])), timer)
+    usual_ns = int(np.median(_some(enter_ns)))
+    pairs = [_turnarounds(each, timer, usual_ns) for each in windows]
     sizes, gap_ns = (np.concatenate(column) for column in zip(*pairs, strict=True))
     per_request_ns = _slope(sizes, gap_ns)
     rest_ns = np.maximum(0, gap_ns - np.rint(per_request_ns * (sizes - 1)).astype(np.int64))
     overshoot_ns = [each.end_ns - each.begin_ns - nominal_ns(each, costs) for each in windows]
     return Overheads(
-        _some(_entered(_trimmed(enter_ns), timer)), _some(_trimmed(rest_ns)), per_request_ns,
-        _some(_trimmed(np.concatenate(overshoot_ns))), leave_by_size(windows, 1) or {1: _some(NO_SAMPLES)}, own,
+        _some(enter_ns), _some(_trimmed(rest_ns)), per_request_ns,
+        _some(_trimmed(np.concatenate(overshoot_ns))),
+        leave_by_size(windows, 1) or {1: _some(NO_SAMPLES)}, own,
         thin=min(len(enter_ns), len(gap_ns)) < LEAST,
     )  # fmt: skip
 
@@ -198,8 +200,11 @@ def _entered(alone_ns: IntArray, timer: Timer) -> IntArray:
     return np.full(len(alone_ns), max(0, mean_ns), dtype=np.int64)
 
 
-def _turnarounds(window: Window, timer: Timer) -> tuple[IntArray, IntArray]:
-    """Sizes and turnarounds of the batches that had only waited for the one before."""
+def _turnarounds(window: Window, timer: Timer, enter_ns: int) -> tuple[IntArray, IntArray]:
+    """Sizes and turnarounds of the batches that had only waited for the one before.
+
+    The timer of a request starts when it has come in.
+    """
     count = len(window.size)
     last, first = np.full(count, -(2**62)), np.full(count, 2**62)
     member = window.batch >= 0
@@ -212,7 +217,9 @@ def _turnarounds(window: Window, timer: Timer) -> tuple[IntArray, IntArray]:
         if previous is None or last[place] > window.end_ns[previous] - MARGIN_NS:
             continue
         size, end_ns = int(window.size[place]), int(window.end_ns[previous])
-        wait_ns = timer.free_server_waits_ns(size, end_ns - int(first[place]))
+        wait_ns = timer.free_server_waits_ns(size, end_ns - int(first[place]) - enter_ns)
+        if timer.kind == "oldest" and wait_ns:
+            continue  # the turnaround is over before the timer is, and does not show
         sizes.append(size)
         gaps.append(int(window.begin_ns[place]) - end_ns - wait_ns)
     return np.array(sizes, dtype=np.int64), np.array(gaps, dtype=np.int64)

@@ -45,6 +45,10 @@ done
 """Ends a server when its own input ends without a word."""
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals by which a process is ended; the first raises ``KeyboardInterrupt`` by itself."""
+
+
 class Stop(NamedTuple):
     """How long a server has to end by itself."""
 
@@ -184,13 +188,16 @@ def serving(
     Raises:
         StackFailed: there is no such program.
     """
+    server = None
     with ended_by_signals():
-        server = Server(command, log, urgent=urgent)
         try:
+            with deferred():  # a started server must be known before anything ends this process
+                server = Server(command, log, urgent=urgent)
             yield server
         finally:
-            with shielded():
-                server.end(stop or Stop())
+            if server is not None:
+                with shielded():
+                    server.end(stop or Stop())
 
 
 @contextmanager
@@ -200,21 +207,31 @@ def ended_by_signals() -> Iterator[None]:
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    with _handled((signal.SIGTERM, signal.SIGHUP), leave):
+    with _handled(ENDING[1:], leave):
         yield
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let signals that end this process wait until the end of this."""
+    came: list[int] = []
+    with _handled(ENDING, lambda number, _frame: came.append(number)):
+        yield
+    for number in came[:1]:
+        signal.raise_signal(number)
 
 
 @contextmanager
 def shielded() -> Iterator[None]:
     """Let no signal interrupt what ends a server."""
-    with _handled((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN):
+    with _handled(ENDING, signal.SIG_IGN):
         yield
 
 
 @contextmanager
 def _handled(
     numbers: Sequence[int],
-    handler: Callable[[int, FrameType | None], NoReturn] | signal.Handlers,
+    handler: Callable[[int, FrameType | None], object] | signal.Handlers,
 ) -> Iterator[None]:
     """Another handler meanwhile; only the main thread can set one, others are never asked."""
     before = {}

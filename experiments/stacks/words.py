@@ -83,17 +83,16 @@ def _won(found: Trial) -> list[str]:
         tuned, default = (found.cell(each, load, WON_BY) for each in (TUNED, DEFAULT))
         measured = relative(tuned.measured_mean, default.measured_mean)
         predicted = relative(tuned.predicted_mean, default.predicted_mean)
+        where = at(load).strip().capitalize()
         lines.append(
-            f"The setting {_change(measured)} the default's p99{at(load)}, "
-            f"and was predicted to {_change(predicted, infinitive=True)} it."
+            f"{where + ' the' if where else 'The'} setting {_change(measured)}; predicted: "
+            f"{_change(predicted, 'it')}."
         )
     return lines
 
 
-def _change(share: float, *, infinitive: bool = False) -> str:
-    """``cuts ... by 23 %``, ``raises``, or ``leaves as it is``."""
+def _change(share: float, what: str = "the default's p99") -> str:
+    """``cuts the default's p99 by 23 %``, or raises it, or leaves it."""
     if abs(share) < SAME:
-        return "leave" if infinitive else "leaves within 2 %"
-    verb = "cut" if share < 0 else "raise"
-    amount = f"by {100 * abs(share):.0f} %"
-    return f"{verb}{'' if infinitive else 's'} {amount}"
+        return f"leaves {what} within 2 %"
+    return f"{'cuts' if share < 0 else 'raises'} {what} by {100 * abs(share):.0f} %"
