@@ -9,7 +9,8 @@ import pytest
 from record_batches import CASES, ask, is_installed
 
 from experiments.rules import build_policy
-from policies.contract import bind
+from policies.contract import FIRE, NEVER, bind
+from policies.example_view import Waiting, example_view
 from sim import kernel, model
 from sim.service import Service
 from sim.workload import Workload
@@ -55,6 +56,35 @@ def alike(cases, table_of) -> set[str]:
         for name, case in cases.items()
         if simulated(case, table_of(case), case.get("at_a_time", 1)) == case["batches"]
     }
+
+
+def share_of_next_batches(case, table, margin_ns: int) -> float:
+    """The share of batches that a rule would have formed from the state of the one server.
+
+    Those have the same size, and start no earlier than the rule says and no later than a margin.
+    """
+    service_ns = np.array(case["service_ns"]).reshape(-1, 1)
+    policy = bind(build_policy(table), service_ns, np.array([1]))
+    arrivals = sorted(case["arrival_ns"])
+    taken = idle_ns = good = 0
+    for (start_ns, size, _), took_ns in zip(case["batches"], case["took_ns"], strict=True):
+        due_ns, planned = next_batch(policy, arrivals[taken:], idle_ns)
+        good += size == planned and 0 <= start_ns - due_ns <= margin_ns
+        taken, idle_ns = taken + size, start_ns + took_ns
+    return good / len(case["batches"])
+
+
+def next_batch(policy, arrivals, idle_ns: int) -> tuple[int, int]:
+    """Start and size of the batch that a rule forms on a server that is idle from an instant on."""
+    now_ns = max(idle_ns, arrivals[0])
+    while True:
+        here = [Waiting(each) for each in arrivals[:64] if each <= now_ns]
+        view = example_view(now_ns, here, idle_since_ns=idle_ns)
+        answer = policy.decide(view)
+        if answer == FIRE:
+            return now_ns, int(view.take.sum())
+        coming = arrivals[len(here)] if len(here) < len(arrivals) else NEVER
+        now_ns = min(answer, coming)
 
 
 def check_the_installed(stack: str) -> None:
