@@ -167,10 +167,11 @@ def live(serving: Serving, offer: Offer, policy: str, *, json: bool, quiet: bool
                      "policy": policy, "pid": os.getpid()}  # fmt: skip
             typer.echo(" ".join(dumps(about).split()))
         elif not quiet:
-            rule = settings_text({k: v for k, v in offer.table.items() if k != "kind"})
+            table = {k: v for k, v in offer.table.items() if k != "kind"}
+            kind = "" if offer.table["kind"] == policy else f" ({offer.table['kind']})"
+            rule = f": {settings_text(table)}" if table else ""
             say(f"serves {offer.name} ({offer.platform}) at {url}/v2/models/{offer.name}")
-            say(f"policy {policy}: {offer.table['kind']}{', ' if rule else ''}{rule}; "
-                f"at most {offer.service.capacity:,} requests wait")  # fmt: skip
+            say(f"policy {policy}{kind}{rule}; at most {offer.service.capacity:,} requests wait")
             say(f"metrics at {url}/metrics; Ctrl-C ends it")
 
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.config import load_scenario, scenario_names
+from experiments.config import load_scenario, scenario_names, token_scenario_names
 from experiments.export.run import setting_of_run
 from experiments.rerun import scenario_of_run
 from experiments.runs import resolve_run
@@ -39,7 +39,7 @@ def chosen(source: str, policy: str | None, settings: Sequence[str] | None, root
         ScenarioError: the scenario, an override or the policy's name is wrong.
         RunError: the run cannot be read back.
     """
-    if source in scenario_names() or Path(source).is_file():
+    if source in (*scenario_names(), *token_scenario_names()) or Path(source).is_file():
         scenario = load_scenario(source, settings or ())
         name = policy or _only(scenario)
         if name not in scenario.policies:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -39,6 +40,14 @@ STEP_S = 0.02
 """How often it looks whether the last request is answered."""
 IDLE_CONNECTION_S = 75
 """Longer than the 60 s of usual load balancers, which else meet a connection that just closed."""
+
+
+HTTP: dict[str, Any] = {
+    "lifespan": "off", "access_log": False, "log_config": None, "server_header": False,
+    "ws": "none", "interface": "asgi3", "proxy_headers": False, "backlog": 2048,
+    "timeout_keep_alive": IDLE_CONNECTION_S, "timeout_graceful_shutdown": 1,
+}  # fmt: skip
+"""How uvicorn is run: nothing that a request would pay for."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +107,7 @@ class Serving:
                 workers += [Worker(server, Steadfast(self.opening))]
             for worker in workers:
                 worker.about()
-            config = uvicorn.Config(
-                self._app, lifespan="off", access_log=False, log_config=None, server_header=False,
-                ws="none", interface="asgi3", proxy_headers=False,
-                timeout_keep_alive=IDLE_CONNECTION_S, backlog=2048, timeout_graceful_shutdown=1,
-            )  # fmt: skip
+            config = uvicorn.Config(self._app, **HTTP)
             self._http = Ended(config, self._signal)
             with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
                 runner.run(self._live(listening, workers, ready))
