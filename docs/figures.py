@@ -18,10 +18,22 @@ from experiments.config import load_scenario
 from experiments.distances import rule_tables
 from experiments.plots_optimum import takes as takes_of
 from experiments.style import BASELINE_LOOKS, INK, PALETTE, panels, styled
+from policies import (
+    CollectionWindow,
+    Greedy,
+    SealedBatches,
+    SizeOrTimeout,
+    TimerFromPick,
+    TokenBudgetAhead,
+)
+from sim import kernel
 from sim.lengths import Dataset
+from sim.service import Service
+from sim.stability import assess
 from sim.theory import priority_waits
 from sim.theory_batch import largest_rate, linear_service, solve_batches
 from sim.theory_timeout import solve_timeout
+from sim.workload import Workload
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,6 +77,42 @@ def timer() -> list[Axes]:
     axes.set_title("No wait is the best wait: one server, 2 + 0.35 k ms, batches of up to 16")
     axes.legend(loc="lower right", ncols=2)
     return [axes]
+
+
+def families() -> list[Axes]:
+    """Mean latency against the rate, simulated, of the timers of stacks."""
+    service = linear_service(5.0, 0.5, 8)
+    served = Service(np.rint(service * 1e6).astype(np.int64).reshape(1, -1, 1), np.array([1]))
+    gaps = np.random.default_rng(1).exponential(1.0, 100_000)
+    length = np.ones(len(gaps), dtype=np.int32)
+    all_axes = panels(2)
+    for axes, wait_ms, name in zip(all_axes, (10, 2), ("10 ms", "2 ms"), strict=True):
+        wait_ns = wait_ms * 10**6
+        for place, (label, policy) in enumerate(
+            {
+                "oldest": SizeOrTimeout(8, wait_ns),
+                "pick": TimerFromPick(8, wait_ns),
+                "window": CollectionWindow(8, wait_ns),
+                "sealed": SealedBatches(8, wait_ns),
+                "ahead": TokenBudgetAhead(8),
+                "greedy": Greedy(8),
+            }.items()
+        ):
+            rates, means = np.arange(20, 781, 20), []
+            for rate in rates:
+                workload = Workload(length, (gaps.cumsum() / rate * 1e9).astype(np.int64))
+                trace = kernel.run(policy, workload, served)
+                stable = assess(policy, workload, served, kernel.run).stable
+                mean_ms = (trace.finish_ns - trace.arrival_ns).mean() / 1e6
+                means.append(mean_ms if stable else np.nan)
+            look = {"color": INK, "linestyle": (0, (2, 2))} if label == "greedy" else {}
+            axes.plot(rates, means, **{"color": PALETTE[place % len(PALETTE)], **look}, label=label)
+        axes.set_title(f"At most 8, at most {name}")
+        axes.set_xlabel("requests/s")
+        axes.set_ylim(0, 40)
+    all_axes[0].set_ylabel("mean latency, ms")
+    all_axes[0].legend(loc="upper left")
+    return all_axes
 
 
 def takes() -> list[Axes]:
@@ -138,7 +186,7 @@ def servers() -> list[Axes]:
 
 
 FIGURES: dict[str, Callable[[], list[Axes]]] = {
-    one.__name__: one for one in (busy, timer, takes, padding, tiers, servers)
+    one.__name__: one for one in (busy, timer, families, takes, padding, tiers, servers)
 }
 
 

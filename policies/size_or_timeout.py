@@ -18,7 +18,7 @@ class SizeOrTimeout(NamedTuple):
     Enough is ``min_batch_size``; 0 stands for ``max_batch_size``: a full batch or the timer.
     The timer runs from the arrival of the oldest request, also while every server is busy (Triton's
     ``max_queue_delay_microseconds``); with ``from_idle`` it starts no earlier than the server
-    became idle (Ray Serve's ``batch_wait_timeout_s``).
+    became idle, as on stacks whose batcher takes requests only then (see ``timer_from_pick``).
     """
 
     max_batch_size: int
