@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -74,13 +74,10 @@ def in_threads(
         try:
             # Ctrl-C may come as soon as the first has begun.
             futures.extend(pool.submit(work, job) for job in jobs)
-            pending = set(futures)
-            while pending:
-                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                last = names[max(i for i, f in enumerate(futures) if f in finished)]
-                progress(last, len(jobs) - len(pending), len(jobs))
+            named = dict(zip(futures, names, strict=True))
+            for done_now, future in enumerate(as_completed(named), 1):
+                future.result()
+                progress(named[future], done_now, len(jobs))
         except KeyboardInterrupt:
             pool.shutdown(wait=True, cancel_futures=True)
             done = [f.result() for f in futures if not f.cancelled() and f.exception() is None]

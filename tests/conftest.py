@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -22,3 +24,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("batchwright")
+
+
+@pytest.fixture
+def unswept(monkeypatch):
+    """No sweep of memory before a measurement: in a process that holds every test it takes long."""
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)

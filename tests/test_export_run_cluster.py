@@ -14,6 +14,7 @@ from experiments.export import triton
 from experiments.export.contestants import with_files
 from experiments.export.run import setting_of_run
 from policies.autoscalers import RayServe
+from sim import routed_limit
 
 MS = 1_000_000
 
@@ -68,7 +69,9 @@ def root(tmp_path_factory):
 def simulated(root, policy):
     """The folder of a simulation."""
     source = str(root / "tiers.toml")
-    return cli_run.run_simulate(source, policy, "simpy", [], root / "runs", False, quiet).folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(routed_limit, "STEPS", 3)  # how much it serves at most matters to none here
+        return cli_run.run_simulate(source, policy, "simpy", [], root / "runs", False, quiet).folder
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from profiles.measure import INTERRUPTED, OUT_OF_TIME, Measurement, pilot
 from profiles.plan import CUDA_WARMING, planned
 from profiles.runner import ModelError, OutOfMemory
 
+pytestmark = pytest.mark.usefixtures("unswept")
+
 SECOND = 10**9
 COST = Cost(1e6, 10_000.0)
 

@@ -23,6 +23,8 @@ from profiles.conditions import Conditions
 from profiles.distil import held_out, paced_ratio, steady_lag1
 from profiles.noise import KNOTS, noise_table
 
+pytestmark = pytest.mark.usefixtures("unswept")
+
 SECOND = 10**9
 SIGMA, PHI = 0.12, 0.6
 """As on a quiet machine."""

@@ -20,6 +20,8 @@ from profiles.steps_runner import Work
 from profiles.steps_store import load, names, save
 from sim.iteration.measured import step_times
 
+pytestmark = pytest.mark.usefixtures("unswept")
+
 MS = 1_000_000
 KNOWN = (2.0 * MS, 40_000.0, 300_000.0, 700.0, 12.0)
 WISHES = StepWishes(
