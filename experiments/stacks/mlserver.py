@@ -13,10 +13,13 @@ from typing import Any
 
 from experiments.export.contract import Exported
 from experiments.export.mlserver import NAME, SERVER, export, read
+from policies.sealed_batches import SealedBatches
+from policies.timer_from_pick import TimerFromPick
 
 from .contract import MODEL, Bare, Command, Request, Ruling, StackError, Wish
 from .model_files import put_model
 from .processes import LOCALHOST
+from .rulings import table_of
 
 PORTS = 3
 """HTTP, gRPC, metrics."""
@@ -113,14 +116,17 @@ def policy(wish: Wish) -> Ruling:
         notes = ("batches go to the workers in turn; simulated is a worker that is free",)
         return Ruling(sealed(found.table), workers, notes if workers > 1 else ())
     notes = ("behind a full batch the wait begins while the model is still busy",)
-    return Ruling(found.table, 1, notes)
+    size, wait_ms = found.table["max_batch_size"], found.table.get("max_wait_ms", 0)
+    if size == 1:
+        return Ruling(sealed(found.table), 1)
+    return Ruling(table_of(TimerFromPick, max_batch_size=size, max_wait_ms=wait_ms), 1, notes)
 
 
 def sealed(window: Mapping[str, Any]) -> dict[str, Any]:
     """The window of a table that was read, as batches that are closed while others run."""
     wait_ms = window.get("max_wait_ms", 0)
     size = window["max_batch_size"]
-    return {"kind": "sealed_batches", "max_batch_size": size, "max_wait_ms": wait_ms}
+    return table_of(SealedBatches, max_batch_size=size, max_wait_ms=wait_ms)
 
 
 def bare(wish: Wish) -> Bare:

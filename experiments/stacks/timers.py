@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from policies.collection_window import CollectionWindow
 from policies.sealed_batches import SealedBatches
+from policies.timer_from_pick import TimerFromPick
 
 from .contract import Ruling
 
@@ -58,6 +59,6 @@ def timer_of(ruling: Ruling) -> Timer:
         kind = "window"
     elif isinstance(policy, SealedBatches):
         kind = "sealed"
-    elif getattr(policy, "from_idle", False):
+    elif isinstance(policy, TimerFromPick) or getattr(policy, "from_idle", False):
         kind = "pick"
     return Timer(kind, wait_ns, int(enough))

@@ -11,16 +11,21 @@ from pathlib import Path
 
 from experiments.export.contract import Exported
 from experiments.export.torchserve import DEFAULT_DELAY_MS, NAME, PROPERTIES, export, read
+from policies.timer_from_pick import TimerFromPick
 
 from .contract import MODEL, Bare, Command, Request, Ruling, StackError, Wish
 from .model_files import put_model
 from .processes import LOCALHOST
+from .rulings import table_of
 
 PORTS = 6
 """Inference, management, metrics, gRPC of the first two, and the number of a worker's socket."""
 READY = "/ping"
 
 STORE = "store"
+
+CLOCK_MS = 1
+"""``pollBatch`` counts the wait in whole ticks."""
 
 HANDLER_CODE = '''\
 """The model of known cost as a handler of TorchServe."""
@@ -138,7 +143,14 @@ def request(identity: int, length: int) -> Request:
 def policy(wish: Wish) -> Ruling:
     """A wait from when an idle worker takes the first request."""
     text = bare_config(wish) if wish.bare else _only(export(wish.setting, nearest=wish.nearest))
-    return Ruling(read({NAME: text}).table, wish.servers)
+    found = read({NAME: text}).table
+    table = table_of(
+        TimerFromPick,
+        max_batch_size=found["max_batch_size"],
+        max_wait_ms=found.get("max_wait_ms", 0),
+        clock_ms=CLOCK_MS,
+    )
+    return Ruling(table, wish.servers)
 
 
 def bare(wish: Wish) -> Bare:
