@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, FloatArray, IntArray
+from policies.contract import NEVER, FloatArray
 
 from .invariants import demand
 from .service import Service
@@ -46,7 +46,7 @@ def check_workload(trace: Trace, workload: Workload) -> None:
         demand(13, known, "nobody gives up without a limit", {"status": trace.status})
         return
     limit = np.where(patience < NEVER - trace.arrival_ns, trace.arrival_ns + patience, NEVER)
-    formed = np.where(trace.status == SERVED, _formed_ns(trace), -1)
+    formed = np.where(trace.status == SERVED, trace.formed_ns, -1)
     shown = {"formed_ns": formed, "finish_ns": trace.finish_ns, "limit_ns": limit}
     again = trace.changes is not None and bool(trace.changes.failed.any())
     punctual = (trace.status != EXPIRED) | (trace.finish_ns == limit)
@@ -56,11 +56,6 @@ def check_workload(trace: Trace, workload: Workload) -> None:
     demand(13, in_time, "a served request starts, or is sealed, before its limit", shown)
     left = (trace.status != UNFINISHED) | (limit == NEVER) | again | (workload.until_ns < NEVER)
     demand(13, left, "nobody with a limit is left unfinished", shown)
-
-
-def _formed_ns(trace: Trace) -> IntArray:
-    """int64 (N,): when each request's batch was formed; -1 where it has none."""
-    return np.append(trace.batch_formed_ns, -1)[trace.batch]
 
 
 def check_admission(trace: Trace, service: Service) -> None:

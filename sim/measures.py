@@ -67,6 +67,10 @@ class Group:
     serve per second, :mod:`sim.spare_capacity`."""
     share_of_bound: Estimate | None = None
     """Of a backlog: the share of that capacity that it got, throughput over bound."""
+    forming_ms: dict[str, Estimate] | None = None
+    """Where batches were sealed before a server was free: the wait until its batch was."""
+    sealed_ms: dict[str, Estimate] | None = None
+    """The wait of the sealed batch for a server; the mean waits add up."""
 
     def estimate(self, statistic: str) -> Estimate:
         """One estimate by its name, such as ``latency_ms.p99`` or ``goodput_per_s``."""
@@ -77,17 +81,26 @@ class Group:
 
     def estimates(self) -> dict[str, Estimate]:
         """Every estimate of the group by its name, such as ``latency_ms.p99``."""
-        tables = (("latency_ms", self.latency_ms), ("wait_ms", self.wait_ms))
-        named = {f"{table}.{key}": one for table, found in tables for key, one in found.items()}
+        named = {
+            f"{table}.{key}": one
+            for table, found in self._tables().items()
+            for key, one in found.items()
+        }
         rates = {name: getattr(self, name) for name in (*RATES, *OF_BACKLOG)}
         return named | {name: one for name, one in rates.items() if one is not None}
+
+    def _tables(self) -> dict[str, dict[str, Estimate]]:
+        """Those that have a mean and percentiles, by name."""
+        parts = {"forming_ms": self.forming_ms, "sealed_ms": self.sealed_ms}
+        there = {name: found for name, found in parts.items() if found is not None}
+        return {"latency_ms": self.latency_ms, "wait_ms": self.wait_ms, **there}
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as plain JSON; intervals of the single numbers stand under ``intervals``."""
         counts = {name: getattr(self, name) for name in ("requests", *STATUS_NAMES)}
         tables = {
-            table: {key: one.to_json() for key, one in getattr(self, table).items()}
-            for table in ("latency_ms", "wait_ms")
+            table: {key: one.to_json() for key, one in found.items()}
+            for table, found in self._tables().items()
         }
         rates = {name: getattr(self, name) for name in RATES}
         for name in OF_BACKLOG:

@@ -4,7 +4,8 @@
 2. Everything else leaves out the warm-up, the first 10 % of the requests.
 3. Latency is from arrival to the end of the batch, wait from arrival to its start; both are of the
    requests that were served.  Where there are CPU stages (:mod:`sim.stage_measures`) latency ends
-   with post-processing, and pre-processing belongs to the wait.
+   with post-processing, and pre-processing belongs to the wait.  Where batches were sealed before
+   a server was free the wait has two parts, ``forming_ms`` until then and ``sealed_ms``.
 4. ``slo_attainment`` is the share of the requests that met the target of their tier; one that was
    rejected, expired or left unfinished missed it.  Overall it is that of all tiers with an SLO.
 5. Rates, utilisation and numbers in the system are of the window from the first request that is
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -135,8 +137,8 @@ class _Run:
         """Those of some tiers whose requests have a latency."""
         return [k for k in tiers if not self.trace.tiers[k].backlog]
 
-    def spans(self, tiers: Sequence[int], until: str) -> tuple[IntArray, IntArray]:
-        """Nanoseconds from arrival to an instant of the served requests that count, in order.
+    def spans(self, tiers: Sequence[int], since: str, until: str) -> tuple[IntArray, IntArray]:
+        """Nanoseconds between two instants of the served requests that count, in order.
 
         Returns:
             int64 (n,) and int64 (sections,), how many of them are in each section.
@@ -150,7 +152,7 @@ class _Run:
         counts = np.array([np.count_nonzero(served[a:b]) for a, b in pairwise(cuts)])
         kept = slice(None) if counts.sum() == len(served) else served
         instants = getattr(trace, until)[first:][kept]
-        return instants - trace.arrival_ns[first:][kept], counts
+        return instants - getattr(trace, since)[first:][kept], counts
 
     def number_ns(self, tiers: Sequence[int]) -> FloatArray:
         """float64 (sections,): integral of the number in the system over each section."""
@@ -190,12 +192,18 @@ def _group(
     number = refused(int(counts.sum()), reason=refusal)
     if not refusal:
         number = ratio(np.concatenate([run.number_ns(tiers) for run in runs]), lasts_ns, counts)
+    spread = partial(_spread, runs, tiers, refusal, shares, tail)
+    parts: dict[str, Any] = {}
+    if any(run.trace.seals for run in runs):
+        parts["forming_ms"] = spread("arrival_ns", "formed_ns")
+        parts["sealed_ms"] = spread("formed_ns", "start_ns")
     return Group(
         name,
         requests=int(status.sum()),
         **fates,
-        latency_ms=_spread(runs, tiers, "finish_ns", refusal, shares, tail),
-        wait_ms=_spread(runs, tiers, "start_ns", refusal, shares, tail),
+        latency_ms=spread("arrival_ns", "finish_ns"),
+        wait_ms=spread("arrival_ns", "start_ns"),
+        **parts,
         throughput_per_s=ratio(served, lasts_ns / 1e9, counts),
         goodput_per_s=ratio(total("good"), lasts_ns / 1e9, counts),
         slo_attainment=_attainment(runs, tiers),
@@ -230,13 +238,14 @@ def _of_spare(
 def _spread(
     runs: Sequence[_Run],
     tiers: list[int],
-    until: str,
     refusal: str,
     shares: Mapping[str, float],
     tail: int,
+    since: str,
+    until: str,
 ) -> dict[str, Estimate]:
-    """Mean and percentiles of latency or wait, in ms."""
-    found = [run.spans(tiers, until) for run in runs]
+    """Mean and percentiles of latency, of the wait or of a part of it, in ms."""
+    found = [run.spans(tiers, since, until) for run in runs]
     counts = np.concatenate([count for _, count in found])
     n = int(counts.sum())
     if refusal:

@@ -112,6 +112,16 @@ class Trace:
     def __len__(self) -> int:
         return int(self.arrival_ns.shape[0])
 
+    @property
+    def formed_ns(self) -> IntArray:
+        """int64 (N,): when each request's batch was formed; -1 where it has none."""
+        return np.append(self.batch_formed_ns, -1)[self.batch]
+
+    @property
+    def seals(self) -> bool:
+        """Whether a batch was formed before a server was free."""
+        return bool((self.batch_formed_ns < self.batch_start_ns).any())
+
     def equals(self, other: Trace) -> bool:
         """Whether every column and every label is the same: how drivers are compared."""
         labels = (self.servers, self.tiers, self.length_unit, self.sheds)

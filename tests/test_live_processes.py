@@ -15,7 +15,9 @@ import pytest
 
 from experiments.validation.rig import Rig
 from policies.contract import NEVER
+from policies.cork import Cork
 from policies.greedy import Greedy
+from policies.sealed_batches import SealedBatches
 from policies.size_or_timeout import SizeOrTimeout
 from policies.static import Static
 from sim import model, wall
@@ -63,6 +65,15 @@ def test_a_live_run_keeps_the_invariants_of_a_trace(rig, generator, own_process)
     assert len(readings.answers) == len(trace.batch_size)
     assert len(readings.lag_ns) == len(workload)
     assert min(readings.lag_ns) >= 0
+
+
+@pytest.mark.parametrize("policy", [SealedBatches(4, 2 * MS), Cork(4, 30 * MS)])
+def test_batches_are_sealed_and_requests_shed_in_real_time_too(rig, policy):
+    workload = arriving(np.random.default_rng(2).exponential(1.5, 80))
+    trace, _ = run_live(policy, workload, SERVICE, rig.workers, OwnSchedule())
+    trace.check(workload=workload, largest_batch=4)
+    assert set(trace.status.tolist()) <= ({SERVED, EXPIRED} if trace.sheds else {SERVED})
+    assert trace.batch_size.sum() == np.count_nonzero(trace.status == SERVED)
 
 
 @pytest.mark.parametrize("own_process", [False, True])

@@ -9,6 +9,7 @@ from random_runs import MS, random_run
 from policies import Greedy, SealedBatches, TokenBudgetAhead
 from policies.contract import NEVER, PolicyError, fire
 from sim import kernel, live, model
+from sim.metrics import measure
 from sim.service import Service
 from sim.service_times import DrawnTimes
 from sim.stability import assess
@@ -221,6 +222,20 @@ def test_a_batch_that_is_formed_at_no_possible_instant_is_found(shift_ms, senten
     formed_ns = trace.batch_formed_ns + np.array([0, shift_ms, 0]) * MS
     with pytest.raises(AssertionError, match=sentence):
         replace(trace, batch_formed_ns=formed_ns).check()
+
+
+def test_the_wait_has_two_parts_where_batches_were_sealed():
+    workload, one = poisson(300.0, 20_000, 6), service_of(*(5 + 0.5 * k for k in range(1, 9)))
+    trace = kernel.run(SealedBatches(0, 4 * MS), workload, one)
+    found = measure(trace, one).overall
+    means = [getattr(found, name)["mean"].value for name in ("forming_ms", "sealed_ms", "wait_ms")]
+    assert means[0] + means[1] == pytest.approx(means[2], rel=1e-12)
+    assert 0 < means[0] < 4 < means[2]
+    assert found.to_json()["sealed_ms"]["mean"]["value"] == means[1]
+    assert "forming_ms.p50" in found.estimates()
+    plain = measure(kernel.run(Greedy(), workload, one), one).overall
+    assert plain.forming_ms is plain.sealed_ms is None
+    assert "sealed_ms" not in plain.to_json()
 
 
 def test_any_number_of_batches_may_be_sealed_only_where_the_rule_says_so():
