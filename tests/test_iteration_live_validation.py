@@ -178,6 +178,13 @@ def test_a_window_counts_by_its_conditions_alone(sound):
         found = LiveWindow.of(where, trace, readings, None)
         assert found.rejected.startswith(sentence)
         assert bool(found.rejected) == bool(sentence)
+    readings = Readings([MS] * len(trace), noticed, [MS], [], 1)
+    for beside, sentence in (
+        ((0.95, 1.04), ""),
+        ((1.2, 1.21), "the engine took 1.21 times its calibrated time beside it"),
+        ((0.95, 1.06), "the engine took 1.12 times as long after it as before"),
+    ):
+        assert LiveWindow.of(where, trace, readings, None, beside).rejected == sentence
 
 
 def test_blocks_are_pooled_by_median_and_a_block_of_another_grid_is_left_out():

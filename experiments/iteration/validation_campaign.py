@@ -4,7 +4,8 @@
    a load is a share of what it found possible.
 2. In a round every rule runs at every load, on the same requests, in an order that shifts from
    round to round.  A window that does not count is run again, once; all are kept.
-3. An interruption or an engine that has died ends the run; the windows so far are judged.
+3. Between windows a few iterations tell how fast the engine is, over what it was calibrated to.
+4. An interruption or an engine that has died ends the run; the windows so far are judged.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from experiments.parallel import Progress, nothing, uninterrupted
 from experiments.sentences import ScenarioError
 from policies.iteration.contract import Rule
 from profiles.conditions import load_average
 from profiles.measure import INTERRUPTED as BY_HAND
+from profiles.measure import quiet_memory
 from profiles.steps_campaign import StepCampaign
-from profiles.steps_plan import StepWishes
+from profiles.steps_plan import StepWishes, steady_cells
 from sim.iteration import kernel
 from sim.iteration.serving import Serving
 from sim.iteration.workload import TokenWorkload
@@ -29,10 +33,13 @@ from sim.worker import WorkerError
 from .saturation import saturation_per_s
 from .validation import INTERRUPTED, LivePlan, TokenValidation
 from .validation_judging import judged, serving_of
+from .validation_predict import pooled
 from .validation_rig import IterationRig
 from .validation_windows import LiveWindow
 
 RETRIES = 1
+WATCHED = 12
+"""Calls of each iteration between two windows."""
 
 Draw = Callable[[float, float], TokenWorkload]
 """Requests at a rate per second, for so many seconds."""
@@ -109,10 +116,13 @@ class TokenCampaign:
         first = self._calibrated(rig, "calibrating")
         serving = serving_of(first.profile, rig.engine)
         found = LiveFound(serving, dict(rig.about), [first], workloads or self._workloads(serving))
+        self.form = first.profile.form()
+        self.watched = steady_cells(first.found.axes, self.wishes.prompt_tokens)[:2]
         try:
             for number in range(self.plan.rounds):
                 self._round(rig, found, number)
                 found.blocks.append(self._calibrated(rig, "calibrating again"))
+                self.form = pooled([block.profile for block in found.blocks]).form()
         except (KeyboardInterrupt, WorkerError) as error:
             if not found.windows:
                 raise
@@ -155,6 +165,7 @@ class TokenCampaign:
         """Every rule at every load once; again where a window does not count."""
         names = list(self.rules)
         order = names[number % len(names) :] + names[: number % len(names)]
+        before = self._level(rig)
         for load, workload in found.workloads.items():
             for name in order:
                 for attempt in range(1 + RETRIES):
@@ -162,15 +173,28 @@ class TokenCampaign:
                     what = f"round {number + 1}: {name} at load {load:g}{again}"
                     self.progress(what, self.step, self.steps)
                     trace, readings = rig.window(self.rules[name], workload, found.serving)
+                    after = self._level(rig)
                     window = LiveWindow.of(
-                        (name, load, number, attempt), trace, readings, load_average()
-                    )
+                        (name, load, number, attempt), trace, readings, load_average(),
+                        (before, after),
+                    )  # fmt: skip
+                    before = after
                     with uninterrupted():
                         found.windows.append(window)
                         self.on_window(window, found.serving)
                     if not window.rejected:
                         break
                 self.step += 1
+
+    def _level(self, rig: IterationRig) -> float:
+        """How long a few iterations take, over what they were calibrated to."""
+        with quiet_memory():
+            times = [
+                rig.timed(cell) / self.form.step_ns(cell.work)
+                for _ in range(WATCHED)
+                for cell in self.watched
+            ]
+        return float(np.median(times))
 
 
 def most_per_s(rule: Rule, serving: Serving, crowd: TokenWorkload) -> float:

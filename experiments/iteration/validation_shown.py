@@ -9,7 +9,7 @@ from rich.text import Text
 
 from experiments.terminal import table
 from experiments.tune.shown import WIDTH, shortened
-from experiments.validation.shown import signed
+from experiments.validation.shown import signed, unclaimed
 from experiments.wording import decimals, shown_half
 
 from .validation_windows import STATISTICS
@@ -45,6 +45,8 @@ def validation_tables(found: TokenValidation, width: int = WIDTH) -> list[Render
     """Everything to print, in order."""
     shown: list[RenderableType] = [heading(found) + "\n"]
     if found.loads:
+        if found.no_claim:
+            shown.append(Text(unclaimed(found.no_claim), style="bold"))
         shown += [load_table(found, load, width) for load in found.loads]
         marks = "   " + MISSED if any(cell.kept is False for cell in found.cells) else ""
         shown.append(Text(LEGEND + marks, style="dim"))

@@ -1,8 +1,9 @@
 """Windows of a live run of iterations: what happened, whether it counts, and what it says.
 
 1. All windows of a load replay the same requests.
-2. A window counts where the load generator kept to its plan and the scheduler was not stopped; its
-   latencies are never looked at for it.
+2. A window counts where the load generator kept to its plan, the scheduler was not stopped, and the
+   engine was nearly as fast as when it was calibrated, and stayed so: iterations right before and
+   after it say that.  Its own latencies are never looked at for it.
 3. Statistics leave nothing out: a window and its prediction begin with an empty engine alike.
 4. A *stall* is an iteration that took more than twice what the window's others take, by what the
    calibration expects of each.  A window without its stalls is the same requests again in the
@@ -30,7 +31,7 @@ from sim.iteration.workload import TokenWorkload
 from sim.wall import HEARTBEAT_NS
 
 MS = 1e6
-LAG_MOST_MS, GAP_MOST_MS = 10.0, 50.0
+LAG_MOST_MS, GAP_MOST_MS, DRIFT_MOST = 10.0, 50.0, 0.1
 STALL_NS = 1_000_000
 STALLED = 2.0
 """So many times as long as usual."""
@@ -72,6 +73,8 @@ class LiveWindow:
     lag_ms_p99: float
     gap_ms_max: float
     load_average: float | None
+    beside: tuple[float, float]
+    """Iterations right before and after it, over their calibrated time, in the median."""
     rejected: str
     """Why it does not count, in one clause; empty where it counts."""
 
@@ -82,8 +85,10 @@ class LiveWindow:
         trace: TokenTrace,
         readings: Readings,
         load_average: float | None,
+        beside: tuple[float, float] = (1.0, 1.0),
     ) -> LiveWindow:
         """From what was read."""
+        before, after = beside
         lag_ms = float(np.quantile(readings.lag_ns or [0], 0.99)) / MS
         late_ns = max(readings.late_ns, default=0)
         gap_ms = (late_ns + (HEARTBEAT_NS if late_ns > STALL_NS else 0)) / MS
@@ -92,6 +97,11 @@ class LiveWindow:
             reason = f"requests were sent {lag_ms:.3g} ms late at p99, above {LAG_MOST_MS:.0f} ms"
         elif gap_ms > GAP_MOST_MS:
             reason = f"the scheduler stood still for {gap_ms:.0f} ms"
+        elif abs(sum(beside) / 2.0 - 1.0) > DRIFT_MOST:
+            times = sum(beside) / 2.0
+            reason = f"the engine took {times:.2f} times its calibrated time beside it"
+        elif abs(after / before - 1.0) > DRIFT_MOST:
+            reason = f"the engine took {after / before:.2f} times as long after it as before"
         return cls(
             *where,
             trace,
@@ -101,6 +111,7 @@ class LiveWindow:
             lag_ms,
             gap_ms,
             load_average,
+            beside,
             reason,
         )
 
@@ -158,6 +169,7 @@ class LiveWindow:
             "lag_ms_p99": self.lag_ms_p99,
             "gap_ms_max": self.gap_ms_max,
             "load_average": self.load_average,
+            "beside": list(self.beside),
             "rejected": self.rejected,
             "drift": self.drift(form),
             "stalls": len(self.stalls(form)),
