@@ -59,7 +59,7 @@ def try_(
     ] = None,
     window: Annotated[str, typer.Option(help="How long requests arrive: 10s, 1m.")] = "10s",
     repeats: Annotated[int, typer.Option(min=1, help="Windows at each load.")] = 3,
-    calibrate: Annotated[str, typer.Option(help="Time to calibrate each setting.")] = "12s",
+    calibrate: Annotated[str, typer.Option(help="Time to calibrate each setting.")] = "20s",
     install: Annotated[
         bool, typer.Option("--install", help="Make an environment for the stack if it has none.")
     ] = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from trial_by_hand import trial
 from typer.testing import CliRunner
 from windows_by_hand import calibrated, validated
 
@@ -81,6 +82,17 @@ def validation_of(folder):
     return run
 
 
+def trial_of(folder):
+    """A trial of a stack with figures set by hand, some of them outside."""
+    run = folder / "runs" / "small" / "try-1"
+    run.mkdir(parents=True)
+    (run / RESULT).write_text(trial({"client_p50_ms": 0.8}, words=EVIL).to_json())
+    about = {"command": "try", "name": "small", "scenario": {"description": EVIL}}
+    write_manifest(run, {**about, "started": now(), "status": "complete"})
+    name_latest(run)
+    return run
+
+
 def diagnosis_of(folder, run):
     """What ``diagnose --json`` says of a run, as a file."""
     done = batchwright("diagnose", run, "--json", "--policy", "waits <5", "--slo", "20")
@@ -106,5 +118,6 @@ def all_runs(folder):
     runs = {kind: run_of(kind, folder) for kind in COMMANDS}
     export_into(runs["compare"])
     runs["validate"] = validation_of(folder)
+    runs["try"] = trial_of(folder)
     runs["diagnose"] = diagnosis_of(folder, runs["compare"])
     return runs

@@ -256,6 +256,17 @@ def test_live_and_predicted_stand_side_by_side_with_the_interval(pages, runs):
             assert error is None or f"{round(100 * error, 1) + 0.0:+.1f} %" in page
 
 
+def test_figures_of_a_real_server_stand_beside_their_predictions(pages, runs):
+    page = pages["try"].text
+    cells = result_of(runs["try"])["cells"]
+    assert {cell["inside"] for cell in cells} == {True, False}
+    for cell in cells:
+        for value in (cell["measured_mean"], cell["predicted_mean"]):
+            assert f"{value:.4g}" in page
+        assert f"{100 * cell['error']:+.1f} %" in page
+    assert "The setting against the default" in page
+
+
 def test_trials_of_a_tuning_and_its_front_are_there(pages, runs):
     found, page = result_of(runs["tune"]), pages["tune"].text
     assert found["front"]

@@ -17,6 +17,7 @@ from .of_token_sweep import swept as swept_tokens
 from .of_token_tuning import tuned as tuned_tokens
 from .of_token_validation import validated as validated_tokens
 from .of_tokens import KIND, compared
+from .of_trial import tried
 from .of_tuning import tuned
 from .of_validation import validated
 
@@ -39,6 +40,7 @@ KINDS = {
     "capacity": Kind(taken, ("scenario", "verdict", "slos", "policies", "rate_max_per_s")),
     "validate": Kind(validated, ("scenario", "verdict", "windows", "cells", "matches")),
     "diagnose": Kind(diagnosed, ("verdict", "subject", "stages", "findings", "remedies")),
+    "try": Kind(tried, ("scenario", "verdict", "stack", "variants", "cells", "shapes")),
 }
 """By command."""
 

@@ -75,7 +75,7 @@ def figures_table(found: Trial, variant: str) -> Table:
             name = NAMES[figure]
             drawn.add_row(
                 first, name if ":" in name or not figure.endswith("_ms") else f"  {name}",
-                _measured(cell), f"{cell.predicted_mean:.4g}",
+                measured_text(cell), f"{cell.predicted_mean:.4g}",
                 f"{cell.low:.4g} to {cell.high:.4g}",
                 f"{100 * cell.error:+.1f} %", f"{100 * cell.error_on_sent:+.1f} %",
                 Text("inside", style="green") if cell.inside else Text("OUTSIDE", style="red"),
@@ -84,7 +84,7 @@ def figures_table(found: Trial, variant: str) -> Table:
     return drawn
 
 
-def _measured(cell: Cell) -> str:
+def measured_text(cell: Cell) -> str:
     """The mean of the windows with half of their range."""
     if not cell.spread:
         return f"{cell.measured_mean:.4g}"
