@@ -28,11 +28,15 @@ from experiments.iteration.validate_plan import (
     target_of,
     wishes_for,
 )
+from experiments.iteration.validation import LivePlan
+from experiments.iteration.validation_campaign import TokenCampaign
 from experiments.iteration.validation_shown import validation_tables
 from experiments.iteration.validation_windows import summary_of
 from experiments.iteration.validation_words import verdict_of
 from experiments.sentences import ScenarioError
 from profiles.models.decoder_shapes import DECODERS
+from profiles.steps_campaign import ShortBudgetError
+from profiles.steps_plan import StepWishes
 from profiles.steps_store import load as load_profile
 
 SCENARIO = """
@@ -394,3 +398,27 @@ def test_an_engine_of_other_requests_has_the_drift_of_a_window(sound):  # noqa: 
     slow = window(sound.workloads[0.5], 0, slower=1.2)
     assert slow.drift(sound.form) == pytest.approx(1.2, rel=0.05)
     assert slow.slowest(sound.form) < 1.1, "slow throughout is no stretch"
+
+
+class Slow:
+    """A rig whose calibration fits from some budget on."""
+
+    def __init__(self, fits_ns):
+        self.fits_ns, self.given = fits_ns, []
+
+    def calibrate(self, wishes, _progress):
+        self.given.append(wishes.budget_ns)
+        if wishes.budget_ns < self.fits_ns:
+            raise ShortBudgetError("too short", self.fits_ns / 1e9)
+        return calibrated(1)[0]
+
+
+def test_a_machine_that_is_slow_gets_more_time_where_nobody_said_how_long():
+    plan, wishes = LivePlan(), StepWishes(budget_ns=10**9)
+    patient = Slow(5 * 10**9)
+    TokenCampaign({}, None, wishes, plan, may_grow=True)._first(patient)
+    assert patient.given == [10**9, 7_500_000_000]
+    strict = Slow(5 * 10**9)
+    with pytest.raises(ShortBudgetError):
+        TokenCampaign({}, None, wishes, plan)._first(strict)
+    assert strict.given == [10**9]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from experiments.contest import refuse_settings
 from experiments.parallel import Interrupted, Progress, in_threads, nothing
 from experiments.plain import plain
 from experiments.sentences import ScenarioError, suggestion
@@ -42,6 +43,8 @@ def simulate(
     engine: str = "kernel",
     progress: Progress | None = None,
     on_trace: OnTrace | None = None,
+    *,
+    settings: Sequence[str] = (),
 ) -> TokenComparison:
     """Run one rule on a scenario.
 
@@ -51,11 +54,12 @@ def simulate(
         engine: ``kernel`` or ``simpy``.
         progress: told what is being done.
         on_trace: given each trace before it is dropped.
+        settings: ``KEY=VALUE`` overrides, where the scenario is not loaded yet.
 
     Raises:
         ScenarioError: the scenario, the policy's name or the engine is wrong.
     """
-    loaded = as_scenario(scenario)
+    loaded = as_scenario(scenario, settings)
     name = policy or next(iter(loaded.policies))
     return compare(loaded, [name], engine, progress, on_trace=on_trace)
 
@@ -67,6 +71,7 @@ def compare(
     progress: Progress | None = None,
     *,
     on_trace: OnTrace | None = None,
+    settings: Sequence[str] = (),
 ) -> TokenComparison:
     """Run several rules on the same arrivals, lengths and noise.
 
@@ -76,13 +81,14 @@ def compare(
         engine: ``kernel`` or ``simpy``.
         progress: told what is being done.
         on_trace: given each trace before it is dropped.
+        settings: ``KEY=VALUE`` overrides, where the scenario is not loaded yet.
 
     Raises:
         ScenarioError: the scenario, a policy's name or the engine is wrong.
         KeyboardInterrupt: Ctrl-C before any rule was done; later the result says ``interrupted``.
     """
     started = time.perf_counter()
-    loaded, run, tell = as_scenario(scenario), driver(engine), progress or nothing
+    loaded, run, tell = as_scenario(scenario, settings), driver(engine), progress or nothing
     field = entrants(loaded, policies)
     tell("drawing the workload", 0, len(field))
     draws = [loaded.draw(k) for k in range(loaded.spec.run.replications)]
@@ -111,9 +117,18 @@ def compare(
     return replace(found, verdict=verdict_of(found))
 
 
-def as_scenario(scenario: TokenScenario | str | Path) -> TokenScenario:
-    """A loaded scenario."""
-    return scenario if isinstance(scenario, TokenScenario) else load_scenario(scenario)
+def as_scenario(
+    scenario: TokenScenario | str | Path, settings: Sequence[str] = ()
+) -> TokenScenario:
+    """A loaded scenario.
+
+    Raises:
+        ScenarioError: it cannot be loaded, or was, and settings come too late.
+    """
+    if not isinstance(scenario, TokenScenario):
+        return load_scenario(scenario, settings)
+    refuse_settings(scenario.name, settings)
+    return scenario
 
 
 def driver(engine: str) -> Driver:

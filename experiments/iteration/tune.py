@@ -19,7 +19,7 @@ from experiments.tune.course import SEARCH
 from experiments.tune.database import database_at
 from experiments.tune.importance import importance_of
 from experiments.tune.search import Search, Tried
-from experiments.tune.tuning import TRACE_REPEATS
+from experiments.tune.tuning import TRACE_REPEATS, with_trials
 from sim.replay import Replay
 
 from .compare import as_scenario, driver
@@ -37,6 +37,8 @@ def tune(
     storage: str | None = None,
     study: str | None = None,
     progress: Progress | None = None,
+    trials: int | None = None,
+    settings: Sequence[str] = (),
 ) -> TokenTuning:
     """Find the best rule of a scenario and its numbers, as its ``[tune]`` table asks for it.
 
@@ -49,13 +51,16 @@ def tune(
         storage: address of a database that keeps the study; by default it is kept in memory.
         study: its name there.
         progress: told what is being done.
+        trials: settings to try, where the scenario is not loaded yet; by default as it says.
+        settings: ``KEY=VALUE`` overrides, likewise.
 
     Raises:
         ScenarioError: the scenario, its goal, a policy or the storage is wrong.
         KeyboardInterrupt: Ctrl-C before anything could be judged.
     """
     started = time.perf_counter()
-    loaded, tell = as_scenario(scenario), progress or nothing
+    loaded = as_scenario(scenario, with_trials(settings, trials))
+    tell = progress or nothing
     goal, contestants = check_tuning(loaded)
     run: Any = driver("kernel")
     tell("drawing the workload", 0, loaded.spec.tune.trials)

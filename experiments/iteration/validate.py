@@ -104,6 +104,7 @@ class Work:
         """
         self.asked, self.target, self.plan = asked, target, plan
         self.requests = Requests(target.scenario)
+        self.may_grow = calibration_ns is None
         block_ns = None if calibration_ns is None else calibration_ns // (plan.rounds + 1)
         reach = reach_of(target.scenario, asked.rules, self.requests, plan.loads, plan.window_s)
         self.wishes = wishes_for(target, reach, block_ns, plan.seed)
@@ -137,6 +138,7 @@ class Work:
         campaign = TokenCampaign(
             self.asked.rules, self.requests, self.wishes, self.plan,
             own_per_s=self.target.scenario.offered_rate_per_s, known=self.target.known,
+            may_grow=self.may_grow,
             progress=progress, on_window=keep,
         )  # fmt: skip
         opening, engine = self.target.opening(self.wishes), self.target.scenario.engine

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from policies.iteration.contract import Rule
 from profiles.conditions import load_average
 from profiles.measure import INTERRUPTED as BY_HAND
 from profiles.measure import quiet_memory
-from profiles.steps_campaign import StepCampaign
+from profiles.steps_campaign import ShortBudgetError, StepCampaign
 from profiles.steps_plan import StepWishes, steady_cells
 from sim.iteration import kernel
 from sim.iteration.serving import Serving
@@ -77,6 +78,7 @@ class TokenCampaign:
         *,
         own_per_s: float | None = None,
         known: Serving | None = None,
+        may_grow: bool = False,
         progress: Progress = nothing,
         on_window: OnWindow = lambda _window, _serving: None,
     ) -> None:
@@ -90,11 +92,12 @@ class TokenCampaign:
             own_per_s: the rate at which requests come where the plan has no loads.
             known: an engine whose times are known beforehand; loads are shares of what it serves
                 then, and not of what the calibration says.
+            may_grow: whether a calibration may take longer than was planned.
             progress: told what is going on.
             on_window: given each window.
         """
         self.rules, self.draw, self.wishes, self.plan = rules, draw, wishes, plan
-        self.own_per_s, self.known = own_per_s, known
+        self.own_per_s, self.known, self.may_grow = own_per_s, known, may_grow
         self.progress, self.on_window = progress, on_window
         self.step, self.steps = 0, 1
 
@@ -113,7 +116,7 @@ class TokenCampaign:
         loads = max(1, len(self.plan.loads))
         self.steps = 1 + self.plan.rounds * (1 + loads * len(self.rules))
         workloads = None if self.known is None else self._workloads(self.known)
-        first = self._calibrated(rig, "calibrating")
+        first = self._first(rig)
         serving = serving_of(first.profile, rig.engine)
         found = LiveFound(serving, dict(rig.about), [first], workloads or self._workloads(serving))
         self.form = first.profile.form()
@@ -121,7 +124,8 @@ class TokenCampaign:
         try:
             for number in range(self.plan.rounds):
                 self._round(rig, found, number)
-                found.blocks.append(self._calibrated(rig, "calibrating again"))
+                with suppress(ShortBudgetError):  # the machine is busier than it was: one less
+                    found.blocks.append(self._calibrated(rig, "calibrating again"))
                 self.form = pooled([block.profile for block in found.blocks]).form()
         except (KeyboardInterrupt, WorkerError) as error:
             if not found.windows:
@@ -129,6 +133,17 @@ class TokenCampaign:
             found.stopped = INTERRUPTED if isinstance(error, KeyboardInterrupt) else str(error)
         found.seconds = time.perf_counter() - began
         return found
+
+    def _first(self, rig: IterationRig) -> StepCampaign:
+        """The first block; where nobody said how long, a machine that is slow gets more time."""
+        try:
+            return self._calibrated(rig, "calibrating")
+        except ShortBudgetError as error:
+            if not self.may_grow:
+                raise
+            budget_ns = max(2 * self.wishes.budget_ns, round(1.5e9 * error.needed_s))
+            self.wishes = replace(self.wishes, budget_ns=budget_ns)
+            return self._calibrated(rig, "calibrating for longer")
 
     def _calibrated(self, rig: IterationRig, what: str) -> StepCampaign:
         """One block; where it is interrupted, so is everything."""
