@@ -85,7 +85,7 @@ STACKS: dict[str, Row] = {
             "torchserve",
             "torchserve",
             "TorchServe",
-            ("torch==2.13.0", "torchserve==0.12.0", "torch-model-archiver==0.12.0"),
+            ("torch==2.13.0", "torchserve==0.12.0", "pyyaml==6.0.4"),
             1130,
             "when an idle worker takes the first request",
             programs=(("java", "Java 11 or later"),),

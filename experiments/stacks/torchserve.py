@@ -20,7 +20,8 @@ from .rulings import table_of
 
 PORTS = 6
 """Inference, management, metrics, gRPC of the first two, and the number of a worker's socket."""
-READY = "/ping"
+READY = f"/predictions/{MODEL}"
+"""``/ping`` is also healthy while workers that have died are started again."""
 
 STORE = "store"
 
@@ -46,6 +47,8 @@ class Handler:
 
     def handle(self, data, context):
         rows = [row.get("body", row.get("data")) for row in data]
+        if not all(rows):  # whether this worker lives is asked without a body
+            return ["ready"] * len(rows)
         rows = [row if isinstance(row, dict) else json.loads(row) for row in rows]
         return self.slow.run([row["id"] for row in rows], [row["length"] for row in rows])
 '''
