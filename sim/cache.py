@@ -27,7 +27,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 SOURCES = (
     *("answer.py", "cache.py", "compiled.py", "heaps.py", "service.py"),
     *("steps.py", "steps_queue.py", "system.py", "trace.py"),
-    *("steps_cluster.py", "steps_scaling.py", "steps_sealed.py", "steps_views.py", "changes.py"),
+    *("steps_cluster.py", "steps_scaling.py", "steps_sealed.py", "steps_views.py"),
+    *("steps_outcome.py", "changes.py"),
     *("../policies/contract.py", "../policies/routing.py", "../policies/scaling.py"),
 )
 """Files, seen from here, whose code goes into every compiled kernel."""

@@ -23,7 +23,7 @@ from .changes import Changes, Unchanging
 from .compiled import compiled
 from .empty_system import empty_system
 from .service import Service
-from .steps import write_outcome
+from .steps_outcome import write_outcome
 from .system import (
     Outcome,
     System,

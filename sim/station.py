@@ -25,15 +25,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from policies.contract import NEVER, SHED, Policy, expected_ns, lane_count
-from policies.routing import RouteView
+from policies.contract import NEVER, SHED, Policy, lane_count
 
 from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, blame
 from .replicas import Replicas
 from .served_queue import AHEAD, Sealed, ServedQueue
-from .service import Service, drawn_ns
+from .service import Service
 from .service_times import Batch
 from .station_trace import trace_of
+from .station_views import batch_on, route_view
 from .trace import EXPIRED, REJECTED, SERVED, UNFINISHED, Trace
 from .waiting_room import WaitingRoom
 from .workload import Workload
@@ -235,18 +235,7 @@ class Station:
         """The queue that a request joins, or finds full."""
         place, group = 0, self.service.grouping
         if len(self.queues) > 1:
-            view = RouteView(
-                now_ns=now_ns,
-                length=int(self.room.length[request]),
-                tier=int(self.room.tier[request]),
-                routed=self.routed,
-                available=np.ones(len(self.queues), dtype=np.int64)
-                if self.replicas is None
-                else self.replicas.available(),
-                waiting=np.array([queue.present for queue in self.queues]),
-                in_service=np.array([queue.in_service for queue in self.queues]),
-                servers=np.array([len(queue.servers) for queue in self.queues]),
-            )
+            view = route_view(self, request, now_ns)
             u = float(group.route_u[request % len(group.route_u)])
             place = int(group.router.route(view, u))
             if not 0 <= place < len(self.queues) or not view.available[place]:
@@ -307,28 +296,8 @@ class Station:
         self.left(queue, members)
         queue.in_service += len(members)
         queue.idle.remove(server)
-        longest = int(self.room.length[members].max())
-        service, group = self.service, self.service.grouping
-        tables_ns = service.tables_ns[group.profiles[server]]
-        models = {0} if len(tables_ns) == 1 else set(self.room.tier[members].tolist())
-        usual = max(
-            expected_ns(tables_ns[model], service.length_edges, len(members), longest)
-            for model in models
-        )
-        self.on_gpu[group.gpus[server]] += 1
-        batch = Batch(
-            place=len(self.records),
-            server=server,
-            number=int(self.batches[server]),
-            members=tuple(members),
-            longest=longest,
-            lane=lane,
-            models=tuple(sorted(models)),
-            start_ns=now_ns,
-            expected_ns=drawn_ns(usual, 1.0),
-            idle_ns=now_ns - int(self.idle_since_ns[server]),
-            on_gpu=int(self.on_gpu[group.gpus[server]]),
-        )
+        self.on_gpu[self.service.grouping.gpus[server]] += 1
+        batch = batch_on(self, server, members, lane, now_ns)
         self.status[members] = SERVED
         self.batch_of[members] = batch.place
         self.running[server] = batch
@@ -336,7 +305,7 @@ class Station:
         self.busy_since_ns[server] = now_ns
         self.expected_ns[server] = now_ns + batch.expected_ns
         self.size[server] = len(members)
-        self.records.append([now_ns, -1, len(members), longest, lane, server, formed_ns])
+        self.records.append([now_ns, -1, len(members), batch.longest, lane, server, formed_ns])
         return batch
 
     def trace(self) -> Trace:
