@@ -85,7 +85,7 @@ def export(
         from .export.run import setting_of_run
         from .iteration.exporting import export_run
         from .iteration.setting import is_of_tokens
-        from .runs import folder_name, resolve_run
+        from .runs import folder_name, resolve_aloud
 
         if not to:
             raise ExportError("--to is missing; `batchwright stacks` lists the stacks")
@@ -94,7 +94,7 @@ def export(
             raise ExportError(
                 f"--name {name}: must be letters, digits, dots, dashes and underscores"
             )
-        folder = resolve_run(run, commands=EXPORTED)
+        folder = resolve_aloud(run, EXPORTED, say)
         if is_of_tokens(folder):
             names = [row.name for row in rows]
             export_run(folder, names, policy, name, out, nearest=nearest, json=json)

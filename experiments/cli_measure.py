@@ -71,7 +71,11 @@ def measure(
     name: Annotated[str, typer.Option(help="Of the profile; default: model and device.")] = "",
     function: Annotated[
         str | None,
-        typer.Option("--callable", metavar="PKG.MOD:FN", help="A function of your own instead."),
+        typer.Option(
+            "--callable",
+            metavar="PKG.MOD:FN",
+            help="Your function: takes the lengths of a batch, serves it, returns its outputs.",
+        ),
     ] = None,
     hf: Annotated[
         str | None,

@@ -121,7 +121,12 @@ def import_table(
         from .plain import dumps
 
         wanted = dict(column_filter(text) for text in where or [])
-        profile = profiles.read_table(file, wanted, name=name, complete=complete, licence=licence)
+        try:
+            profile = profiles.read_table(
+                file, wanted, name=name, complete=complete, licence=licence
+            )
+        except profiles.ProfileError as error:
+            raise profiles.ProfileError(as_typed(str(error))) from error
         side = profiles.save(profile, into)
         if json:
             typer.echo(dumps({**details(profile), "file": str(side)}), nl=False)
@@ -139,6 +144,12 @@ BETWEEN = {
     "bucket": "no slope: what the next batch size and the next length cost (CUDA graphs)",
 }
 """What a batch between the points costs, where it is not the usual: straight lines."""
+
+
+def as_typed(sentence: str) -> str:
+    """What Python calls ``where`` as it is typed."""
+    typed = sentence.replace("with `where`", 'with --where, as in --where "device=NVIDIA L4"')
+    return typed.replace("`where`", "--where")
 
 
 def column_filter(text: str) -> tuple[str, str]:

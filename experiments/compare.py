@@ -51,6 +51,8 @@ def simulate(
     engine: str = "kernel",
     progress: Progress | None = None,
     on_trace: OnTrace | None = None,
+    *,
+    settings: Sequence[str] = (),
 ) -> Simulation:
     """Run one policy on a scenario.
 
@@ -60,12 +62,13 @@ def simulate(
         engine: ``kernel`` or ``simpy``.
         progress: told what is being done.
         on_trace: given each trace before it is dropped.
+        settings: ``KEY=VALUE`` overrides, where the scenario is not loaded yet.
 
     Raises:
         ScenarioError: the scenario, the policy's name or the engine is wrong.
     """
     started = time.perf_counter()
-    loaded, tell = as_scenario(scenario), progress or nothing
+    loaded, tell = as_scenario(scenario, settings), progress or nothing
     (entrant,) = entrants(loaded, [policy or next(iter(loaded.policies))], baselines=False)
     run = driver(engine)
     tell("drawing the workload", 0, 2)
@@ -90,6 +93,7 @@ def compare(
     *,
     load_curve: bool = True,
     on_trace: OnTrace | None = None,
+    settings: Sequence[str] = (),
 ) -> Comparison:
     """Run several policies on the same arrivals, lengths and noise.
 
@@ -103,13 +107,14 @@ def compare(
         progress: told what is being done.
         load_curve: also run a few loads (never in closed loops).
         on_trace: given each trace before it is dropped.
+        settings: ``KEY=VALUE`` overrides, where the scenario is not loaded yet.
 
     Raises:
         ScenarioError: the scenario, a policy's name or the engine is wrong.
         Interrupted: Ctrl-C; it carries the comparison of the policies that are done.
     """
     started = time.perf_counter()
-    loaded, run, tell = as_scenario(scenario), driver(engine), progress or nothing
+    loaded, run, tell = as_scenario(scenario, settings), driver(engine), progress or nothing
     field_ = entrants(loaded, policies, baselines=True)
     tell("drawing the workload", 0, len(field_))
     draws = draw_all(loaded)

@@ -155,9 +155,29 @@ def judge(
     )
 
 
-def as_scenario(scenario: Scenario | str | Path) -> Scenario:
-    """A loaded scenario."""
-    return scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+def as_scenario(scenario: Scenario | str | Path, settings: Sequence[str] = ()) -> Scenario:
+    """A loaded scenario.
+
+    Raises:
+        ScenarioError: it cannot be loaded, or was, and settings come too late.
+    """
+    if not isinstance(scenario, Scenario):
+        return load_scenario(scenario, settings)
+    refuse_settings(scenario.name, settings)
+    return scenario
+
+
+def refuse_settings(name: str, settings: Sequence[str]) -> None:
+    """Overrides are read with the file.
+
+    Raises:
+        ScenarioError: there are some.
+    """
+    if settings:
+        raise ScenarioError(
+            f"{name} is loaded, and {settings[0]} comes too late: give the scenario's name or "
+            "path, or the settings to load_scenario"
+        )
 
 
 def draw_all(scenario: Scenario) -> list[Draw]:

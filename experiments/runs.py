@@ -13,7 +13,7 @@ import platform
 import re
 import secrets
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -167,6 +167,43 @@ def is_unfinished(folder: Path) -> bool:
     """Whether this is the folder of a run that is at work, or was cut off."""
     numbered = re.fullmatch(r"[a-z]+-\d+", folder.name) is not None
     return numbered and folder.is_dir() and not (folder / MANIFEST).is_file()
+
+
+def resolve_aloud(
+    run: str | Path, commands: Collection[str], tell: Callable[[str], None], root: Path = RUNS
+) -> Path:
+    """The folder of a run, as :func:`resolve_run`; a newer run that it cannot be of is told.
+
+    Args:
+        run: a run's folder, a scenario's name or ``latest``.
+        commands: the newest finished run of one of these.
+        tell: given one sentence, where there is something to tell.
+        root: where runs are kept.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    folder = resolve_run(run, root, commands)
+    missed = _passed_over(run, folder, commands, root)
+    if missed is not None:
+        tell(f"note: {missed} came to no result; {folder} is the newest run that has one")
+    return folder
+
+
+def _passed_over(
+    run: str | Path, folder: Path, commands: Collection[str], root: Path
+) -> Path | None:
+    """The newest run that began after the one that was found by name, and has no result."""
+    if Path(run) == folder or root / run == folder or not is_file(folder / RESULT):
+        return None
+    found_ns = (folder / RESULT).stat().st_mtime_ns
+    later = [
+        (path.stat().st_mtime_ns, path)
+        for path in root.glob("*/*" if str(run) == LATEST else f"{folder.parent.name}/*")
+        if path.name.rpartition("-")[0] in commands and path.is_dir()
+        if not is_file(path / RESULT) and path.stat().st_mtime_ns > found_ns
+    ]
+    return max(later)[1] if later else None
 
 
 def _newest(parent: Path, commands: Collection[str]) -> Path | None:

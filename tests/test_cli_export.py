@@ -14,6 +14,7 @@ from experiments.cli import app
 from experiments.export import STACKS
 from experiments.export.contract import ExportError
 from experiments.export.reading import imported_policies, module_of, read_file
+from experiments.runs import MANIFEST, write_atomic
 from policies import SizeOrTimeout
 
 SCENARIO = """
@@ -63,6 +64,22 @@ def work(made, tmp_path, monkeypatch):
     """A copy of that folder, to work in."""
     monkeypatch.chdir(shutil.copytree(made, tmp_path / "work"))
     return Path("runs/small/compare-1")
+
+
+def test_a_newer_tuning_that_came_to_no_result_is_told(work):
+    cut_off = Path("runs/small/tune-1")
+    cut_off.mkdir()
+    write_atomic(cut_off / MANIFEST, "{}")
+    for name in ("small", "latest"):
+        done = typed("export", name, "--to", "json", "--policy", "waits")
+        assert done.exit_code == 0, done.output
+        assert done.stderr == (
+            "note: runs/small/tune-1 came to no result; runs/small/compare-1 is the newest run "
+            "that has one\n"
+        )
+    assert typed("export", work, "--to", "json", "--policy", "waits").stderr == ""
+    shutil.rmtree(cut_off)
+    assert typed("export", "small", "--to", "json", "--policy", "waits").stderr == ""
 
 
 def test_an_export_goes_into_the_folder_of_the_run(work):

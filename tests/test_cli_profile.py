@@ -72,7 +72,7 @@ def test_import_of_a_mixture_says_what_to_choose(run):
     Path("table.csv").write_text(TABLE)
     result = run("import", "table.csv")
     assert result.exit_code == 2
-    assert "choose one with" in result.stderr
+    assert 'choose one with --where, as in --where "device=NVIDIA L4"' in result.stderr
     assert result.stderr.count("\n") == 1
 
 

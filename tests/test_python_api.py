@@ -18,6 +18,10 @@ from experiments.diagnose import diagnose
 from experiments.diagnosis.errors import DiagnosisError
 from experiments.export import export
 from experiments.export.contract import ExportError, NotExpressible
+from experiments.iteration import compare as compare_rules
+from experiments.iteration import load_scenario as load_rules
+from experiments.iteration.tune import tune as tune_rules
+from experiments.sentences import ScenarioError
 from experiments.simulate import simulate
 from experiments.sweep import sweep
 from experiments.tune import tune
@@ -81,6 +85,28 @@ def test_each_command_is_a_function_of_its_own_module(command):
     for name, parameter in signature.parameters.items():
         assert parameter.annotation is not inspect.Parameter.empty, name
         assert f"{name}:" in text, f"{name} is not described"
+
+
+def test_settings_are_given_as_on_the_command_line():
+    short = ["workload.requests=2000", "workload.arrivals.load=0.4"]
+    found = compare("greedy", ["greedy"], load_curve=False, settings=short)
+    assert (found.scenario["requests"], found.scenario["load"]) == (2_000, pytest.approx(0.4))
+    assert simulate("greedy", settings=short).scenario == found.scenario
+    assert compare_rules("chat", ["vllm_like"], settings=short[:1]).scenario["requests"] == 2_000
+
+
+def test_trials_are_given_as_on_the_command_line():
+    for search in (tune, tune_rules):
+        with pytest.raises(ScenarioError, match=r"tune\.trials = 0 must be"):
+            search("bert" if search is tune else "chat", trials=0)
+
+
+def test_settings_of_a_scenario_that_is_loaded_come_too_late():
+    for run, loaded in ((compare, load_scenario("bert")), (compare_rules, load_rules("chat"))):
+        with pytest.raises(ScenarioError, match=r"loaded, and run\.replications=2 comes too late"):
+            run(loaded, settings=["run.replications=2"])
+    with pytest.raises(ScenarioError, match=r"bert is loaded, and tune\.trials=9 comes too late"):
+        tune(load_scenario("bert"), trials=9)
 
 
 def test_every_result_shows_and_tabulates_itself(results):

@@ -175,6 +175,18 @@ def test_without_accepted_windows_there_are_conditions_and_a_verdict_alone(nothi
     ]
 
 
+def test_numbers_of_which_nothing_is_claimed_come_after_the_word_of_it(found):
+    late = replace(GOOD, rejected="the generator was late")
+    some = [replace(one, condition=late) for one in found.readings]
+    lines = lines_of(*validation_tables(replace(found, readings=tuple(some))))
+    count = len(some)
+    assert lines[0] == (
+        f"Nothing is claimed of the numbers below: {count} of {count} windows were rejected, more "
+        "than half."
+    )
+    assert not lines_of(*validation_tables(found))[0].startswith("Nothing is claimed")
+
+
 def test_rows_are_those_of_the_cells(found):
     lines = lines_of(load_table(found, 0.5))
     row = next(line for line in lines if line.strip().startswith("patient"))

@@ -51,6 +51,8 @@ def tune(
     present: Mapping[str, Mapping[str, Any]] | None = None,
     load_curve: bool = True,
     progress: Progress | None = None,
+    trials: int | None = None,
+    settings: Sequence[str] = (),
 ) -> Tuning:
     """Find the best setting of a scenario, as its ``[tune]`` table asks for it.
 
@@ -66,13 +68,16 @@ def tune(
         present: settings to judge beside the others, tables as a scenario file has them, by name.
         load_curve: also run the winner and the baselines at a few loads, for a figure.
         progress: told what is being done.
+        trials: settings to try, where the scenario is not loaded yet; by default as it says.
+        settings: ``KEY=VALUE`` overrides, likewise.
 
     Raises:
         ScenarioError: the scenario, its goal, a policy or the storage is wrong, or the run is too
             short for the percentile.
         Interrupted: Ctrl-C before anything could be judged.
     """
-    scenario, tell, present = as_scenario(scenario), progress or nothing, present or {}
+    scenario = as_scenario(scenario, with_trials(settings, trials))
+    tell, present = progress or nothing, present or {}
     started = time.perf_counter()
     goal, contestants = check_tuning(scenario)
     loads = loads_of(scenario)
@@ -112,6 +117,11 @@ def tune(
         interrupted=interrupted,
     )
     return replace(result, verdict=verdict_of(result), seconds=time.perf_counter() - started)
+
+
+def with_trials(settings: Sequence[str], trials: int | None) -> list[str]:
+    """Overrides, and one for how many settings are tried."""
+    return [*settings, *([] if trials is None else [f"tune.trials={trials}"])]
 
 
 def check_tuning(scenario: Scenario) -> tuple[Goal, tuple[Contestant, ...]]:

@@ -63,6 +63,8 @@ def validation_tables(found: Validation, width: int = WIDTH) -> list[RenderableT
         width: columns of the terminal; never more than 100 are used.
     """
     shown: list[RenderableType] = []
+    if found.loads and found.no_claim:
+        shown.append(Text(unclaimed(found.no_claim), style="bold"))
     for load in found.loads:
         shown.append(load_table(found, load, width))
         if found.tiers:
@@ -75,6 +77,11 @@ def validation_tables(found: Validation, width: int = WIDTH) -> list[RenderableT
     shown += [Text(line) for line in crew(found)]
     shown.append(Text(found.verdict))
     return shown
+
+
+def unclaimed(reason: str) -> str:
+    """What stands before numbers that mean nothing, so that nobody takes them for a result."""
+    return f"Nothing is claimed of the numbers below: {reason}.\n"
 
 
 def _shown_cells(found: Validation) -> Iterator[Cell]:
