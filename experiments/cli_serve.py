@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,9 +17,12 @@ from .cli_speech import FAILED, say, spoken
 from .cli_validate import read_time
 
 if TYPE_CHECKING:
+    from policies.contract import Policy
+
+    from .serving.chosen import Chosen
     from .serving.drift import Expected
     from .serving.offer import Offer
-    from .serving.running import Serving
+    from .serving.running import Again, Serving
 
 TOKEN = "BATCHWRIGHT_TOKEN"  # noqa: S105 - the name of the variable
 SHORTEST_TOKEN = 16
@@ -141,11 +144,29 @@ def serve(
             from .serving.foretold import foretold
 
             expected = foretold(found.scenario, found.policy)
-        live(Serving(offer, opening, wishes, expected), offer, found.name, json=json,
+
+        def again() -> tuple[Policy, Mapping[str, Any]] | None:
+            return read_again(lambda: chosen(source, policy, settings, out), offer)
+
+        live(Serving(offer, opening, wishes, expected), offer, found.name, again, json=json,
              quiet=quiet)  # fmt: skip
 
 
-def live(serving: Serving, offer: Offer, policy: str, *, json: bool, quiet: bool) -> None:
+def read_again(read: Callable[[], Chosen], offer: Offer) -> tuple[Policy, Mapping[str, Any]] | None:
+    """The policy as it is written now; None, and a sentence, where it cannot be served."""
+    try:
+        found = read()
+        offer.service.policies(found.policy, offer.tiers)
+    except (OSError, ValueError) as error:
+        say(f"error: {' '.join(str(error).split())}; the policy before goes on")
+        return None
+    say(f"policy {found.name} from the next batch on")
+    return found.policy, found.table
+
+
+def live(
+    serving: Serving, offer: Offer, policy: str, again: Again, *, json: bool, quiet: bool
+) -> None:
     """Serve, and say so.
 
     Raises:
@@ -175,7 +196,7 @@ def live(serving: Serving, offer: Offer, policy: str, *, json: bool, quiet: bool
             say(f"metrics at {url}/metrics; Ctrl-C ends it")
 
     try:
-        serving.run(ready)
+        serving.run(ready, again)
     except WorkerError as error:
         if serving.failure is None:
             raise ModelError(str(error)) from error

@@ -12,13 +12,13 @@ the trace.  Here:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from policies.contract import NEVER, NOBODY, Policy, Tier
+from policies.contract import NEVER, NOBODY, IntArray, Policy, Tier, lane_count
 
 from .ring import Ring
 from .served_queue import ServedQueue
@@ -117,6 +117,60 @@ class EndlessStation(Station):
         gone = self._expire(now_ns)
         self.owner[gone] = NOBODY
         return refused + gone
+
+    def change(self, policy: Policy) -> dict[int, int]:
+        """Another policy from now on, which knows nothing of the past.
+
+        Whoever waits or runs is numbered anew, from 0 on in the order of arrival, as in a run that
+        has just begun; who waits is put into the lanes of the new policy, in that order.
+
+        Returns:
+            The new id of everybody who is here.
+
+        Raises:
+            ValueError: a parameter of the policy is out of range; nothing is changed then.
+        """
+        kinds, kind_of = self.service.policies(policy, self.workload.tiers)
+        owners = self.owner.rows
+        here = np.sort(owners[owners != NOBODY])
+        new_of = {old: new for new, old in enumerate(here.tolist())}
+        waiting = [
+            sorted(new_of[old] for lane in self.room.queue[queue.lanes] for old in lane)
+            for queue in self.queues
+        ]
+        self._renumber(here, new_of)
+        lanes = lane_count(kinds[0])
+        self.room.set_lanes(lanes * len(self.queues))
+        for place, (queue, requests) in enumerate(zip(self.queues, waiting, strict=True)):
+            queue.take_over(
+                kinds[kind_of[place]], slice(place * lanes, (place + 1) * lanes), len(here)
+            )
+            for request in requests:
+                self.room.join(request, queue.lanes.start + self.lane_for(request, queue))
+        return new_of
+
+    def _renumber(self, here: IntArray, new_of: Mapping[int, int]) -> None:
+        """Move everybody to the first rows."""
+        self._impatient = [
+            (deadline_ns, new_of[request])
+            for deadline_ns, request in self._impatient
+            if self._is_here(request) and self._gives_up(request)
+        ]
+        heapify(self._impatient)
+        for ring in self._rings():
+            ring.keep(here)
+        self.owner[np.arange(len(here))] = np.arange(len(here))
+        self.room.next[np.arange(len(here))] = NOBODY
+        self.arrived = len(here)
+        for server, batch in enumerate(self.running):
+            if batch is not None:
+                members = tuple(new_of[member] for member in batch.members)
+                self.running[server] = batch._replace(members=members)
+        for queue in self.queues:
+            for at, formed in enumerate(queue.sealed):
+                queue.sealed[at] = formed._replace(
+                    members=[new_of[member] for member in formed.members]
+                )
 
     def _joins(self, request: int, comer: Comer, now_ns: int) -> bool:
         room = self.room

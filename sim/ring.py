@@ -35,6 +35,12 @@ class Ring:
         given = np.asarray(ids, dtype=np.int64) if isinstance(ids, list | tuple) else ids
         return given & self._mask
 
+    def keep(self, ids: IntArray) -> None:
+        """Only the rows of some ids, which are the first ones from now on."""
+        kept = self[ids]
+        self.rows[:] = self.fill
+        self.rows[: len(kept)] = kept
+
     def grow(self, end: int) -> None:
         """Twice the rows; those of the ids just before ``end`` move to their new places."""
         before = self.rows

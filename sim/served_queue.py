@@ -58,6 +58,20 @@ class ServedQueue:
         self.formed_ns = 0
         """When the policy fired last."""
 
+    def take_over(self, policy: Policy, lanes: slice, arrived: int) -> None:
+        """Another policy from now on, for which a run has just begun; batches that are sealed stay.
+
+        Args:
+            policy: bound.
+            lanes: its own.
+            arrived: how many requests it is told of.
+        """
+        self.policy, self.lanes, self.arrived = policy, lanes, arrived
+        self.ask_ns, self.touched = NEVER, True
+        self.finished, self.formed_ns = (0, 0, 0), 0
+        self.memory = np.zeros(memory_slots(policy))
+        self.seals, self.sheds = seals(policy), sheds(policy)
+
     @property
     def sealed_requests(self) -> int:
         """How many requests are in batches that wait for a server."""

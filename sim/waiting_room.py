@@ -17,18 +17,22 @@ class WaitingRoom:
 
     def __init__(self, workload: Workload, lanes: int) -> None:
         total = len(workload)
-        self.present = 0
-        """How many wait."""
-        self.queue: list[deque[int]] = [deque() for _ in range(lanes)]
-        self.waiting, self.take = np.zeros(lanes, dtype=np.int64), np.zeros(lanes, dtype=np.int64)
-        self.oldest_ns = np.full(lanes, NEVER)
-        self.head, self.tail = np.full(lanes, NOBODY), np.full(lanes, NOBODY)
+        self.set_lanes(lanes)
         self.arrival_ns = np.full(total, -1)
         self.length = workload.length.astype(np.int64)
         self.tier = workload.tier.astype(np.int64) if len(workload.tier) else np.zeros(total, int)
         self.deadline_ns = np.full(total, NEVER)
         self.next = np.full(total, NOBODY)
         self.lane = np.full(total, -1)
+
+    def set_lanes(self, lanes: int) -> None:
+        """Begin with so many lanes, and nobody in them."""
+        self.present = 0
+        """How many wait."""
+        self.queue: list[deque[int]] = [deque() for _ in range(lanes)]
+        self.waiting, self.take = np.zeros(lanes, dtype=np.int64), np.zeros(lanes, dtype=np.int64)
+        self.oldest_ns = np.full(lanes, NEVER)
+        self.head, self.tail = np.full(lanes, NOBODY), np.full(lanes, NOBODY)
 
     def join(self, request: int, lane: int) -> None:
         """Put a request at the tail of a lane."""

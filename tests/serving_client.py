@@ -105,7 +105,7 @@ class Served:
         desk = Desk(
             offered.policy, offered.service, offered.tiers, offered.unit, (self.meters, *watches)
         )
-        self.driver = Driver(desk, workers, offered.rate_per_s, self.failures.append)
+        self.driver = Driver(desk, workers, offered.rate_per_s, offered.table, self.failures.append)
         self.front = Front(offered, self.driver, self.meters, token)
 
     async def ask(self, path=PATH, body=b"", method="POST", headers=None, parts=None):

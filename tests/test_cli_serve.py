@@ -160,6 +160,26 @@ def test_a_function_of_ones_own_is_served_with_a_token(place):
         assert process.wait(PATIENCE_S) in (0, 1)
 
 
+def test_a_policy_is_read_again_when_sighup_comes(place):
+    file = place / "changes.toml"
+    file.write_text(SCENARIO)
+    with running(place, file.name) as (process, said):
+        policy = f"{said['url']}/policy"
+        assert json.loads(ask(policy)[2]) == {"policy": {"kind": "greedy"}}
+        file.write_text(SCENARIO.replace("[policies.greedy]\nkind", "[policies.greedy\nkind"))
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr.readline().endswith("the policy before goes on\n")
+        assert json.loads(ask(policy)[2]) == {"policy": {"kind": "greedy"}}
+        file.write_text(SCENARIO.replace('"greedy"', '"static"\nbatch_size = 1'))
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr.readline() == "policy greedy from the next batch on\n"
+        while json.loads(ask(policy)[2])["policy"]["kind"] != "static":
+            assert process.poll() is None
+        assert ask(f"{said['url']}/v2/models/small/infer", inference(20))[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+
+
 def refused(place, *words, environment=None):
     done = CliRunner().invoke(app, ["serve", *words], env=environment or {})
     assert done.exit_code == 2, done.output

@@ -13,6 +13,7 @@ from random_runs import MS, random_run
 from policies import POLICIES
 from policies.contract import NEVER, Tier, fire, wait
 from policies.greedy import Greedy
+from policies.static import Static
 from sim import endless, live
 from sim.endless import Comer, EndlessStation
 from sim.service import Service
@@ -171,3 +172,80 @@ def test_who_needs_the_row_of_one_that_still_waits_is_refused_once_the_ring_may_
     assert station.settle(30 * MS, [(30 * MS, 0)]) == [15]
     assert station.take_in(30 * MS, [Comer(30 * MS, 1)] * 2) == [16]
     assert station.waiting == 2
+
+
+def changed(policies, run, at):
+    """What becomes of a run whose policy is another one from some request on."""
+    station = EndlessStation(policies[0], run.service, run.workload.tiers)
+    times, running, ended, alive = DrawnTimes(run.service), [], [], {}
+
+    def end(requests):
+        ended.extend(alive.pop(one) for one in requests)
+
+    def go_on(now_ns):
+        for batch in station.dispatch(now_ns):
+            heappush(running, (now_ns + times(batch), batch.server))
+        end(station.shed)
+
+    for came in range(len(run.workload)):
+        arrival_ns = int(run.workload.arrival_ns[came])
+        while running and running[0][0] <= arrival_ns:
+            now_ns, server = heappop(running)
+            end(station.settle(now_ns, [(now_ns, server)]))
+            go_on(now_ns)
+        if came == at:
+            new_of = station.change(policies[1])
+            alive = {new_of[old]: who for old, who in alive.items()}
+            assert sorted(alive) == list(range(len(alive))) == sorted(new_of.values())
+            assert [alive[one] for one in sorted(alive)] == sorted(alive.values())
+        end(station.settle(arrival_ns))
+        alive[station.arrived] = came
+        end(station.take_in(arrival_ns, [Comer(arrival_ns, int(run.workload.length[came]))]))
+        go_on(arrival_ns)
+    return station, ended, alive
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("greedy", "length_bucketed"),
+        ("length_bucketed", "aimd"),
+        ("rate_aware", "rate_aware"),
+        ("sealed_batches", "greedy"),
+        ("greedy", "nearest_lengths"),
+    ],
+)
+def test_a_policy_is_changed_and_nobody_is_lost(kinds):
+    busy = 0
+    for run in open_runs(kinds[0], seeds=12):
+        other = random_run(3, kinds[1]).policy
+        try:
+            station, ended, alive = changed((run.policy, other), run, len(run.workload) // 2)
+        except ValueError:  # the other one does not fit this service
+            continue
+        assert sorted([*ended, *alive.values()]) == list(range(len(run.workload)))
+        assert station.waiting + station.in_service == len(alive)
+        assert station.queues[0].policy.__class__ is other.__class__
+        busy += bool(alive)
+    assert busy
+
+
+def test_a_new_policy_is_asked_with_ids_that_begin_anew():
+    station = EndlessStation(FirstTier(), one_server(), (Tier("first"), Tier("never")))
+    for _ in one_after_the_other(station, 30, lambda turn: NEVER):
+        pass
+    station.take_in(58 * MS, [Comer(58 * MS, 1, tier=1, timeout_ns=90 * MS)])
+    assert station.change(Greedy()) == {29: 0, 30: 1}
+    assert (station.arrived, station.waiting, station.in_service) == (2, 1, 1)
+    assert station.expiry_ns == 148 * MS
+    assert station.settle(60 * MS, [(60 * MS, 0)]) == [0]
+    assert [batch.members for batch in station.dispatch(60 * MS)] == [(1,)]
+
+
+def test_a_policy_that_does_not_fit_changes_nothing():
+    station = EndlessStation(Greedy(), one_server())
+    station.take_in(0, [Comer(0, 1)] * 2)
+    with pytest.raises(ValueError, match="batch_size"):
+        station.change(Static(99))
+    assert isinstance(station.queues[0].policy, Greedy)
+    assert [batch.members for batch in station.dispatch(0)] == [(0, 1)]

@@ -398,3 +398,83 @@ def test_the_answer_is_json_that_any_client_reads():
     reply = play(scene())
     assert "id" not in reply.json
     assert reply.json["parameters"]["length"] == 2
+
+
+async def put(served, body):
+    return await served.ask("/policy", body, method="PUT")
+
+
+def test_a_policy_is_changed_between_two_batches_and_no_request_is_lost():
+    async def scene():
+        async with serving(workers=[FakeWorker(at_once=False)]) as served:
+            (worker,) = served.workers
+            asked = [asyncio.create_task(served.infer())]
+            await until(lambda: worker.batches)
+            asked += [asyncio.create_task(served.infer(length)) for length in (8, 20, 400, 9, 12)]
+            await until(lambda: served.driver.desk.present == 6)
+            table = {"kind": "size_or_timeout", "max_batch_size": 2, "max_wait_ms": 0.5}
+            said = await put(served, json.dumps(table).encode())
+            for batch in range(1, 4):
+                worker.finish()
+                await until(lambda at=batch: len(worker.batches) > at)
+            worker.finish()
+            replies = await asyncio.gather(*asked)
+            return said, replies, worker, await served.ask("/policy", method="GET"), table
+
+    said, replies, worker, now, table = play(scene())
+    assert said.status == now.status == 200
+    assert said.json == now.json == {"policy": table}
+    assert {reply.status for reply in replies} == {200}
+    assert [reply.json["parameters"]["length"] for reply in replies] == [16, 8, 20, 400, 9, 12]
+    assert worker.batches == [[16], [8, 20], [400, 9], [12]]
+
+
+def test_lanes_of_the_new_policy_take_who_waits():
+    async def scene():
+        async with serving(workers=[FakeWorker(at_once=False)]) as served:
+            (worker,) = served.workers
+            asked = [asyncio.create_task(served.infer())]
+            await until(lambda: worker.batches)
+            asked += [asyncio.create_task(served.infer(length)) for length in (8, 400, 9)]
+            await until(lambda: served.driver.desk.present == 4)
+            table = {"kind": "length_bucketed", "boundaries": [100], "max_batch_size": 4}
+            said = await put(served, json.dumps(table).encode())
+            worker.finish()
+            await until(lambda: len(worker.batches) == 2)
+            worker.finish()
+            await until(lambda: len(worker.batches) == 3)
+            worker.finish()
+            return said, await asyncio.gather(*asked), worker
+
+    said, replies, worker = play(scene())
+    assert said.status == 200
+    assert {reply.status for reply in replies} == {200}
+    assert worker.batches == [[16], [8, 9], [400]]
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"{", "the body is no JSON: "),
+        (b"[]", 'the body must be a policy, as {"kind": "size_or_timeout"'),
+        (b"{}", "policy.kind is missing; give one of"),
+        (b'{"kind": "gredy"}', 'policy.kind = "gredy" is no kind of policy; did you mean greedy?'),
+        (b'{"kind": "static"}', "policy.batch_size is missing; static takes batch_size"),
+        (b'{"kind": "static", "batch_size": 99}', "policy: `1 <= batch_size <= 4` must hold"),
+        (b'{"kind": "static", "batch_size": 2, "x": 1}', "policy.x = 1 is unknown; static takes"),
+        (
+            b'{"kind": "static", "batch_size": 1e400}',
+            "policy.batch_size = inf must be a whole number",
+        ),
+    ],
+)
+def test_a_policy_that_is_none_is_refused_and_the_old_one_stays(body, sentence):
+    async def scene():
+        async with serving() as served:
+            refused = await put(served, body)
+            return refused, await served.infer(), await served.ask("/policy", method="GET")
+
+    refused, reply, now = play(scene())
+    assert (refused.status, reply.status) == (400, 200)
+    assert refused.error.startswith(sentence)
+    assert now.json == {"policy": {"kind": "greedy"}}

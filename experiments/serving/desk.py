@@ -24,6 +24,8 @@ class Refusal(Enum):
 
     full = "rejected"
     expired = "expired"
+    shed = "shed"
+    """The policy let it go."""
 
 
 Outcome = Served | Refusal
@@ -105,8 +107,17 @@ class Desk:
                 watch.arrived(comer[0])
         self._refuse(station.take_in(now_ns, [comer for comer, _ in comers]), now_ns)
         batches = list(station.dispatch(now_ns))
-        self._refuse(station.shed, now_ns)
+        self._refuse(station.shed, now_ns, Refusal.shed)
         return batches
+
+    def change(self, policy: Policy) -> None:
+        """Another policy from the next turn on; nobody is lost.
+
+        Raises:
+            ValueError: a parameter of the policy is out of range; the old one stays.
+        """
+        new_of = self.station.change(policy)
+        self._waiting = {new_of[request]: one for request, one in self._waiting.items()}
 
     def lengths(self, batch: Batch) -> list[int]:
         """Of the requests of a batch that runs."""
@@ -126,13 +137,14 @@ class Desk:
         for watch in self.watches:
             watch.finished(batch, lengths, service_ns, now_ns)
 
-    def _refuse(self, requests: Sequence[int], now_ns: int) -> None:
+    def _refuse(self, requests: Sequence[int], now_ns: int, why: Refusal | None = None) -> None:
         """Answer those that leave without having been served; the served are answered before."""
         for request in requests:
             if request in self._waiting:
                 comer, tell = self._waiting.pop(request)
                 gone = self.station.status[request] == EXPIRED
-                self._answer(comer, tell, Refusal.expired if gone else Refusal.full, now_ns)
+                refusal = why or (Refusal.expired if gone else Refusal.full)
+                self._answer(comer, tell, refusal, now_ns)
 
     def _answer(self, comer: Comer, tell: Tell, outcome: Outcome, now_ns: int) -> None:
         for watch in self.watches:

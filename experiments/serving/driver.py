@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from policies.contract import NEVER
+from policies.contract import NEVER, Policy
 from sim.endless import Comer
 from sim.timing import now_ns
 from sim.wall import HANGING_NS
@@ -61,6 +61,7 @@ class Driver:
         desk: Desk,
         workers: Sequence[Busy],
         rate_per_s: float,
+        table: Mapping[str, Any],
         failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         """Begin; there is a running loop.
@@ -69,10 +70,12 @@ class Driver:
             desk: with nobody there; as many servers as there are workers.
             workers: open, idle.
             rate_per_s: how fast requests are served, until that is known.
+            table: the desk's policy, as a scenario writes it.
             failed: called when the driver cannot go on.
         """
         assert len(workers) == desk.station.service.servers, "one worker for each server"
         self.desk, self.workers, self.failed = desk, workers, failed
+        self.table, self.changes = table, 0
         self.failure: Exception | None = None
         self.loop = asyncio.get_running_loop()
         self.origin_ns = now_ns()
@@ -115,6 +118,23 @@ class Driver:
             self.loop.call_soon(self._turn)
         self._comers.append((Comer(self.now_ns(), length, tier, timeout_ns), tell))
         return future
+
+    def change(self, policy: Policy, table: Mapping[str, Any]) -> None:
+        """Another policy from the next batch on.
+
+        Args:
+            policy: not bound.
+            table: the same, as a scenario writes it.
+
+        Raises:
+            ValueError: a parameter of the policy is out of range; the old one stays.
+            DriverError: the driver has ended.
+        """
+        if self.failure is not None:
+            raise DriverError(str(self.failure))
+        self.desk.change(policy)
+        self.table, self.changes = table, self.changes + 1
+        self._turn()
 
     def close(self) -> None:
         """Watch nothing any more; who still waits is told."""

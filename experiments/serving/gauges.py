@@ -20,6 +20,7 @@ def show(meters: Meters, driver: Driver, ready: Callable[[], bool]) -> None:
     watch("queue_capacity", "Requests that may wait.", lambda: float(station.service.capacity))
     watch("requests_in_service", "Requests that run.", lambda: float(station.in_service))
     watch("ready", "Whether new requests are wanted.", lambda: float(ready()))
+    watch("policy_changes", "Policies since the first one.", lambda: float(driver.changes))
     watch(
         "serving_rate_per_second",
         "Requests that the servers serve while they are busy.",

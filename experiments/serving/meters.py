@@ -31,7 +31,7 @@ from sim.service_times import Batch
 from .desk import Outcome, Refusal
 
 PREFIX = "batchwright_"
-OUTCOMES = ("served", "rejected", "expired", "failed")
+OUTCOMES = ("served", "rejected", "expired", "shed", "failed")
 STEPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: Prometheus' own buckets, finer below and longer above."""
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

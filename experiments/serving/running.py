@@ -4,7 +4,7 @@
 2. SIGTERM or Ctrl-C: first readiness turns false, while requests are still taken for ``notice_s``,
    so that who balances the load can learn of it; then new ones are refused, and those that are
    there are finished, for ``drain_s`` at most.
-3. A second signal ends it at once.
+3. A second signal ends it at once.  SIGHUP reads the policy anew.
 4. A worker that dies, or a policy that breaks its contract, ends it: who waits is told (503), and
    the process ends with code 1, so that whatever started it starts it again.
 """
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -22,12 +23,13 @@ from typing import Any
 
 import uvicorn
 
+from policies.contract import Policy
 from sim.timing import fine_timers
 from sim.worker import Opening, Worker
 
 from .desk import Desk, Watch
 from .drift import Drift, Expected
-from .driver import Driver
+from .driver import Driver, DriverError
 from .gauges import show, show_drift
 from .meters import Meters
 from .offer import Offer
@@ -62,6 +64,10 @@ class Wishes:
     drain_s: float = 30.0
 
 
+Again = Callable[[], tuple[Policy, Mapping[str, Any]] | None]
+"""Reads a policy once more, and the same as a scenario's table; None: it cannot be had."""
+
+
 class Ended(uvicorn.Server):
     """A uvicorn server whose signals are given to somebody else."""
 
@@ -89,11 +95,12 @@ class Serving:
         self.failure: Exception | None = None
         self._signals = 0
 
-    def run(self, ready: Callable[[str, int], None]) -> None:
+    def run(self, ready: Callable[[str, int], None], again: Again | None = None) -> None:
         """Serve until a signal comes or something breaks.
 
         Args:
             ready: called with host and port once requests are taken.
+            again: reads policy and table anew, when SIGHUP comes; says itself why it cannot.
 
         Raises:
             WorkerError: a model cannot be opened, or a worker died.
@@ -110,7 +117,7 @@ class Serving:
             config = uvicorn.Config(self._app, **HTTP)
             self._http = Ended(config, self._signal)
             with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-                runner.run(self._live(listening, workers, ready))
+                runner.run(self._live(listening, workers, ready, again))
         finally:
             listening.close()
             for worker in workers:
@@ -122,7 +129,11 @@ class Serving:
         await self._front(scope, receive, send)  # type: ignore[arg-type]
 
     async def _live(
-        self, listening: socket.socket, workers: list[Worker], ready: Callable[[str, int], None]
+        self,
+        listening: socket.socket,
+        workers: list[Worker],
+        ready: Callable[[str, int], None],
+        again: Again | None,
     ) -> None:
         fine_timers()
         offer = self.offer
@@ -130,12 +141,15 @@ class Serving:
         if self.drift is not None:
             watches.append(self.drift)
         desk = Desk(offer.policy, offer.service, offer.tiers, offer.unit, watches)
-        self.driver = Driver(desk, workers, offer.rate_per_s, self._failed)
+        self.driver = Driver(desk, workers, offer.rate_per_s, offer.table, self._failed)
         self._front = Front(offer, self.driver, self.meters, self.wishes.token)
         show(self.meters, self.driver, lambda: self._front.ready)
         if self.drift is not None:
             show_drift(self.meters, self.drift)
         self._ending = asyncio.Event()
+        if again is not None and hasattr(signal, "SIGHUP"):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._hang_up(again))
         gc.collect()
         gc.freeze()
         http = asyncio.create_task(self._http.serve([listening]))
@@ -161,6 +175,16 @@ class Serving:
             self._http.should_exit = self._http.force_exit = True
         self._front.ready = False
         self.driver.loop.call_soon_threadsafe(self._ending.set)
+
+    def _hang_up(self, again: Again) -> None:
+        """Read the policy in a thread, so that nobody waits for it, and change it here."""
+        self._reading = asyncio.ensure_future(self._change(again))
+
+    async def _change(self, again: Again) -> None:
+        found = await asyncio.to_thread(again)
+        if found is not None:
+            with suppress(DriverError):
+                self.driver.change(*found)
 
     def _failed(self, error: Exception) -> None:
         self.failure = error

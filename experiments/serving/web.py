@@ -2,11 +2,14 @@
 
 1. Refusals are one sentence in ``{"error": ...}``, as the Open Inference Protocol has them: 400 the
    request is wrong, 401 no token, 404 and 405 no such path, 408 its body did not come, 413 it is
-   too large, 429 the queue is full, 503 the server ends or is broken, 504 it waited too long.
+   too large, 429 the queue is full, 503 the server ends or is broken or the policy sheds, 504 it
+   waited too long.
 2. A full queue is answered at once, with the time that the queue takes to be served as
    ``Retry-After``.
 3. Health says nothing that is secret and needs no token; everything else does, where there is one.
 4. Bodies are bounded in size and in the time they may take.
+5. ``PUT /policy`` takes a policy as a scenario's table, in JSON; it is asked from the next batch
+   on, and no request is lost.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from importlib.metadata import version
 from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+from experiments.rules import ParameterError, policy_of
 
 from .desk import Outcome, Refusal
 from .driver import Driver, DriverError, whole_seconds
@@ -31,6 +38,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 BODY_S = 10.0
 """How long a body may take to come."""
 JSON = b"application/json"
+POLICY = "/policy"
+POLICY_BYTES = 64 * 1024
 TIER_HEADER = b"x-batchwright-tier"
 BINARY_HEADER = b"inference-header-content-length"
 
@@ -67,6 +76,7 @@ class Front:
             f"{own}/ready": self._is_ready,
             f"{own}/versions/{VERSION}/ready": self._is_ready,
             "/metrics": self._metrics,
+            POLICY: self._policy,
         }
         self._infer: dict[str, str | None] = {}
         for name in (None, *(tier.name for tier in offer.tiers)):
@@ -116,8 +126,12 @@ class Front:
                 return await self._inference(scope, receive, self._infer[path])
             finally:
                 self.active -= 1
+        if path == POLICY and method == "PUT":
+            return await self._put_policy(receive)
         if path in self._read:
-            return self._read[path]() if method in ("GET", "HEAD") else not_allowed("GET, HEAD")
+            if method not in ("GET", "HEAD"):
+                return not_allowed("GET, HEAD, PUT" if path == POLICY else "GET, HEAD")
+            return self._read[path]()
         return refusal(
             404, f"there is nothing at {path[:80]}; the model is at /v2/models/{self.offer.name}"
         )
@@ -154,6 +168,8 @@ class Front:
                 429, f"the queue is full; it takes {self.driver.retry_s:.3g} s to be served",
                 (b"retry-after", str(seconds).encode()),
             )  # fmt: skip
+        if outcome is Refusal.shed:
+            return self._unavailable("the policy let the request go, as there are too many")
         if isinstance(outcome, Refusal):
             return refusal(504, "the request waited as long as it may, and was given up")
         return Reply(200, written(self.offer.name, name, asked, outcome))
@@ -187,8 +203,41 @@ class Front:
         content = described(self.offer.name, self.offer.platform, self.offer.unit)
         return Reply(200, json.dumps(content).encode())
 
+    def _policy(self) -> Reply:
+        return Reply(200, json.dumps({"policy": dict(self.driver.table)}, default=str).encode())
+
+    async def _put_policy(self, receive: Receive) -> Reply:
+        table = policy_table(await read_body(receive, 0, POLICY_BYTES))
+        try:
+            self.driver.change(policy_of(table), table)
+        except ParameterError as error:
+            raise RequestError(f"policy.{error.key} {error}") from None
+        except ValueError as error:
+            raise RequestError(f"policy: {error}") from None
+        except DriverError as error:
+            return self._unavailable(str(error))
+        return self._policy()
+
     def _metrics(self) -> Reply:
         return Reply(200, self.meters.page(), CONTENT_TYPE.encode())
+
+
+def policy_table(body: bytes) -> dict[str, Any]:
+    """A policy as a scenario has it.
+
+    Raises:
+        RequestError: it is no table.
+    """
+    try:
+        content = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise RequestError(f"the body is no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise RequestError(
+            'the body must be a policy, as {"kind": "size_or_timeout", "max_batch_size": 8, '
+            '"max_wait_ms": 2.0}'
+        )
+    return content
 
 
 async def read_body(receive: Receive, size: int, most: int) -> bytes:
