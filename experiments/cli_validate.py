@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from .parallel import Progress
 
 COMMAND = "validate"
+
+
+class Judge(StrEnum):
+    """Who else may send the requests of a live run, and judge it."""
+
+    mlperf = "mlperf"
+
+
 CALIBRATION_NS = 40 * 10**9
 
 
@@ -68,6 +77,12 @@ def validate(
             help="Time to calibrate, in all; default: 40s, with an \\[engine] what it takes."
         ),
     ] = None,
+    judge: Annotated[
+        Judge | None,
+        typer.Option(
+            help="Instead: MLPerf's LoadGen sends the requests for a window each, and judges them."
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override any key; repeatable."),
@@ -94,7 +109,7 @@ def validate(
             None if calibrate is None else read_time("--calibrate", calibrate), seed, out,
             quiet=quiet or json,
         )  # fmt: skip
-        run = of_tokens(typed) or of_batches(typed)
+        run = of_judge(typed) if judge else of_tokens(typed) or of_batches(typed)
         run.show(json=json, quiet=quiet)
         stopped = getattr(run.result, "stopped", "")
         if stopped:
@@ -147,6 +162,42 @@ def of_batches(typed: Typed) -> Finished:
         return in_folder(
             asked.scenario, COMMAND, typed.out, compute, progress, {"device": typed.device},
             Job(write_figures, print_validation),
+        )  # fmt: skip
+
+
+def of_judge(typed: Typed) -> Finished:
+    """Run a scenario of batches, or a run of one, under MLPerf's LoadGen."""
+    from .cli_run import Job, in_folder
+    from .config import ScenarioError, is_for_tokens
+    from .mlperf.judging import check_judged, judge
+    from .mlperf.shown import judgement_tables
+    from .validation.asking import asked_for
+    from .validation.campaign import checked_loads, opening_of
+
+    if is_for_tokens(typed.source):
+        raise ScenarioError(
+            f"{typed.source} is of a model that generates, token by token; --judge mlperf takes "
+            "scenarios with a [service]"
+        )
+    asked = asked_for(typed.source, typed.policies, typed.settings, typed.out)
+    check_judged(asked)
+    loads = checked_loads(typed.loads)
+    opening = opening_of(
+        asked.scenario, typed.device, typed.model, typed.precision, typed.mode, typed.threads
+    )
+
+    def speak(screen: Any, found: Any) -> None:
+        for part in judgement_tables(found):
+            screen.print(part)
+
+    with told(list(asked.policies), quiet=typed.quiet) as progress:
+
+        def compute(folder: Path) -> Any:
+            return judge(asked, opening, loads, typed.window_ns, folder, progress)
+
+        return in_folder(
+            asked.scenario, "judge", typed.out, compute, progress, {"device": typed.device},
+            Job(lambda _found, _folder: [], speak),
         )  # fmt: skip
 
 
