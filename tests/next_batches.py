@@ -36,6 +36,7 @@ def compared(case: dict, table: dict) -> list[Next]:
     service_ns = np.array(case["service_ns"]).reshape(-1, 1)
     servers = case["at_a_time"]
     policy = bind(build_policy(table), service_ns, np.array([1]), servers=servers)
+    most = table.get("max_batch_size", case["max_batch_size"])
     free_ns = [0] * servers
     found = []
     for (start_ns, size, first), took_ns in zip(case["batches"], case["took_ns"], strict=True):
@@ -43,7 +44,7 @@ def compared(case: dict, table: dict) -> list[Next]:
         coming = case["arrival_ns"][first : first + 3 * case["max_batch_size"]]
         instant_ns, wanted = _asked(policy, coming, idle_ns)
         there = sum(arrival_ns <= start_ns for arrival_ns in coming)
-        sizes = wanted, min(there, case["max_batch_size"])
+        sizes = wanted, min(there, most)
         found.append(Next(int(start_ns - instant_ns), size, sizes))
         free_ns[free_ns.index(idle_ns)] = start_ns + took_ns
     return found
