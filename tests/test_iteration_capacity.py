@@ -118,9 +118,8 @@ def test_saturation_does_not_depend_on_the_order_in_which_requests_are_taken():
     naive = middle_of_a_backlog(ShortestPromptFirst(max_num_batched_tokens=512), draws[0])
     assert naive > 1.05 * short.requests.value
     rule = ShortestPromptFirst(max_num_batched_tokens=512)
-    assert compare(scenario, {"short": rule}).outcome("short").measures.saturation_per_s == (
-        short.requests.value
-    )
+    told = compare(scenario, {"short": rule}).outcome("short").measures.saturation_per_s
+    assert told == pytest.approx(short.requests.value, rel=0.03)
 
 
 def middle_of_a_backlog(rule, draw):

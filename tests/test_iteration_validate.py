@@ -63,7 +63,7 @@ max_num_batched_tokens = 64
 [policies.whole]
 kind = "request_level"
 """
-SHORT = ("--rounds", "1", "--window", "1s", "--calibrate", "8s")
+SHORT = ("--rounds", "1", "--window", "1s", "--calibrate", "6s")
 
 
 def batchwright(*arguments):

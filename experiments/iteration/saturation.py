@@ -82,8 +82,14 @@ def saturation(
 
 
 def saturation_per_s(rule: Rule, draws: Sequence[Draw], run: Driver) -> float:
-    """Requests per second that a rule serves at most; infinite where nothing has to be served."""
-    return float(saturation(rule, draws, run).requests.value or 0.0)
+    """Requests per second that a rule serves at most; infinite where nothing has to be served.
+
+    Where there are few requests the backlogs are fewer, and as long: an interval is not wanted.
+    """
+    requests = sum(len(workload) for workload, _ in draws)
+    whole = max(FEWEST, BATCHES * draws[0][1].engine.sequences)
+    backlogs = min(SECTIONS, max(1, requests // whole))
+    return float(saturation(rule, draws, run, backlogs=backlogs).requests.value or 0.0)
 
 
 def over(done: np.ndarray, lasted: np.ndarray, n: int) -> Estimate:
