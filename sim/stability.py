@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, FloatArray, Policy
+from policies.contract import NEVER, FloatArray, Policy, sheds
 
 from .backlog import others_of, places_of, taken, without
 from .routed_limit import routed_saturation_per_s
@@ -123,6 +123,8 @@ def assess(
         bounded_by = "a full queue turns requests away"
     elif len(others.timeout_ns) and bool((others.timeout_ns < NEVER).all()):
         bounded_by = "every request gives up in time"
+    elif sheds(policy):
+        bounded_by = "the policy lets requests go unserved"
     beside = " and ".join(workload.tiers[place].name for place in places_of(workload.tiers))
     of_gpu = saturation_per_s(policy, workload, replace(service, stages=None), run, requests)
     sealed = sealed_saturation_per_s(policy, workload, _open_to_all(service), run, requests)

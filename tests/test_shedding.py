@@ -15,6 +15,7 @@ from sim import kernel, live, model
 from sim.errors import WorkloadError
 from sim.service import Service
 from sim.service_times import DrawnTimes
+from sim.stability import assess
 from sim.trace import EXPIRED, SERVED, Trace
 from sim.virtual import VirtualWorld
 from sim.workload import ClosedLoop, Workload
@@ -135,6 +136,18 @@ def test_random_runs_shed_serve_and_let_give_up():
     status = [kernel.run(*random_run(seed, "cork")).status for seed in range(30)]
     counts = np.bincount(np.concatenate(status), minlength=3)
     assert min(counts[SERVED], counts[EXPIRED]) > 300
+
+
+def test_a_rule_that_sheds_is_stable_by_construction_above_what_it_can_serve():
+    arrival_ns = np.arange(4000) * 2 * MS  # 500/s, and 400/s can be served
+    workload = Workload(np.ones(4000, dtype=np.int32), arrival_ns)
+    found = assess(Cork(4, 200 * MS), workload, TEN_MS, kernel.run)
+    assert found.message.startswith(
+        "stable by construction, the policy lets requests go unserved: 500.0 requests/s arrive, "
+        "this policy can serve 400"
+    )
+    trace = kernel.run(Cork(4, 200 * MS), workload, TEN_MS)
+    assert 500 < np.count_nonzero(trace.status == EXPIRED) < 1500
 
 
 CASES = recorded("bentoml")
