@@ -12,10 +12,12 @@ from pathlib import Path
 
 from experiments.export.bentoml import NAME, bound_ms, class_name, export
 from experiments.export.contract import Exported
+from policies.cork import Cork
 
 from .contract import MODEL, Bare, Command, Request, Ruling, StackError, Wish
 from .model_files import put_model
 from .processes import LOCALHOST
+from .rulings import table_of
 
 PORTS = 1
 READY = "/readyz"
@@ -97,7 +99,7 @@ def policy(wish: Wish) -> Ruling:
     """A wait that is learned; ``max_latency_ms`` says when requests are dropped."""
     bound = BARE_BOUND_MS if wish.bare else bound_ms(wish.setting)
     size = wish.largest_batch
-    table = {"kind": "learned_wait", "max_batch_size": size, "max_latency_ms": bound}
+    table = table_of(Cork, max_batch_size=size, max_latency_ms=bound)
     notes = ("its workers have queues of their own; simulated is one queue",)
     return Ruling(table, wish.servers, notes if wish.servers > 1 else ())
 
