@@ -130,3 +130,13 @@ def test_a_latency_is_counted_in_the_tier_and_bucket_that_it_belongs_to(page):
     for tier in TIERS:
         assert f'batchwright_request_latency_seconds_count{{tier="{tier.name}"}} 1.0' in lines
         assert any(f'le="0.12",tier="{tier.name}"' in line for line in lines)
+
+
+def test_the_reference_names_every_metric_and_no_other(page):
+    reference = (DATA.parent.parent / "docs" / "reference" / "server.md").read_text()
+    listed = set(re.findall(r"`(batchwright_\w+)`", reference))
+    endings = ("_bucket", "_count", "_sum", "_created")
+    own = {name.removesuffix(next((e for e in endings if name.endswith(e)), ""))
+           for name in known(page) if name.startswith("batchwright_")}  # fmt: skip
+    counters = {name for name in own if f"{name}_total" in own}  # left of their `_created`
+    assert listed == own - counters

@@ -87,7 +87,7 @@ class Serving:
         self, offer: Offer, opening: Opening, wishes: Wishes, expected: Expected | None = None
     ) -> None:
         self.offer, self.opening, self.wishes = offer, opening, wishes
-        facts = {"model": offer.name, "platform": offer.platform, "policy": offer.table["kind"]}
+        facts = {"model": offer.name, "platform": offer.platform}
         self.meters = Meters(offer.tiers, offer.service, facts)
         self.drift = None if expected is None else Drift(expected)
         self.cut_off = 0
