@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from experiments.export.setting import Costs
-from experiments.rules import build_policy
 from experiments.stacks.calibrate import (
     Overheads,
     bursts,
@@ -22,6 +21,7 @@ from experiments.stacks.contract import Ruling
 from experiments.stacks.fitting import Stream, fitted
 from experiments.stacks.predict import StackTimes, simulated
 from experiments.stacks.rig import Window
+from experiments.stacks.rulings import policy_of
 from experiments.stacks.timers import timer_of
 from sim import model
 from sim.service import Service
@@ -37,6 +37,7 @@ COSTS = Costs(
 RULINGS = {
     "greedy": Ruling({"kind": "greedy", "max_batch_size": 8}, 1),
     "oldest": Ruling({"kind": "size_or_timeout", "max_batch_size": 8, "max_wait_ms": 10}, 1),
+    "ahead": Ruling({"kind": "formed_ahead", "max_batch_size": 8, "max_wait_ms": 10}, 1),
     "pick": Ruling(
         {"kind": "size_or_timeout", "max_batch_size": 8, "max_wait_ms": 10, "from_idle": True}, 1
     ),
@@ -59,7 +60,7 @@ def served(ruling, planned_ns, overheads=KNOWN):
     workload = Workload(np.ones(len(planned_ns), dtype=np.int32), planned_ns + ENTER)
     times = StackTimes(COSTS, overheads, np.random.default_rng(0))
     service = Service(COSTS.service_ns[np.newaxis], COSTS.length_edges, ruling.servers)
-    trace = model.run(build_policy(ruling.table), workload, service, times=times)
+    trace = model.run(policy_of(ruling), workload, service, times=times)
     size = trace.batch_size.astype(np.int64)
     begin_ns = trace.batch_start_ns + np.array([overheads.before_ns(n) for n in size.tolist()])
     end_ns = trace.batch_start_ns + np.array(times.model_ns)
@@ -152,7 +153,7 @@ def test_a_batch_beyond_the_table_costs_its_parts():
 
 @pytest.mark.parametrize(
     ("name", "waits_ns"),
-    [("greedy", 0), ("oldest", 6 * MS), ("pick", 10 * MS), ("window", 10 * MS)],
+    [("greedy", 0), ("oldest", 6 * MS), ("ahead", 6 * MS), ("pick", 10 * MS), ("window", 10 * MS)],
 )
 def test_a_free_server_waits_as_its_timer_says(name, waits_ns):
     timer = timer_of(RULINGS[name])

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.export.setting import Costs
-from experiments.rules import build_policy
 from policies.contract import IntArray
 from sim import model
 from sim.service import Service
@@ -27,6 +26,7 @@ from sim.workload import Workload
 from .calibrate import Overheads, cost_ns
 from .contract import Ruling
 from .figures_of_window import Figures, figures_of
+from .rulings import policy_of
 
 DRAWS = 8
 """Of each window."""
@@ -92,7 +92,7 @@ def simulated(
     )
     times = StackTimes(costs, overheads, rng)
     service = Service(costs.service_ns[np.newaxis], costs.length_edges, ruling.servers)
-    trace = model.run(build_policy(ruling.table), here, service, times=times)
+    trace = model.run(policy_of(ruling), here, service, times=times)
     served = np.flatnonzero(trace.status == SERVED)
     batch = trace.batch[served].astype(np.int64)
     ended = trace.batch_start_ns + np.array(times.model_ns, dtype=np.int64)

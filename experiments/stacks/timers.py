@@ -18,6 +18,7 @@ from policies.sealed_batches import SealedBatches
 from policies.timer_from_pick import TimerFromPick
 
 from .contract import Ruling
+from .rulings import policy_of
 
 Kind = Literal["oldest", "pick", "window", "sealed", "none"]
 
@@ -47,9 +48,7 @@ class Timer(NamedTuple):
 
 def timer_of(ruling: Ruling) -> Timer:
     """The timer of a policy's table; a kind that is not known waits for nothing."""
-    from experiments.rules import build_policy
-
-    policy = build_policy(ruling.table)
+    policy = policy_of(ruling)
     wait_ns = getattr(policy, "max_wait_ns", 0)
     if not isinstance(wait_ns, int) or wait_ns == 0:
         return Timer("none", 0, 1)

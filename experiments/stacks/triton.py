@@ -24,6 +24,7 @@ from experiments.export.triton import CONFIG, export, read
 from .contract import MODEL, Bare, Command, OwnBatches, Request, Ruling, StackError, Wish
 from .model_files import put_model
 from .processes import LOCALHOST
+from .rulings import AHEAD, table_of
 
 PORTS = 3
 """HTTP, gRPC, metrics."""
@@ -169,11 +170,18 @@ def request(identity: int, length: int) -> Request:
 
 
 def policy(wish: Wish) -> Ruling:
-    """The policy that the written file means; Triton's timer is that of this project's windows."""
+    """The policy that the written file means, for a model whose inputs have one shape.
+
+    With a delay alone Triton forms batches ahead, and does not let every request join them.
+    """
     if wish.bare:
         return Ruling({"kind": "greedy", "max_batch_size": wish.largest_batch}, wish.servers)
-    found = read({CONFIG: _only(export(wish.setting, nearest=wish.nearest))})
-    return Ruling(found.table, wish.servers)
+    table = dict(read({CONFIG: _only(export(wish.setting, nearest=wish.nearest))}).table)
+    delay_alone = table["kind"] == "size_or_timeout" and "min_batch_size" not in table
+    if delay_alone and wish.setting.timeout_ns is None:
+        size, wait_ms = table["max_batch_size"], table["max_wait_ms"]
+        table = table_of(AHEAD, max_batch_size=size, max_wait_ms=wait_ms)
+    return Ruling(table, wish.servers)
 
 
 def bare(wish: Wish) -> Bare:
