@@ -44,7 +44,7 @@ def test_a_batch_ahead_is_filled_up_once_a_full_one_has_come_behind_it():
 
 
 def test_the_next_is_formed_no_earlier_than_the_one_before_is_taken():
-    """25 has waited for its 10 ms at 35, but the batch of 12 is taken at 40: so 39 is in, 41 not."""
+    """25 has waited enough at 35, but the batch of 12 is taken at 40: 39 is in, and 41 is not."""
     arrivals = [0, 12, 25, 39, 41]
     assert sizes(RULE, arrivals, service_ms=30) == ([1, 1, 2, 1], [10, 40, 70, 100])
 
