@@ -72,7 +72,7 @@ def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario
     if "engine" in content and "service" not in content:
         raise ScenarioError(
             f"{label} has an [engine]: a model that generates, token by token; simulate, compare, "
-            "sweep, tune, capacity, diagnose, export and report take it"
+            "sweep, tune, capacity, diagnose, validate, export and report take it"
         )
     changed = {apply_override(content, parse_override(text)): text for text in overrides}
     try:

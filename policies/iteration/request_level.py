@@ -31,7 +31,8 @@ class RequestLevel(NamedTuple):
     A batch starts when ``max_num_seqs`` wait or the oldest has waited ``max_wait_ns``.  ``padded``
     is how frameworks without support for it do it: prompts are filled up to the longest, sequences
     that are done are computed on with the others, and all answers leave together.  Otherwise those
-    that are done drop out.
+    that are done drop out.  What padding adds to attention, pairs of longer prompts and context of
+    sequences filled up from the left, is not counted: padded batches take at least as long.
     """
 
     max_num_seqs: int = 0
