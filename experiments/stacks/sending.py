@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.sentences import RunFailed
 from policies.contract import IntArray
 from sim.child import Child
 from sim.timing import deaf, fine_timers, now_ns, urgent
@@ -79,8 +80,8 @@ class Answers(NamedTuple):
         return self.sent_ns - self.planned_ns
 
 
-class SendingError(RuntimeError):
-    """The process of the load generator has died."""
+class SendingError(RunFailed):
+    """The process of the load generator has died, or nobody listens where it sends."""
 
 
 class Sender:
