@@ -36,7 +36,10 @@ batch_size = 4
 TRITON = """
 name: "mine"
 max_batch_size: 16
-dynamic_batching { max_queue_delay_microseconds: 3000 }
+dynamic_batching {
+  max_queue_delay_microseconds: 3000
+  default_queue_policy { allow_timeout_override: true }
+}
 instance_group [ { count: 2 } ]
 """
 

@@ -139,7 +139,18 @@ def test_preferred_sizes_are_never_formed_ahead_of_an_idle_instance():
     ):
         found = batching(triton.export(wanted, nearest=False))
         assert found["default_queue_policy"] == [{"allow_timeout_override": ["true"]}]
-    assert "default_queue_policy" not in batching(triton.export(from_arrival(8, 5), nearest=False))
+
+
+def test_batches_that_wait_are_not_formed_ahead_since_they_would_not_grow():
+    exported = triton.export(from_arrival(8, 5), nearest=False)
+    assert batching(exported)["default_queue_policy"] == [{"allow_timeout_override": ["true"]}]
+    assert (
+        "allow_timeout_override keeps Triton from forming batches ahead, which would not grow "
+        "while every instance is busy"
+    ) in exported.notes
+    at_once = triton.export(setting("greedy"), nearest=False)
+    assert "default_queue_policy" not in batching(at_once)
+    assert not any("ahead" in note for note in at_once.notes)
 
 
 def test_every_server_is_a_gpu_of_its_own():
@@ -195,7 +206,8 @@ def test_a_timer_from_the_idle_server_is_refused():
         "triton: the delay of Triton begins when the oldest request arrives; with --nearest it "
         "does not start the delay anew when the server becomes idle, so that a backlog goes at once"
     )
-    assert batching(triton.export(wanted, nearest=True)) == {"max_queue_delay_microseconds": [5000]}
+    found = batching(triton.export(wanted, nearest=True))
+    assert found["max_queue_delay_microseconds"] == [5000]
 
 
 def test_a_limit_on_the_queue_is_refused_as_a_full_queue_stops_triton():
@@ -401,12 +413,19 @@ def test_a_users_configuration_is_read_with_what_is_left_out():
     )
 
 
-def test_preferred_sizes_that_triton_forms_ahead_are_told():
-    text = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 4, 8 ] %s }"
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [
+        ("preferred_batch_size: [ 4, 8 ]", "keep to the preferred sizes"),
+        ("max_queue_delay_microseconds: 100", "grow"),
+    ],
+)
+def test_batches_that_triton_forms_ahead_are_told(field, what):
+    text = f"max_batch_size: 8 dynamic_batching {{ {field} %s }}"
     ahead = (
-        "Triton forms batches ahead while every instance is busy, which do not keep to the "
-        "preferred sizes; the simulated policy does (as Triton with allow_timeout_override: true "
-        "in default_queue_policy)"
+        f"Triton forms batches ahead while every instance is busy, which do not {what}; those of "
+        "the simulated policy do (as Triton's with allow_timeout_override: true in "
+        "default_queue_policy)"
     )
     assert read(text % "").notes == (ahead,)
     assert read(text % "default_queue_policy { allow_timeout_override: true }").notes == ()

@@ -78,7 +78,8 @@ def test_the_levels_are_the_tiers_and_who_says_nothing_is_least_urgent():
 
 def test_one_tier_needs_no_levels():
     exported = triton.export(filled(tiers=TWO[:1]), nearest=False)
-    assert batching(exported) == {"max_queue_delay_microseconds": [5000]}
+    assert "priority_levels" not in batching(exported)
+    assert batching(exported)["default_queue_policy"] == [{"allow_timeout_override": ["true"]}]
     assert triton.read(exported.files).table["kind"] == "size_or_timeout"
 
 

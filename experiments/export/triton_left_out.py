@@ -17,12 +17,16 @@ QUEUE = frozenset(
 def left_out(name: str, batching: Message) -> Iterator[str]:
     """What the file says beside sizes and the delay."""
     levels = whole(name, batching, "priority_levels")
-    if "preferred_batch_size" in batching and not levels and not _keeps_sizes(batching):
-        yield (
-            "Triton forms batches ahead while every instance is busy, which do not keep to the "
-            "preferred sizes; the simulated policy does (as Triton with allow_timeout_override: "
-            "true in default_queue_policy)"
-        )
+    sizes = "preferred_batch_size" in batching
+    if not levels and not _not_ahead(batching):
+        delay_us = whole(name, batching, "max_queue_delay_microseconds")
+        what = "keep to the preferred sizes" if sizes else "grow" if delay_us else ""
+        if what:
+            yield (
+                f"Triton forms batches ahead while every instance is busy, which do not {what}; "
+                "those of the simulated policy do (as Triton's with allow_timeout_override: true "
+                "in default_queue_policy)"
+            )
     if levels > 1:
         yield (
             f"priority_levels 1 to {levels} are read as the tiers of the scenario in their order, "
@@ -75,7 +79,7 @@ def _of_policy(name: str, batching: Message, policy: Message, where: str) -> Ite
         )
 
 
-def _keeps_sizes(batching: Message) -> bool:
+def _not_ahead(batching: Message) -> bool:
     """Whether the queue policy turns forming ahead off."""
     fields = ("default_timeout_microseconds", "max_queue_size", "allow_timeout_override")
     return any(
