@@ -173,10 +173,11 @@ def live(
         typer.Exit: requests were cut off.
         ModelError: a model cannot be opened, or its process died.
     """
+    from json import dumps
+
     from profiles.runner import ModelError
     from sim.worker import WorkerError
 
-    from .plain import dumps
     from .sentences import RunFailed
     from .wording import settings_text
 
@@ -186,7 +187,7 @@ def live(
         if json:
             about = {"url": url, "host": host, "port": port, "model": offer.name,
                      "policy": policy, "pid": os.getpid()}  # fmt: skip
-            typer.echo(" ".join(dumps(about).split()))
+            typer.echo(dumps(about))
         elif not quiet:
             table = {k: v for k, v in offer.table.items() if k != "kind"}
             kind = "" if offer.table["kind"] == policy else f" ({offer.table['kind']})"

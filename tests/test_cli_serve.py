@@ -40,6 +40,24 @@ SECOND = """
 kind = "static"
 batch_size = 2
 """
+MINE = """
+import os, pathlib, time
+
+def infer(lengths):
+    with open("called", "a") as file:
+        print(*lengths, file=file)
+    return [0.5] * len(lengths)
+
+def held(lengths):
+    while 77 in lengths and not pathlib.Path("go").exists():
+        time.sleep(0.01)
+    return [0.5] * len(lengths)
+
+def dies(lengths):
+    if 77 in lengths:
+        os._exit(3)
+    return [0.5] * len(lengths)
+"""
 PATIENCE_S = 120
 
 
@@ -50,13 +68,7 @@ def place(tmp_path_factory):
     (folder / "two.toml").write_text(
         SCENARIO + '[policies.static]\nkind = "static"\nbatch_size = 2\n'
     )
-    (folder / "mine.py").write_text(
-        "def infer(lengths):\n    return [0.5] * len(lengths)\n\n"
-        "def held(lengths):\n    import pathlib, time\n"
-        "    while not pathlib.Path('go').exists():\n        time.sleep(0.01)\n"
-        "    return [0.5] * len(lengths)\n\n"
-        "def dies(lengths):\n    import os\n    os._exit(3)\n"
-    )
+    (folder / "mine.py").write_text(MINE)
     return folder
 
 
@@ -100,7 +112,7 @@ def test_a_server_finishes_what_it_took_and_ends_with_code_0(place):
         assert (said["model"], said["policy"], said["pid"]) == ("small", "greedy", process.pid)
         assert ask(f"{said['url']}/v2/health/ready")[0] == 200
         found = []
-        asked = threading.Thread(target=lambda: found.append(ask(infer, inference(20))))
+        asked = threading.Thread(target=lambda: found.append(ask(infer, inference(77))))
         asked.start()
         while b"requests_in_service 1.0" not in ask(f"{said['url']}/metrics")[2]:
             assert asked.is_alive()
@@ -109,7 +121,7 @@ def test_a_server_finishes_what_it_took_and_ends_with_code_0(place):
             assert process.poll() is None
         while ask(infer, b"refused sooner or later")[0] == 400:  # for a second it is read
             assert process.poll() is None
-        assert ask(infer, inference(20))[0] == 503
+        assert ask(infer, inference(77))[0] == 503
         assert not found
         go.touch()
         asked.join()
@@ -136,7 +148,7 @@ def children(pid):
 
 def test_a_worker_that_dies_ends_the_server_with_code_1_and_a_sentence(place):
     with running(place, "small.toml", "--callable", "mine:dies") as (process, said):
-        status, _, body = ask(f"{said['url']}/v2/models/small/infer", inference(20))
+        status, _, body = ask(f"{said['url']}/v2/models/small/infer", inference(77))
         assert status == 503
         assert "ended with exit code 3" in json.loads(body)["error"]
         assert process.wait(PATIENCE_S) == 1
@@ -149,6 +161,8 @@ def test_a_function_of_ones_own_is_served_with_a_token(place):
     token = {"BATCHWRIGHT_TOKEN": "0123456789abcdef"}
     words = ("small.toml", "--callable", "mine:infer", "--name", "mine")
     with running(place, *words, environment=token.items()) as (process, said):
+        called = [line.split() for line in (place / "called").read_text().splitlines()]
+        assert called == [["1"], ["300"] * 4] * 2  # both shapes are warm before it is ready
         infer = f"{said['url']}/v2/models/mine/infer"
         assert ask(infer, inference(20))[0] == 401
         given = {"Authorization": "Bearer 0123456789abcdef"}

@@ -1,6 +1,6 @@
 """A server from its first moment to its last: socket, workers, signals, the end.
 
-1. It is ready once every worker has opened its model; nothing listens before.
+1. It is ready once every worker has opened its model and called it; nothing listens before.
 2. SIGTERM or Ctrl-C: first readiness turns false, while requests are still taken for ``notice_s``,
    so that who balances the load can learn of it; then new ones are refused, and those that are
    there are finished, for ``drain_s`` at most.
@@ -23,9 +23,10 @@ from typing import Any
 
 import uvicorn
 
+from experiments.validation.preparing import cap_of
 from policies.contract import Policy
 from sim.timing import fine_timers
-from sim.worker import Opening, Worker
+from sim.worker import ModelOpening, Opening, Worker
 
 from .desk import Desk, Watch
 from .drift import Drift, Expected
@@ -40,6 +41,7 @@ BEAT_S = 0.5
 """How often it looks whether a server hangs and a window is over."""
 STEP_S = 0.02
 """How often it looks whether the last request is answered."""
+WARM_CALLS = 2
 IDLE_CONNECTION_S = 75
 """Longer than the 60 s of usual load balancers, which else meet a connection that just closed."""
 
@@ -114,6 +116,7 @@ class Serving:
                 workers += [Worker(server, Steadfast(self.opening))]
             for worker in workers:
                 worker.about()
+                self._warm_up(worker)
             config = uvicorn.Config(self._app, **HTTP)
             self._http = Ended(config, self._signal)
             with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
@@ -124,6 +127,17 @@ class Serving:
                 worker.close()
         if self.failure is not None:
             raise self.failure
+
+    def _warm_up(self, worker: Worker) -> None:
+        """Call a model in its smallest and largest shape: the first calls allocate and compile."""
+        if not isinstance(self.opening, ModelOpening):
+            return
+        service = self.offer.service
+        shortest, longest = int(service.length_edges[0]), int(service.length_edges[-1])
+        largest = cap_of([self.offer.policy], service.largest_batch)
+        for lengths in ([shortest], [longest] * largest) * WARM_CALLS:
+            worker.start(0, lengths)
+            worker.answer()
 
     async def _app(self, scope: object, receive: object, send: object) -> None:
         await self._front(scope, receive, send)  # type: ignore[arg-type]
