@@ -141,6 +141,12 @@ def test_a_longer_log_has_every_request_as_often_and_the_rate_of_the_log():
     assert "joined in random order to 5,000" in why
 
 
+@pytest.mark.parametrize("text", ['{"time": 1}\n{"time": 2}\n', '\n[{"time": 1}]'])
+def test_json_is_not_taken_for_a_csv_of_no_requests(tmp_path, text):
+    with pytest.raises(ScenarioError, match=r"log\.csv is JSON; a log is a CSV file"):
+        read_log(written(tmp_path, text))
+
+
 def test_a_short_log_that_is_played_again_has_a_p99(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(4)

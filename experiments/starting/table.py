@@ -31,7 +31,12 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        separator = separator_of(_first_line(path))
+        first = _first_line(path)
+        if first.lstrip()[:1] in ("{", "["):
+            raise ScenarioError(
+                f"{path} is JSON; a log is a CSV file, with a header and one line a request"
+            )
+        separator = separator_of(first)
         frame = pd.read_csv(
             path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True,
             encoding="utf-8-sig",
