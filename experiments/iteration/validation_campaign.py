@@ -39,6 +39,8 @@ from .validation_rig import IterationRig
 from .validation_windows import LiveWindow
 
 RETRIES = 1
+THINNEST = 3
+"""The last of the grids of a calibration."""
 WATCHED = 12
 """Calls of each iteration between two windows."""
 
@@ -135,14 +137,14 @@ class TokenCampaign:
         return found
 
     def _first(self, rig: IterationRig) -> StepCampaign:
-        """The first block; where nobody said how long, a machine that is slow gets more time."""
+        """The first block; where nobody said how long, a slow machine gets more time for less."""
         try:
             return self._calibrated(rig, "calibrating")
         except ShortBudgetError as error:
             if not self.may_grow:
                 raise
             budget_ns = max(2 * self.wishes.budget_ns, round(1.5e9 * error.needed_s))
-            self.wishes = replace(self.wishes, budget_ns=budget_ns)
+            self.wishes = replace(self.wishes, budget_ns=budget_ns, fullest=THINNEST)
             return self._calibrated(rig, "calibrating for longer")
 
     def _calibrated(self, rig: IterationRig, what: str) -> StepCampaign:
