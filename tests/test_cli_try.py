@@ -98,7 +98,8 @@ def test_an_environment_is_made_once_and_found_again(tmp_path, monkeypatch):
     monkeypatch.setenv("BATCHWRIGHT_CACHE", str(tmp_path))
     monkeypatch.setattr(places, "is_here", lambda _: False)
     row = STACKS["triton"]._replace(needs=())
-    monkeypatch.setattr(places, "_run", lambda argv, _: Path(argv[-1]).mkdir(parents=True))
+    run = {"venv": lambda argv: Path(argv[-1]).mkdir(parents=True), "pip": lambda _: None}
+    monkeypatch.setattr(places, "_run", lambda argv, _: run[argv[2]](argv))
     said = []
     first = places.python_of(row, install=True, say=said.append)
     assert places.python_of(row, install=False, say=said.append) == first
@@ -142,6 +143,22 @@ def test_a_policy_that_the_stack_cannot_do_is_refused_with_the_nearest(
     assert line.startswith("error: litserve: ")
     assert "--nearest" in line
     assert not list(tmp_path.glob("slow/*/")), "a run in which nothing came to be is not left"
+
+
+@pytest.mark.parametrize("stack", ["litserve", "triton"])
+def test_a_policy_that_becomes_several_models_is_refused(anywhere, tmp_path, stack):
+    line = refused(
+        "bert", "--on", stack, "--policy", "length_bucketed", "--nearest", "--out", tmp_path,
+        "--set", "workload.requests=20000",
+    )  # fmt: skip
+    assert line.startswith(f"error: {stack}: the policy becomes a ")
+    assert "for each range of lengths" in line
+
+
+def test_a_scenario_file_that_is_not_there_is_called_a_file(anywhere):
+    assert refused("none.toml", "--on", "litserve").startswith(
+        "error: there is no file or scenario 'none.toml'"
+    )
 
 
 def test_set_changes_a_scenario_and_no_run(anywhere, tmp_path, monkeypatch):

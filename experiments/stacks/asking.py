@@ -61,7 +61,7 @@ def asked_for(
         ScenarioError: the scenario, an override or the policy's name is wrong.
         StackError: the scenario is of a kind that is not tried.
     """
-    if source in scenario_names() or is_file(Path(source)):
+    if source in scenario_names() or is_file(Path(source)) or source.endswith(".toml"):
         scenario = load_scenario(source, settings)
         setting, told = _simulated(scenario, policy)
     else:

@@ -76,12 +76,7 @@ def write(folder: Path, wish: Wish) -> Exported:
         NotExpressible: LitServe cannot do what the policy does.
         StackError: it would be several servers.
     """
-    found = export(wish.setting, nearest=wish.nearest)
-    if not {NAME, LAUNCHER} <= found.files.keys():
-        raise StackError(
-            "litserve: the policy becomes a server for each range of lengths; try runs one: choose "
-            "another policy with --policy"
-        )
+    found = _exported(wish)
     for name, text in found.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     if wish.bare:
@@ -89,6 +84,22 @@ def write(folder: Path, wish: Wish) -> Exported:
     (folder / "model.py").write_text(MODEL_CODE, encoding="utf-8")
     (folder / START).write_text(START_CODE, encoding="utf-8")
     put_model(folder, wish.costs)
+    return found
+
+
+def _exported(wish: Wish) -> Exported:
+    """What the exporter writes for one server.
+
+    Raises:
+        NotExpressible: LitServe cannot do what the policy does.
+        StackError: it would be several servers.
+    """
+    found = export(wish.setting, nearest=wish.nearest)
+    if not {NAME, LAUNCHER} <= found.files.keys():
+        raise StackError(
+            "litserve: the policy becomes a server for each range of lengths; try runs one: choose "
+            "another policy with --policy"
+        )
     return found
 
 
@@ -113,8 +124,7 @@ def policy(wish: Wish) -> Ruling:
     if wish.bare:
         table = table_of(WINDOW, max_batch_size=wish.largest_batch, max_wait_ms=0)
         return Ruling(table, wish.servers, _notes(wish))
-    files = export(wish.setting, nearest=wish.nearest).files
-    api = json.loads(files[NAME])["api"]
+    api = json.loads(_exported(wish).files[NAME])["api"]
     wait_ms = 1000 * Decimal(str(api["batch_timeout"]))
     table = table_of(WINDOW, max_batch_size=api["max_batch_size"], max_wait_ms=wait_ms)
     return Ruling(table, wish.servers, _notes(wish))
