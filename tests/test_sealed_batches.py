@@ -142,6 +142,19 @@ def test_a_rule_that_seals_more_than_wait_is_blamed(run):
         run(SealsNothingThere(), requests(0, 1), FIVE)
 
 
+class EverybodyAhead(SealedBatches):
+    """Fires all that wait, at once."""
+
+    def decide(self, view):
+        return fire(view, 0, view.waiting[0])
+
+
+@drivers
+def test_a_rule_that_seals_is_not_asked_while_nobody_waits(run):
+    trace = run(EverybodyAhead(), requests(0, 1, 2, 3, 30), FIVE)
+    assert trace.batch_size.tolist() == [1, 1, 1, 1, 1]
+
+
 class AsksWhoIsIdle(Greedy):
     """Serves one, and keeps in mind that it was asked about a busy server: it never is."""
 

@@ -178,3 +178,16 @@ def test_a_constraint_has_to_hold_at_every_load(tmp_path):
     found = scorer(small(tmp_path, f"{loads}\n{limit}", requests=50_000)).score(GREEDY)
     assert found.violations["mean latency <= 6 ms"] > 0.2
     assert not found.feasible
+
+
+def test_a_setting_that_sheds_nearly_everybody_is_out_and_does_not_end_the_search(
+    tmp_path,
+):
+    scenario = small(tmp_path, 'objective = "p95"', requests=30_000)
+    table = {"kind": "cork", "max_batch_size": 32, "max_latency_ms": 3.0}
+    found = scorer(scenario).score(Setting("cork", table, 1))
+    assert found.values is None
+    assert not found.feasible
+    assert found.reason == "too many requests go unserved"
+    roomy = Setting("cork", table | {"max_latency_ms": 1000.0}, 1)
+    assert scorer(scenario).score(roomy).feasible

@@ -29,6 +29,10 @@ from .contestants import Setting, largest_size
 from .course import Course, Leg
 from .goal import Goal
 
+LEAST_SERVED = 0.9
+"""Share of requests below which a run that would be long enough is not too short: its setting
+serves too few."""
+
 STABLE = "stable"
 """The name of the constraint that every setting has."""
 
@@ -106,7 +110,7 @@ class Scorer:
             return self._largest_rate(setting, stability)
         try:
             parts = [self._on_leg(setting, leg, stability) for leg in self.course]
-        except PolicyError as error:
+        except (PolicyError, ServesFew) as error:
             return Score(None, {STABLE: UNBOUNDED}, stability.saturation_per_s, reason=str(error))
         violations = {STABLE: _headroom(stability)}
         for place, constraint in enumerate(self.goal.constraints):
@@ -149,6 +153,10 @@ class Scorer:
         limited = (one.measure.estimate(found, setting.servers) for one in self.goal.constraints)
         every = (*estimates, *limited)
         needs = [one.needs for one in every if one.value is None and one.needs]
+        requests, served = found.overall.requests, found.overall.served
+        enough = bool(needs) and requests * (1.0 - WARM_UP) >= max(needs)
+        if enough and served < LEAST_SERVED * requests:
+            raise ServesFew("too many requests go unserved")
         if needs:
             raise TooShort(max(needs))
         objectives = [one.to_json() for one in estimates]
@@ -209,6 +217,10 @@ class Scorer:
         cheapest = np.minimum.accumulate(times / sizes, axis=0)
         pace: FloatArray = 1e9 / (cheapest @ lengths.probability)
         return pace
+
+
+class ServesFew(Exception):  # noqa: N818 - it is no error of the program
+    """A setting lets so many go unserved that nothing can be said of the others."""
 
 
 class TooShort(Exception):  # noqa: N818 - it is no error of the program
