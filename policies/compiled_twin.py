@@ -34,19 +34,24 @@ class CompiledTwin:
 
         result = numba.void if name == "observe" else numba.int64
         typeof: Any = numba.typeof
-        uncounted: Any = {"_nrt": False}  # as in the kernel: a rule makes no arrays
         try:
             if name not in self._methods:
                 signature = result(*(typeof(value) for value in (policy, *arguments)))
                 KNOWN.append(signature)
-                self._methods[name] = numba.njit(signature, **uncounted)(
-                    getattr(type(policy), name)
-                )
+                self._methods[name] = self._compiled(getattr(type(policy), name), signature)
             return self._call(self._methods[name], (policy, *arguments))
         except (NumbaError, UnsupportedBytecodeError, NotImplementedError, TypeError) as error:
             reason = " ".join(str(error).split())
             kind = type(policy).__name__
             raise PolicyError(f"rule 12: {kind} does not compile (`{name}`: {reason})") from error
+
+    @staticmethod
+    def _compiled(function: Any, signature: Any) -> Any:
+        """A method for some types, compiled."""
+        import numba
+
+        uncounted: Any = {"_nrt": False}  # as in the kernel: a rule makes no arrays
+        return numba.njit(signature, **uncounted)(function)
 
     @staticmethod
     def _call(method: Any, arguments: tuple[Any, ...]) -> Any:

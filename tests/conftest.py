@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import cache
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from policies.compiled_twin import CompiledTwin
+
+compiled = CompiledTwin._compiled
 
 settings.register_profile(
     "batchwright",
@@ -30,3 +35,14 @@ settings.load_profile("batchwright")
 def unswept(monkeypatch):
     """No sweep of memory before a measurement: in a process that holds every test it takes long."""
     monkeypatch.setattr(gc, "collect", lambda *_: 0)
+
+
+@cache
+def compiled_once(function, signature):
+    return compiled(function, signature)
+
+
+@pytest.fixture
+def shared_twins(monkeypatch):
+    """Examples of one shipped rule with the same types share their compiled methods."""
+    monkeypatch.setattr(CompiledTwin, "_compiled", staticmethod(compiled_once))

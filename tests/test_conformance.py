@@ -100,6 +100,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.usefixtures("shared_twins")
 @pytest.mark.parametrize("place", range(len(EXAMPLES)))
 def test_every_rule_keeps_the_contract(place):
     policy = EXAMPLES[place]

@@ -56,6 +56,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.usefixtures("shared_twins")
 @pytest.mark.parametrize("place", range(len(EXAMPLES)))
 def test_every_rule_keeps_the_contract(place):
     check_rule(EXAMPLES[place], seed=place)
