@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.stacks.ahead import FormedAhead
+from experiments.stacks.triton import table_of_config
 from policies import SizeOrTimeout
 from sim import model
 from sim.service import Service
@@ -20,6 +21,32 @@ def sizes(policy, arrivals_ms, service_ms=20, servers=1):
     service = Service(np.full((1, 8, 1), service_ms * MS), np.array([1]), servers)
     trace = model.run(policy, Workload(np.ones(len(arrival_ns), np.int32), arrival_ns), service)
     return trace.batch_size.tolist(), (trace.batch_start_ns / MS).tolist()
+
+
+CONFIG = """
+name: "m"
+max_batch_size: 4
+dynamic_batching {{
+  max_queue_delay_microseconds: 10000
+  {more}
+}}
+instance_group [ {{ count: 1 }} ]
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ("", "formed_ahead"),
+        ("default_queue_policy { allow_timeout_override: true }", "size_or_timeout"),
+        (
+            "default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 90000 }",
+            "size_or_timeout",
+        ),
+    ],
+)
+def test_triton_forms_ahead_where_nothing_of_its_file_keeps_it_from_that(more, kind):
+    assert table_of_config(CONFIG.format(more=more))["kind"] == kind
 
 
 RULE, OLDEST = FormedAhead(4, 10 * MS), SizeOrTimeout(4, 10 * MS)

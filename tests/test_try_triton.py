@@ -18,7 +18,7 @@ def run(tmp_path_factory):
 def test_a_trial_holds_the_server_against_the_simulator(run):
     check_run(*run, "triton", ["tuned", "default"])
     _, found = run
-    assert found["variants"]["tuned"]["policy"]["kind"] == "formed_ahead"
+    assert found["variants"]["tuned"]["policy"]["kind"] == "size_or_timeout"
     assert found["variants"]["default"]["policy"] == {"kind": "greedy", "max_batch_size": 4}
 
 

@@ -17,6 +17,7 @@ import subprocess
 from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from experiments.export.contract import Exported
 from experiments.export.triton import CONFIG, export, read
@@ -42,6 +43,9 @@ backend: "python"
 input [ { name: "x" data_type: TYPE_INT64 dims: [ 2 ] } ]
 output [ { name: "y" data_type: TYPE_INT64 dims: [ 1 ] } ]
 """
+
+NOT_AHEAD = ("allow_timeout_override: true", "default_timeout_microseconds", "priority_levels")
+"""With any of these no batch is formed before an instance waits for one."""
 
 GROUP = re.compile(r"kind: KIND_GPU count: (\d+) gpus: \[([^\]]*)\]")
 """An instance group of GPUs, as the exporter writes it: so many instances on each of them."""
@@ -172,16 +176,22 @@ def request(identity: int, length: int) -> Request:
 def policy(wish: Wish) -> Ruling:
     """The policy that the written file means, for a model whose inputs have one shape.
 
-    With a delay alone Triton forms batches ahead, and does not let every request join them.
+    A file with a delay alone lets Triton form batches ahead, which not every request joins; the
+    exporter turns that off.
     """
     if wish.bare:
         return Ruling({"kind": "greedy", "max_batch_size": wish.largest_batch}, wish.servers)
-    table = dict(read({CONFIG: _only(export(wish.setting, nearest=wish.nearest))}).table)
+    return Ruling(table_of_config(_only(export(wish.setting, nearest=wish.nearest))), wish.servers)
+
+
+def table_of_config(text: str) -> dict[str, Any]:
+    """What a ``config.pbtxt`` asks for, as a scenario's table."""
+    table = dict(read({CONFIG: text}).table)
     delay_alone = table["kind"] == "size_or_timeout" and "min_batch_size" not in table
-    if delay_alone and wish.setting.timeout_ns is None:
+    if delay_alone and not any(word in text for word in NOT_AHEAD):
         size, wait_ms = table["max_batch_size"], table["max_wait_ms"]
-        table = table_of(AHEAD, max_batch_size=size, max_wait_ms=wait_ms)
-    return Ruling(table, wish.servers)
+        return table_of(AHEAD, max_batch_size=size, max_wait_ms=wait_ms)
+    return table
 
 
 def bare(wish: Wish) -> Bare:
