@@ -148,6 +148,26 @@ def test_several_loads_are_told_apart(loadgen, tmp_path):
     assert "greedy at load 0.10" in done.stdout
 
 
+def test_an_interruption_keeps_the_verdicts_before_it(loadgen, tmp_path, monkeypatch):
+    real, asked = judging._verdict, []
+
+    def once(*given):
+        asked.append(given)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(judging, "_verdict", once)
+    both = ("--policy", "greedy", "--policy", "waits", "--window", "0.5s")
+    done = judged(tmp_path, 60_000, *both)
+    assert done.exit_code == 130
+    assert "interrupted: what was done is in" in done.stderr
+    (result,) = (tmp_path / "runs").glob("judged/judge-1/result.json")
+    found = json.loads(result.read_text())
+    assert [one["policy"] for one in found["verdicts"]] == ["greedy"]
+    assert found["interrupted"] is True
+
+
 def test_the_library_says_how_many_more_queries_it_wants(only_with_the_library, tmp_path):
     found = json.loads(judged(tmp_path, 0.5, "--window", "0.5s", "--json").stdout)
     for one in found["verdicts"]:

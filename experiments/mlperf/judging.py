@@ -67,6 +67,8 @@ class Judgement:
     target_ms: float
     percentile: float
     verdicts: tuple[Verdict, ...]
+    interrupted: bool = False
+    """Whether it was ended by hand; the verdicts before stand."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -123,10 +125,12 @@ def judge(
 
     Raises:
         ModelError: the device, or LoadGen, failed.
+        KeyboardInterrupt: before the first verdict.
     """
     scenario = asked.scenario
     service = scenario.draw()[1]
-    found = []
+    found: list[Verdict] = []
+    interrupted = False
     steps = [(load, name) for load in loads or (None,) for name in asked.policies]
     try:
         with Rig(opening, service, spins=False) as rig:
@@ -142,12 +146,17 @@ def judge(
                 found.append(_verdict(scenario, asked.policies[name], name, job, rig, service))
     except WorkerError as error:
         raise ModelError(str(error)) from error
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        interrupted = True
     tier = scenario.tiers[0]
     served = scenario.profile.name if scenario.profile else "a model"
     many = f"{scenario.servers} server{'' if scenario.servers == 1 else 's'}"
     return Judgement(
-        scenario.name, f"{served}, {many}", tier.slo_ns / 1e6, tier.percentile, tuple(found)
-    )
+        scenario.name, f"{served}, {many}", tier.slo_ns / 1e6, tier.percentile, tuple(found),
+        interrupted,
+    )  # fmt: skip
 
 
 def _shapes(scenario: Scenario, asked: Asked) -> list[tuple[int, int]]:
