@@ -16,6 +16,7 @@ from experiments.export.setting import Costs
 from experiments.rules import build_policy
 from experiments.stacks import bentoml, mlserver, ray_serve, torchserve
 from experiments.stacks.contract import StackError, Wish
+from experiments.stacks.timers import timer_of
 
 STACKS = {"ray": ray_serve, "mlserver": mlserver, "bentoml": bentoml, "torchserve": torchserve}
 SERVICE_NS = 20_000_000 + 2_000_000 * np.arange(1, 65)
@@ -134,3 +135,11 @@ def test_it_listens_on_the_loopback_alone(name, tmp_path):
     said = " ".join([*map(str, command.argv), *command.environment.values(), written])
     assert "127.0.0.1" in said
     assert "0.0.0.0" not in said
+
+
+def test_a_sealed_batch_has_waited_for_a_server_only_once_its_timer_has_run_out():
+    timer = timer_of(ray_serve.policy(wish()))
+    assert timer.kind == "sealed"
+    assert timer.free_server_waits_ns(3, 20_000_000) == 10_000_000
+    assert timer.free_server_waits_ns(3, 40_000_000) == 0
+    assert timer.free_server_waits_ns(8, 0) == 0

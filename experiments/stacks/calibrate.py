@@ -218,7 +218,7 @@ def _turnarounds(window: Window, timer: Timer, enter_ns: int) -> tuple[IntArray,
             continue
         size, end_ns = int(window.size[place]), int(window.end_ns[previous])
         wait_ns = timer.free_server_waits_ns(size, end_ns - int(first[place]) - enter_ns)
-        if timer.kind == "oldest" and wait_ns:
+        if timer.kind in ("oldest", "sealed") and wait_ns:
             continue  # the turnaround is over before the timer is, and does not show
         sizes.append(size)
         gaps.append(int(window.begin_ns[place]) - end_ns - wait_ns)

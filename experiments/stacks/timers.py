@@ -39,9 +39,9 @@ class Timer(NamedTuple):
             size: of that batch, whose requests all wait already.
             age_ns: how long the oldest of them has waited.
         """
-        if size >= self.enough or self.kind in ("none", "sealed"):
+        if size >= self.enough or self.kind == "none":
             return 0
-        if self.kind == "oldest":
+        if self.kind in ("oldest", "sealed"):
             return max(0, self.wait_ns - age_ns)
         return self.wait_ns
 
