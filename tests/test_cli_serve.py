@@ -217,6 +217,8 @@ def refused(place, *words, environment=None):
         (("{}/small.toml", "--name", "a/b"), "error: --name = 'a/b' must be letters, digits"),
         (("{}/small.toml", "--drain", "soon"), "error: --drain must be a time as in 15s or 1m"),
         (("chat",), "error: "),
+        (("cluster_8", "--policy", "greedy", "--model", "bert-base"),
+         "error: scenario cluster_8 has service.cluster.others; serve gives every"),
         (("tandem",), "error: scenario tandem has service.p"),
     ],
 )  # fmt: skip

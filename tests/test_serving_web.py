@@ -7,13 +7,16 @@ import json
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 pytest.importorskip("prometheus_client")
 
 from serving_client import MS, PATH, FakeWorker, inference, offer, play, service, serving, until
 
 from experiments.serving import web
-from policies.contract import Tier, fire, wait
+from policies import POLICIES
+from policies.contract import Tier, fire, shed, wait
 from policies.size_or_timeout import SizeOrTimeout
 
 TIERS = (Tier("interactive", 100 * MS), Tier("batch"))
@@ -478,3 +481,64 @@ def test_a_policy_that_is_none_is_refused_and_the_old_one_stays(body, sentence):
     assert (refused.status, reply.status) == (400, 200)
     assert refused.error.startswith(sentence)
     assert now.json == {"policy": {"kind": "greedy"}}
+
+
+class LetsGo(NamedTuple):
+    """Serves one at a time, and sheds whoever else waits."""
+
+    sheds = True
+
+    def decide(self, view):
+        if view.waiting[0] > 1:
+            return shed(view, 0, 1)
+        return fire(view, 0, 1) if view.idle_servers else wait()
+
+
+def test_who_is_shed_by_the_policy_is_told():
+    async def scene():
+        async with serving(offer(LetsGo())) as served:
+            replies = await asyncio.gather(*(served.infer() for _ in range(3)))
+            return replies, served.counted("requests_total", tier="all", outcome="shed")
+
+    replies, counted = play(scene())
+    assert sorted(reply.status for reply in replies) == [200, 503, 503]
+    assert counted == 2
+    refused = next(reply for reply in replies if reply.status == 503)
+    assert refused.error == "the policy let the request go, as there are too many"
+
+
+def test_whoever_is_late_breaks_the_slo_and_who_is_in_time_does_not():
+    async def scene():
+        tiers = (Tier("strict", 1), Tier("loose", 10**18))
+        async with serving(offer(tiers=tiers)) as served:
+            for tier in tiers:
+                await served.infer(tier=tier.name)
+            return [served.counted("slo_violations_total", tier=tier.name) for tier in tiers]
+
+    assert play(scene()) == [1, 0]
+
+
+VALUES = some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=5)
+
+
+@settings(max_examples=200)
+@given(
+    some.dictionaries(
+        some.sampled_from(["kind", "batch_size", "max_batch_size", "max_wait_ms", "boundaries"]),
+        VALUES | some.lists(VALUES, max_size=3) | some.sampled_from(sorted(POLICIES)),
+    )
+)
+def test_whatever_policy_is_put_is_taken_or_refused_in_a_sentence(table):
+    async def scene():
+        async with serving() as served:
+            said = await put(served, json.dumps(table).encode())
+            if said.status == 200:  # it may wait for others for ever
+                return said
+            assert (await served.infer()).status == 200
+            return said
+
+    said = play(scene())
+    assert said.status in (200, 400)
+    if said.status == 400:
+        assert said.error
+        assert "\n" not in said.error

@@ -84,6 +84,13 @@ def opening_of(
             "(answers at once), a reference model (batchwright profile measure --list), "
             "hf:PATH, onnx:FILE, or --callable PKG.MOD:FN"
         )
+    cluster = scenario.spec.service.cluster
+    if cluster is not None and (cluster.others or cluster.instances_per_gpu > 1):
+        what = "others" if cluster.others else "instances_per_gpu"
+        raise ScenarioError(
+            f"scenario {scenario.name} has service.cluster.{what}; serve gives every server of a "
+            f"real model a device of the same kind of its own, so use --model {EMULATED} or {NULL}"
+        )
     several = scenario.servers > 1
     if several and device.startswith("cuda:"):
         raise ScenarioError(
