@@ -47,7 +47,7 @@ def views(seed, servers, table, edges, tiers):
                 yield queue.view(queue.idle()[0])
                 if rng.random() < 0.6:
                     count = int(rng.integers(1, min(queue.waiting, 64), endpoint=True))
-                    queue.start(queue.idle()[0], np.array([count]))
+                    queue.start(queue.idle()[0], queue.form(np.array([count])))
 
 
 def answers(policy, servers=1, table=TABLE, edges=EDGES, tiers=TIERS):
