@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from experiments.rerun import run_name
 from policies.contract import FloatArray, IntArray
 
 from .contract import Wish
@@ -14,7 +16,7 @@ from .fitting import Stream, sent_of
 from .outcome import TOLERANCE, Cell, Reading, Shapes, Trial
 from .predict import DRAWS, Forecast, simulated
 from .rig import Window
-from .trial import Campaign, Measured, Variant, facts_of
+from .trial import Campaign, Measured, Variant
 
 SENT_DRAWS = 3
 """Of the second, diagnostic column, which has no interval."""
@@ -162,4 +164,20 @@ def _stack(campaign: Campaign) -> dict[str, object]:
         "needs": list(row.needs),
         "timer": row.timer,
         "before_other_processes": campaign.urgent,
+    }
+
+
+def facts_of(campaign: Campaign) -> dict[str, Any]:
+    """What a reader should know of the scenario and where the setting is from."""
+    scenario = campaign.asked.scenario
+    return {
+        "name": scenario.name,
+        "hash": scenario.hash,
+        "source": campaign.asked.source,
+        "run": run_name(campaign.folder),
+        "policy": campaign.asked.name,
+        "servers": campaign.asked.wish.servers,
+        "rate_max_per_s": scenario.rate_max_per_s,
+        "window_s": campaign.plan.window_ns / 1e9,
+        "repeats": campaign.plan.repeats,
     }
