@@ -81,10 +81,10 @@ def test_full_batches_come_back_as_they_went(size):
     assert ray_serve.read(exported.files).table == expected
 
 
-def test_batches_of_one_are_exact_and_leave_the_queue_to_the_router():
+def test_batches_of_one_are_exact():
     exported = ray_serve.export(setting("greedy", max_batch_size=1), nearest=False)
     assert exported.exact
-    assert deployment(exported)["max_ongoing_requests"] == 1
+    assert deployment(exported)["max_ongoing_requests"] == UNBOUNDED_ONGOING
     assert deployment(exported)["user_config"]["batch_wait_timeout_s"] == 0
 
 
@@ -101,12 +101,7 @@ def test_a_wait_is_refused_as_closed_batches_never_grow():
         "batch_wait_timeout_s": 0.005,
     }
     imported = ray_serve.read(exported.files)
-    assert imported.table == {
-        "kind": "sealed_batches",
-        "max_batch_size": 8,
-        "max_wait_ms": 5,
-        "max_ongoing_requests": 16,
-    }
+    assert imported.table == {"kind": "sealed_batches", "max_batch_size": 8, "max_wait_ms": 5}
     assert imported.notes == ()
 
 
@@ -133,6 +128,16 @@ def test_batches_that_are_sealed_come_back_as_they_went(size, wait_us, most):
     found = ray_serve.read(exported.files)
     if size > 1 and wait_us:
         assert means(found.table, wanted)
+
+
+def test_a_limit_on_the_queue_keeps_requests_outside_and_says_what_that_costs():
+    wanted = at_rate(from_arrival(8, 5, capacity=100), 600.0)
+    exported = ray_serve.export(wanted, nearest=True)
+    assert deployment(exported)["max_queued_requests"] == 100
+    assert deployment(exported)["max_ongoing_requests"] == 16
+    assert any("after up to half a second" in note for note in exported.notes)
+    unlimited = ray_serve.export(at_rate(from_arrival(8, 5), 600.0), nearest=True)
+    assert not any("after up to half a second" in note for note in unlimited.notes)
 
 
 def test_replicas_that_are_read_close_batches_of_their_own():

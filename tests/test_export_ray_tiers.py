@@ -82,7 +82,7 @@ def test_every_tier_has_a_deployment_with_its_own_batches():
         "max_batch_size": 32,
         "batch_wait_timeout_s": 0.05,
     }
-    assert found["bert-offline"]["max_ongoing_requests"] == 64
+    assert found["bert-offline"]["max_ongoing_requests"] == 10**6
 
 
 def test_the_work_of_the_tiers_says_what_each_gets_of_a_gpu():

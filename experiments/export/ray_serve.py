@@ -9,9 +9,10 @@ Rules (``_BatchQueue`` in ``ray/serve/batching.py``, 2.60):
    such batches cannot keep up with the run's arrivals is never written in place of another rule.
 3. Replicas have queues of their own.  The router prefers the shorter of two random ones, which is
    ``power_of_two``; a replica with several instances runs as many batches at a time.
-4. ``max_ongoing_requests`` is that of ``sealed_batches``.  For other rules it holds two full
-   batches, one that runs and one that fills; behind a router of the run it holds any number, so
-   that every request joins a replica at once.
+4. ``max_ongoing_requests`` is that of ``sealed_batches``.  For other rules it holds any number:
+   Ray's router looks again after up to half a second once all replicas are full.  A limit on the
+   queue needs it, as Ray counts only requests outside of the replicas: then it holds two full
+   batches, one that runs and one that fills, and a note says what that may cost.
 5. No queue knows priorities: rules that know tiers become a deployment for each.
 """
 
@@ -166,6 +167,13 @@ def _notes(setting: Setting, found: tuple[Deployment, ...], plan: Plan) -> Itera
         yield (
             "the run has no rate of arrivals: make sure that batches of about rate * wait + 1 "
             "requests keep up, or the queue grows without end"
+        )
+    if any(each.capacity is not None for each in found):
+        yield (
+            "max_queued_requests counts only what waits outside of the replicas, so that "
+            "max_ongoing_requests is small; a router that finds every replica full looks again "
+            "after up to half a second, which costs throughput: limit the queue at the client if "
+            "you can, with max_ongoing_requests at 1000000"
         )
     if any(each.up_to is not None for each in found):
         yield "change length_of in serve_config.yaml to the function that tells a request's length"
