@@ -5,11 +5,12 @@ VENV ?= .venv
 RUN = $(VENV)/bin
 
 # Stacks whose parsers exclude one another: each is installed beside the project alone.
-STACKS = ray kserve mlserver bentoml
+STACKS = ray kserve mlserver bentoml loadgen
 ray_needs = "ray[serve]==2.60.0"
 kserve_needs = "kserve==0.21.0" "kubernetes==37.0.1"
 mlserver_needs = "mlserver==1.7.1" "uvloop<0.22"
 bentoml_needs = "bentoml==1.4.39"
+loadgen_needs = "mlcommons-loadgen==6.0.17"
 
 .PHONY: demo test docs notebooks test-all test-models test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
 .DEFAULT_GOAL := demo
@@ -53,7 +54,7 @@ $(VENV)-models/ready: pyproject.toml constraints.txt Makefile
 test-stacks: $(STACKS:%=test-stack-%)
 
 $(STACKS:%=test-stack-%): test-stack-%: $(VENV)-%/ready
-	$(VENV)-$*/bin/python -m pytest -q $(wildcard tests/test_export_$**.py)
+	$(VENV)-$*/bin/python -m pytest -q $(wildcard tests/test_export_$**.py tests/test_conformance_$*.py tests/test_$*.py)
 
 $(VENV)-%/ready: pyproject.toml Makefile
 	test -x $(VENV)-$*/bin/python || $(PYTHON) -m venv $(VENV)-$*

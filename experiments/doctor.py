@@ -30,6 +30,8 @@ EXTRAS = {
     "gpu": "clocks, power and temperature of an NVIDIA GPU while it is measured",
     "parquet": "records and traces as Parquet; without it they are CSV",
     "postgresql": "tune --storage postgresql://..., several machines on one search",
+    "serve": "serve, the HTTP server with its metrics",
+    "loadgen": "validate --judge mlperf, MLPerf's own load generator",
     "notebook": "running the notebooks",
 }
 """What each extra is for; the extra ``dev`` is for who changes this package."""

@@ -85,13 +85,13 @@ TRACES = [
         "arrival_s\n0\nnan\n",
         [],
         "workload.arrivals: t.csv, line 3: arrival_s = 'nan' must be a number of seconds, "
-        "not below 0",
+        "not below 0, or a date and time as 2026-01-31 12:00:00.25",
     ),
     (
         "arrival_s\n-1\n0\n",
         [],
         "workload.arrivals: t.csv, line 2: arrival_s = '-1' must be a number of seconds, "
-        "not below 0",
+        "not below 0, or a date and time as 2026-01-31 12:00:00.25",
     ),
     (
         "time\n0\n",

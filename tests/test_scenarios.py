@@ -18,7 +18,7 @@ NAMES = scenario_names()
 PROFILED = [name for name in NAMES if load_scenario(name).profile is not None]
 STAGED = [name for name in NAMES if load_scenario(name).spec.service.preprocessing is not None]
 """They have CPU stages, and their claims are tested in a file of their own."""
-TEXTBOOK = [name for name in NAMES if name not in (*PROFILED, *STAGED)]
+TEXTBOOK = [name for name in NAMES if name not in (*PROFILED, *STAGED, "stacks")]
 MIXED = [name for name in PROFILED if len(load_scenario(name).tiers) > 1]
 """Several kinds of traffic: each has a test file of its own for what it claims."""
 ONE_KIND = [name for name in PROFILED if name not in MIXED]
