@@ -106,5 +106,6 @@ def policy(wish: Wish) -> Ruling:
 
 def bare(wish: Wish) -> Bare:
     """``batchable=True`` with the size that the model can do; BentoML's own is 100."""
-    words = f"batchable=True with max_batch_size {wish.largest_batch}: it learns how long to wait"
-    return Bare(wish.as_bare(), words)
+    own = wish.as_bare()
+    words = f"batchable=True with max_batch_size {own.largest_batch}: it learns how long to wait"
+    return Bare(own, words)

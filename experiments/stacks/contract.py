@@ -69,7 +69,9 @@ class Wish:
 
     @property
     def largest_batch(self) -> int:
-        """What the policy allows, or the profile where it says nothing."""
+        """What the policy allows; the profile's largest where it says nothing or is not set."""
+        if self.bare:
+            return self.setting.largest_batch
         size = getattr(self.setting.policy, "max_batch_size", 0)
         return size if isinstance(size, int) and size > 0 else self.setting.largest_batch
 

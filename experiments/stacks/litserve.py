@@ -138,5 +138,6 @@ def _notes(wish: Wish) -> tuple[str, ...]:
 
 def bare(wish: Wish) -> Bare:
     """A size alone: ``batch_timeout`` is 0."""
-    words = f"max_batch_size {wish.largest_batch} and nothing else: a worker takes what is there"
-    return Bare(wish.as_bare(), words)
+    own = wish.as_bare()
+    words = f"max_batch_size {own.largest_batch} and nothing else: a worker takes what is there"
+    return Bare(own, words)

@@ -158,6 +158,7 @@ def policy(wish: Wish) -> Ruling:
 
 def bare(wish: Wish) -> Bare:
     """A size alone: an absent ``maxBatchDelay`` is 100 ms."""
-    size = wish.largest_batch
+    own = wish.as_bare()
+    size = own.largest_batch
     words = f"batchSize {size} and nothing else: maxBatchDelay is {DEFAULT_DELAY_MS} ms"
-    return Bare(wish.as_bare(), words)
+    return Bare(own, words)

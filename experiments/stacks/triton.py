@@ -196,8 +196,9 @@ def table_of_config(text: str) -> dict[str, Any]:
 
 def bare(wish: Wish) -> Bare:
     """``dynamic_batching { }``."""
-    words = f"dynamic_batching {{ }} with max_batch_size {wish.largest_batch}: no delay"
-    return Bare(wish.as_bare(), words)
+    own = wish.as_bare()
+    words = f"dynamic_batching {{ }} with max_batch_size {own.largest_batch}: no delay"
+    return Bare(own, words)
 
 
 def own_batches(ports: Sequence[int]) -> list[OwnBatches]:
