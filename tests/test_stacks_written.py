@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from export_settings import from_idle, setting
+from export_settings import LARGEST, from_idle, setting
 
 from experiments.export.contract import NotExpressible
 from experiments.export.setting import Costs
@@ -71,8 +71,8 @@ RULINGS = {
 BARE = {
     "ray": {"max_batch_size": 10, "max_wait_ms": 10, "max_ongoing_requests": 5},
     "mlserver": {"kind": "sealed_batches", "max_batch_size": 1},
-    "bentoml": {"kind": "cork", "max_batch_size": 8, "max_latency_ms": 60_000},
-    "torchserve": {"kind": "timer_from_pick", "max_batch_size": 8, "max_wait_ms": 100},
+    "bentoml": {"kind": "cork", "max_batch_size": LARGEST, "max_latency_ms": 60_000},
+    "torchserve": {"kind": "timer_from_pick", "max_batch_size": LARGEST, "max_wait_ms": 100},
 }
 
 
@@ -111,7 +111,7 @@ def test_ray_serve_runs_the_model_and_not_the_echo_of_the_export(tmp_path):
 def test_bentomls_defaults_are_left_to_bentoml(tmp_path):
     bentoml.write(tmp_path, wish(bare=True))
     text = (tmp_path / "service.py").read_text()
-    assert "@bentoml.api(batchable=True, max_batch_size=8)" in text
+    assert f"@bentoml.api(batchable=True, max_batch_size={LARGEST})" in text
 
 
 def test_bentoml_is_refused_batches_of_one(tmp_path):
