@@ -88,3 +88,12 @@ def test_batch_sizes_are_grouped_without_gap(most):
     assert len(groups) <= 12
     assert [low for low, _ in groups[1:]] == [high + 1 for _, high in groups[:-1]]
     assert (groups[0][0], groups[-1][1]) == (1, most)
+
+
+def test_a_server_that_does_not_keep_up_is_told_and_one_that_does_is_not():
+    behind = trial({"throughput_per_s": 1.2}, ("tuned",)).verdict
+    assert "At load 0.3 the server answered" in behind
+    assert "more come than its HTTP front takes on this machine" in behind
+    for as_fast in (1.04, 0.8):
+        found = trial({"throughput_per_s": as_fast}, ("tuned",)).verdict
+        assert "HTTP front" not in found

@@ -21,6 +21,11 @@ from experiments.stacks.timers import timer_of
 STACKS = {"ray": ray_serve, "mlserver": mlserver, "bentoml": bentoml, "torchserve": torchserve}
 SERVICE_NS = 20_000_000 + 2_000_000 * np.arange(1, 65)
 COSTS = Costs(SERVICE_NS[:, np.newaxis], np.array([32]), np.array([32]), np.array([1.0]))
+BARE = {
+    "mlserver": {"kind": "sealed_batches", "max_batch_size": 1},
+    "bentoml": {"kind": "cork", "max_batch_size": LARGEST, "max_latency_ms": 60_000},
+    "torchserve": {"kind": "timer_from_pick", "max_batch_size": LARGEST, "max_wait_ms": 100},
+}
 
 
 def wish(wanted=None, **more):
@@ -35,8 +40,9 @@ def bucketed():
     return setting("length_bucketed", max_batch_size=8, max_wait_ms=30, boundaries=[32])
 
 
-@pytest.mark.parametrize("bare", [False, True])
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize(
+    ("name", "bare"), [*((name, False) for name in STACKS), *((name, True) for name in BARE)]
+)
 def test_everything_that_is_written_can_be_read_by_its_own_kind(name, bare, tmp_path):
     STACKS[name].write(tmp_path, wish(bare=bare))
     (model,) = tmp_path.rglob("slow_model.py")
@@ -68,12 +74,6 @@ RULINGS = {
     "bentoml": {"kind": "cork", "max_batch_size": 8, "max_latency_ms": 1000},
     "torchserve": {"kind": "timer_from_pick", "max_batch_size": 8, "max_wait_ms": 30},
 }
-BARE = {
-    "ray": {"max_batch_size": 10, "max_wait_ms": 10, "max_ongoing_requests": 5},
-    "mlserver": {"kind": "sealed_batches", "max_batch_size": 1},
-    "bentoml": {"kind": "cork", "max_batch_size": LARGEST, "max_latency_ms": 60_000},
-    "torchserve": {"kind": "timer_from_pick", "max_batch_size": LARGEST, "max_wait_ms": 100},
-}
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -84,22 +84,16 @@ def test_the_policy_that_is_the_stack_has_the_numbers_of_its_files(name):
     build_policy(found.table)
 
 
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("name", BARE)
 def test_with_nothing_set_it_has_the_stacks_own_numbers(name):
     found = STACKS[name].policy(STACKS[name].bare(wish()).wish)
     assert found.table.items() >= BARE[name].items()
     build_policy(found.table)
 
 
-def test_ray_serves_defaults_are_left_to_ray(tmp_path):
-    ray_serve.write(tmp_path, wish(bare=True))
-    app = (tmp_path / "app.py").read_text()
-    assert "@serve.batch\n" in app
-    assert "reconfigure" not in app
-    (deployment,) = yaml.safe_load((tmp_path / "serve_config.yaml").read_text())["applications"][0][
-        "deployments"
-    ]
-    assert deployment.keys().isdisjoint({"user_config", "max_ongoing_requests"})
+def test_ray_serves_defaults_are_refused_as_nothing_predicts_them():
+    with pytest.raises(StackError, match="its router looks again only after up to half a second"):
+        ray_serve.bare(wish())
 
 
 def test_ray_serve_runs_the_model_and_not_the_echo_of_the_export(tmp_path):

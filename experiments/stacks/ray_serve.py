@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +28,7 @@ READY = "/"
 READY_PORT = 1
 STOPS = Stop(seconds=20.0)
 
-BARE_SIZE, BARE_WAIT_MS, BARE_ONGOING = 10, 10, 5
+BARE_SIZE, BARE_ONGOING = 10, 5
 """What ``@serve.batch`` and a deployment have where nothing is given (Ray 2.60)."""
 
 MODEL_CODE = '''\
@@ -123,22 +122,11 @@ def write(folder: Path, wish: Wish) -> Exported:
             "one: choose another policy with --policy"
         )
     files[CONFIG] = files[CONFIG].replace("model: app:echo", "model: model:run")
-    if wish.bare:
-        files = bare_files(files)
     files |= {"model.py": MODEL_CODE, "start.py": START_CODE}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     put_model(folder, wish.costs)
     return found
-
-
-def bare_files(files: dict[str, str]) -> dict[str, str]:
-    """``@serve.batch`` and a deployment with nothing set but how many replicas there are."""
-    app = re.sub(r"@serve\.batch\(.*?\n    \)", "@serve.batch", files["app.py"], flags=re.DOTALL)
-    app = re.sub(r"    def reconfigure\(.*?\n\n", "", app, flags=re.DOTALL)
-    config = re.sub(r"\n    user_config:(\n      .*)*", "", files[CONFIG])
-    config = re.sub(r"\n    max_ongoing_requests: \d+", "", config)
-    return {"app.py": app, CONFIG: config}
 
 
 def _deployments(text: str) -> list[dict[str, object]]:
@@ -170,20 +158,21 @@ def policy(wish: Wish) -> Ruling:
     """Batches that are closed while others run, of the requests that a replica takes at a time."""
     queues = ("its replicas have queues of their own; simulated is one queue",)
     notes = queues if wish.servers > 1 else ()
-    if wish.bare:
-        size = min(BARE_SIZE, wish.setting.largest_batch)
-        table = sealed({"max_batch_size": size, "max_wait_ms": BARE_WAIT_MS})
-        return Ruling({**table, "max_ongoing_requests": BARE_ONGOING}, wish.servers, notes)
     text = export(wish.setting, nearest=wish.nearest).files[CONFIG]
     ongoing = _deployments(text)[0]["max_ongoing_requests"]
     table = {**sealed(read({CONFIG: text}).table), "max_ongoing_requests": ongoing}
     return Ruling(table, wish.servers, notes)
 
 
-def bare(wish: Wish) -> Bare:
-    """``@serve.batch`` without arguments, in a deployment without settings."""
-    words = (
-        f"@serve.batch alone: up to {BARE_SIZE}, {BARE_WAIT_MS} ms, but a replica takes only "
-        f"{BARE_ONGOING} requests at a time"
+def bare(_wish: Wish) -> Bare:
+    """Refused: nothing predicts a router that backs off.
+
+    Raises:
+        StackError: always.
+    """
+    raise StackError(
+        f"--default: by default a replica of Ray Serve takes {BARE_ONGOING} requests at a time, "
+        f"fewer than a batch of {BARE_SIZE}, and its router looks again only after up to half a "
+        "second once they are there: what that makes of arrivals is not predicted; try it without "
+        "--default"
     )
-    return Bare(wish.as_bare(), words)

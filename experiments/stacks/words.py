@@ -27,6 +27,8 @@ NAMES = {
 
 WON_BY = "client_p99_ms"
 """What default and tuned are compared by, beside the mean."""
+BEHIND = 0.05
+"""So much more throughput predicted than measured is a server that does not keep up."""
 SAME = 0.02
 """A difference that is no gain."""
 
@@ -35,7 +37,7 @@ def verdict_of(found: Trial) -> str:
     """How many figures are inside, which are not, and what tuning won."""
     if not found.cells:
         return "nothing was measured"
-    return "\n".join([_counted(found), *_won(found)])
+    return "\n".join([_counted(found), *_behind(found), *_won(found)])
 
 
 def _counted(found: Trial) -> str:
@@ -52,6 +54,22 @@ def _counted(found: Trial) -> str:
         many = "window" if stalled == 1 else "windows"
         words += f". In {stalled} {many} that count the machine stalled by more than 5 ms"
     return words + "."
+
+
+def _behind(found: Trial) -> list[str]:
+    """Loads at which a server answered fewer than the model and the policy let it."""
+    lines = []
+    for cell in found.cells:
+        if cell.figure == "throughput_per_s" and cell.error > BEHIND and not cell.inside:
+            whose = f" of {cell.variant}" if len(found.variants) > 1 else ""
+            where = at(cell.load).strip().capitalize()
+            lines.append(
+                f"{where + ' the' if where else 'The'} server{whose} answered "
+                f"{cell.measured_mean:.0f} requests per second where {cell.predicted_mean:.0f} "
+                "were expected: more come than its HTTP front takes on this machine, and the other "
+                "figures of that load are of its queue. Give a lower load, or a slower model."
+            )
+    return lines
 
 
 def _named(found: Trial, cell: Cell) -> str:
