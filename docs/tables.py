@@ -17,6 +17,9 @@ from pathlib import Path
 
 import profiles
 from experiments.bench_tune import short_table
+from experiments.stacks import STACKS
+from experiments.stacks.outcome import Trial
+from experiments.stacks.side_by_side import predicted_rows, won_rows
 from experiments.validation import Validation
 from experiments.validation.cells import Cell, Match
 from experiments.wording import decimals, shown_half
@@ -230,11 +233,27 @@ def datasets() -> str:
     return markdown(head, rows)
 
 
+def trials() -> dict[str, Trial]:
+    """The kept trials of stacks, by the name of each."""
+    names = [name for name in STACKS if (DOCS / f"try-{name}.json").is_file()]
+    return {name: Trial.of(kept(f"try-{name}")) for name in names}
+
+
+def stacks_predicted() -> str:
+    """Real servers of stacks, measured and predicted."""
+    return markdown(*predicted_rows(trials()))
+
+
+def stacks_won() -> str:
+    """What tuning won on them."""
+    return markdown(*won_rows(trials()))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     one.__name__: one
     for one in (
         live_mean, live_p99, live_runs, verdicts, tuner, profile_sources, profile_defects,
-        profile_list, datasets,
+        profile_list, datasets, stacks_predicted, stacks_won,
     )
 }  # fmt: skip
 
