@@ -200,8 +200,8 @@ class _Work:
         needed = whole_ns * (SAMPLES_LEAST + 2) / (1.0 - STEADY_SHARE) / 1e9
         raise ShortBudgetError(
             f"{self.wishes.budget_ns / 1e9:.2g} s of --budget do not hold {SAMPLES_LEAST} rounds "
-            f"of the smallest grid, which take about {max(1.0, needed):.0f} s: give a longer budget, or "
-            f"fewer tokens and sequences",
+            f"of the smallest grid, which take about {max(1.0, needed):.0f} s: give a longer "
+            "budget, or fewer tokens and sequences",
             needed,
         )
 
