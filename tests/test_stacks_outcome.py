@@ -11,7 +11,7 @@ from trial_by_hand import cell, trial
 from experiments.plain import dumps
 from experiments.stacks.outcome import TOLERANCE, Trial
 from experiments.stacks.plots import figures_of
-from experiments.stacks.shown import grouped, trial_tables
+from experiments.stacks.shown import grouped, number, trial_tables
 
 
 def test_a_figure_is_inside_within_its_tolerance():
@@ -97,3 +97,9 @@ def test_a_server_that_does_not_keep_up_is_told_and_one_that_does_is_not():
     for as_fast in (1.04, 0.8):
         found = trial({"throughput_per_s": as_fast}, ("tuned",)).verdict
         assert "HTTP front" not in found
+
+
+def test_numbers_have_no_exponents():
+    assert [number(value) for value in (0.1234, 12.3456, 9999.4, 10616.7)] == [
+        "0.1234", "12.35", "9999", "10,617",
+    ]  # fmt: skip

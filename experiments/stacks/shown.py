@@ -75,8 +75,8 @@ def figures_table(found: Trial, variant: str) -> Table:
             name = NAMES[figure]
             drawn.add_row(
                 first, name if ":" in name or not figure.endswith("_ms") else f"  {name}",
-                measured_text(cell), f"{cell.predicted_mean:.4g}",
-                f"{cell.low:.4g} to {cell.high:.4g}",
+                measured_text(cell), number(cell.predicted_mean),
+                f"{number(cell.low)} to {number(cell.high)}",
                 f"{100 * cell.error:+.1f} %", f"{100 * cell.error_on_sent:+.1f} %",
                 Text("inside", style="green") if cell.inside else Text("OUTSIDE", style="red"),
             )  # fmt: skip
@@ -84,10 +84,15 @@ def figures_table(found: Trial, variant: str) -> Table:
     return drawn
 
 
+def number(value: float) -> str:
+    """Four digits, and no exponent above them."""
+    return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:,.0f}"
+
+
 def measured_text(cell: Cell) -> str:
     """The mean of the windows with half of their range."""
     if not cell.spread:
-        return f"{cell.measured_mean:.4g}"
+        return number(cell.measured_mean)
     digits = decimals(cell.measured_mean, cell.spread)
     return f"{cell.measured_mean:.{digits}f} ± {shown_half(cell.spread, digits):.{digits}f}"
 
@@ -144,9 +149,9 @@ def won_table(found: Trial) -> Table:
             drawn.add_row(
                 ("" if load is None else f"{load:g}") if place == 0 else "",
                 figure.split("_")[1],
-                f"{default.measured_mean:.4g}", f"{tuned.measured_mean:.4g}",
+                number(default.measured_mean), number(tuned.measured_mean),
                 f"{100 * relative(tuned.measured_mean, default.measured_mean):+.0f} %",
-                f"{default.predicted_mean:.4g}", f"{tuned.predicted_mean:.4g}",
+                number(default.predicted_mean), number(tuned.predicted_mean),
                 f"{100 * relative(tuned.predicted_mean, default.predicted_mean):+.0f} %",
             )  # fmt: skip
     return drawn

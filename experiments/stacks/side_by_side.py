@@ -8,6 +8,7 @@ from experiments.wording import decimals, shown_half
 
 from . import STACKS
 from .outcome import DEFAULT, TUNED, Cell, Trial
+from .shown import number
 
 SHOWN = {
     "mean_batch": "mean batch",
@@ -66,8 +67,8 @@ def won_rows(trials: Mapping[str, Trial]) -> tuple[list[str], list[list[str]]]:
             for figure in WON:
                 default, tuned = (_cell(trial, each, load, figure) for each in (DEFAULT, TUNED))
                 row += [
-                    f"{default.measured_mean:.4g}",
-                    f"{tuned.measured_mean:.4g}",
+                    number(default.measured_mean),
+                    number(tuned.measured_mean),
                     f"{100 * (tuned.measured_mean / default.measured_mean - 1):+.0f} %",
                     f"{100 * (tuned.predicted_mean / default.predicted_mean - 1):+.0f} %",
                 ]
