@@ -6,23 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from export_settings import EDGES, LARGEST, LONGEST, SERVICE_NS, refusal, setting
+from export_settings import EDGES, LARGEST, LONGEST, SERVICE_NS, setting
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.export import STACKS
 from experiments.export.comment import comment_of, commented
-from experiments.export.plan import Clock, Window, plan_of, plan_table, window
-from experiments.export.reading import module_of
+from experiments.export.plan import Window, plan_of, plan_table, window
 from experiments.export.rounding import in_ms, in_whole
 from experiments.export.setting import Costs
 from experiments.export.windows import reason_of, runs
 from experiments.rules import build_policy
 from policies import LengthBucketed, PreferredSizes, SizeOrTimeout, Snap, Static
 from policies.contract import NEVER, NOBODY, Tier, View, bind
-from sim import kernel
-from sim.service import Service
-from sim.workload import Workload
 
 MS = 1_000_000
 SLO = (Tier("all", 200 * MS),)
@@ -407,66 +402,3 @@ def test_comment_lines_are_marked_and_wrapped():
     assert all(line.startswith("# ") and len(line) <= 100 for line in lines)
     assert lines[1].startswith("#   word")
     assert lines[-1] == "# short"
-
-
-@pytest.mark.parametrize(
-    ("kind", "keys", "expected"),
-    [
-        ("sealed_batches", {}, Window(8, 2 * MS, 8, "sealed")),
-        ("sealed_batches", {"max_wait_ms": 0}, Window(1)),
-        ("sealed_batches", {"max_batch_size": 1}, Window(1)),
-        (
-            "sealed_batches",
-            {"max_ongoing_requests": 4},
-            Window(8, 2 * MS, 8, "sealed", most_ongoing=4),
-        ),
-        (
-            "sealed_batches",
-            {"max_wait_ms": 0, "max_ongoing_requests": 4},
-            Window(8, 0, 8, "sealed", most_ongoing=4),
-        ),
-        ("collection_window", {}, Window(8, 2 * MS, 8, "window")),
-        ("collection_window", {"max_wait_ms": 0}, Window(8)),
-        ("timer_from_pick", {}, Window(8, 2 * MS, 8, "pick")),
-        ("timer_from_pick", {"clock_ms": 1}, Window(8, 2 * MS, 8, "pick", clock=Clock(MS))),
-        ("timer_from_pick", {"poll_ms": 1}, Window(8, 2 * MS, 8, "pick", clock=Clock(0, MS))),
-        ("timer_from_pick", {"max_wait_ms": 0}, Window(8)),
-        ("timer_from_pick", {"max_wait_ms": 0, "clock_ms": 1}, Window(2)),
-    ],
-)
-def test_timers_of_stacks_are_windows_and_come_back_as_the_rules_that_they_are(
-    kind, keys, expected
-):
-    wanted = setting(kind, **{"max_batch_size": 8, "max_wait_ms": 2, **keys})
-    plan = plan_of(wanted)
-    assert plan.exact
-    assert plan.only == expected
-    table = dict(plan_table(plan))
-    again = setting(table.pop("kind"), **table)
-    assert plan_of(again) == plan
-
-
-def test_a_batch_of_one_that_is_sealed_at_once_is_served_like_any():
-    """The canonical form is held to the simulator: every instant is the same."""
-    arrival_ns = np.cumsum(np.random.default_rng(1).exponential(2 * MS, 500)).astype(np.int64)
-    workload = Workload(np.full(500, 32, dtype=np.int32), arrival_ns)
-    service = Service(SERVICE_NS[np.newaxis], EDGES)
-    for keys in ({"max_batch_size": 8, "max_wait_ms": 0}, {"max_batch_size": 1, "max_wait_ms": 2}):
-        wanted = setting("sealed_batches", **keys)
-        again = bind(build_policy(plan_table(plan_of(wanted))), SERVICE_NS, EDGES)
-        one = kernel.run(wanted.policy, workload, service)
-        other = kernel.run(again, workload, service)
-        assert one.start_ns.tolist() == other.start_ns.tolist()
-
-
-@pytest.mark.parametrize("kind", ["sealed_batches", "collection_window"])
-def test_stacks_with_another_timer_refuse_and_say_what_they_would_do(kind):
-    wanted = setting(kind, max_batch_size=8, max_wait_ms=5)
-    for name in ("triton", "tensorflow-serving", "kserve", "torchserve"):
-        module = module_of(STACKS[name])
-        assert "busy" in refusal(module, wanted) or "begins" in refusal(module, wanted)
-        found = module.export(wanted, nearest=True)
-        assert not found.exact
-        table = module.read(found.files).table
-        assert (table["max_batch_size"], table["max_wait_ms"]) == (8, 5)
-        assert table["kind"] in {"size_or_timeout", "timer_from_pick"}

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from experiments.cli import app
 from experiments.iteration import load_scenario
 from experiments.iteration import validation_recorded as recorded
-from experiments.iteration.validate_asked import asked_of, usual
+from experiments.iteration.validate_asked import USUAL, asked_of
 from experiments.iteration.validate_plan import (
     FITTING,
     Requests,
@@ -34,6 +34,7 @@ from experiments.iteration.validation_shown import validation_tables
 from experiments.iteration.validation_windows import summary_of
 from experiments.iteration.validation_words import verdict_of
 from experiments.sentences import ScenarioError
+from experiments.validation.asking import usual
 from profiles.models.decoder_shapes import DECODERS
 from profiles.steps_campaign import ShortBudgetError
 from profiles.steps_plan import StepWishes
@@ -316,8 +317,8 @@ def test_two_rules_run_where_none_is_named():
     assert list(asked_of(chat, None).rules) == ["vllm_like", "decode_first"]
     assert list(asked_of(chat, ["continuous"]).rules) == ["continuous"]
     tables = {"a": {"kind": "request_level"}, "b": {"kind": "continuous"}}
-    assert usual(tables) == ["b"]
-    assert usual({"a": {"kind": "request_level"}}) == ["a"]
+    assert usual(tables, USUAL) == ["b"]
+    assert usual({"a": {"kind": "request_level"}}, USUAL) == ["a"]
 
 
 # what is said

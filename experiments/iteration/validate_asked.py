@@ -12,6 +12,7 @@ from experiments.rerun import read_manifest
 from experiments.rules import build_rule
 from experiments.runs import RunError, resolve_run
 from experiments.sentences import ScenarioError, suggestion
+from experiments.validation.asking import TUNED, usual
 from policies.iteration import RULES
 from policies.iteration.contract import Rule
 
@@ -19,8 +20,6 @@ from .config import load_scenario
 from .scenario import TokenScenario
 from .setting import is_of_tokens, scenario_of_run, setting_of_run
 
-TUNED = "tuned"
-"""The winner of a tuning is called so beside the scenario's own rules."""
 RUNS_OF = ("tune", "compare", "simulate")
 USUAL = (
     ("vllm_like",),
@@ -77,7 +76,7 @@ def asked_of(
         setting = setting_of_run(tuning, None, None)
         tables[TUNED] = {"kind": setting.kind, **setting.parameters}
         rules[TUNED] = build_rule(tables[TUNED], RULES, "policy of iterations")
-    chosen = list(names or usual(tables))
+    chosen = list(names or usual(tables, USUAL))
     for name in chosen:
         if name not in rules:
             raise ScenarioError(
@@ -86,22 +85,6 @@ def asked_of(
     return TokensAsked(
         scenario, {name: rules[name] for name in chosen}, {name: tables[name] for name in chosen}
     )
-
-
-def usual(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One of each group as far as there are any, and the tuned."""
-    chosen = []
-    for kinds in USUAL:
-        known = [
-            name
-            for kind in kinds
-            for name, table in tables.items()
-            if table["kind"] == kind and name != TUNED
-        ]
-        chosen += known[:1]
-    if TUNED in tables:
-        chosen.append(TUNED)
-    return chosen or list(tables)
 
 
 def tuned_run(scenario: TokenScenario, root: Path) -> Path | None:

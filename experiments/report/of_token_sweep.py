@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from experiments.wording import settings_text, shown
 
-from .amounts import Facts, text
-from .charts import Axis, Chart, Mark, Series, drawn
+from .amounts import Facts
+from .charts import Axis, Chart, Series, drawn
 from .elements import Markup, element
 from .found import Run
 from .looks import looks_of
 from .of_policies import gallery
 from .of_tokens import HEADS, said, value_of
-from .outcome_charts import BESIDE, axis_along, short
+from .outcome_charts import BESIDE, axis_along, points, short
 from .tables import Row, Table, written
 
 CHARTS = {
@@ -80,10 +80,11 @@ def chart(steps: Sequence[Facts], key: str, name: str) -> Markup | None:
     along = [step for step in steps if all(step["settings"][k] == v for k, v in fixed.items())]
     names = list(dict.fromkeys(rule for step in along for rule in step["policies"]))
     look, x = looks_of(names), axis_along(along, key)
+    read = partial(value_of, name=name)
     series = [
         Series(
             rule,
-            points(along, key, rule, name, BESIDE * (k - (len(names) - 1) / 2)),
+            points(along, key, rule, read, BESIDE * (k - (len(names) - 1) / 2)),
             look[rule], line=not x.places, band=not x.places,
         )
         for k, rule in enumerate(names)
@@ -92,23 +93,6 @@ def chart(steps: Sequence[Facts], key: str, name: str) -> Markup | None:
     title, _, unit = CHARTS[name].partition(", ")
     y = Axis(f"{title[0].lower()}{title[1:]}{', ' + unit if unit else ''}")
     return drawn(Chart(f"{title} against {short(key)}{where}", series, x, y))
-
-
-def points(
-    steps: Sequence[Facts], key: str, rule: str, name: str, beside: float = 0.0
-) -> list[Mark]:
-    """A rule's points, NaN where it has no value; words are moved aside, so that all are seen."""
-    marks = []
-    numbers = all(isinstance(step["settings"][key], int | float) for step in steps)
-    for place, step in enumerate(steps):
-        at = step["settings"][key]
-        if rule not in step["policies"]:
-            continue
-        value = value_of(step["policies"][rule], name)
-        y = math.nan if value.value is None else value.value
-        tip = f"{rule} at {short(key)} {shown(at)}: {text(value)}"
-        marks.append(Mark(float(at) if numbers else place + beside, y, tip, value.low, value.high))
-    return sorted(marks, key=lambda mark: mark.x)
 
 
 def whole(steps: Sequence[Facts]) -> Table:

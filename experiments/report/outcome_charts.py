@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.plots_sweep import axis_name
 from experiments.wording import shown
+from sim.intervals import Estimate
 
 from .amounts import PERCENTILES, STATISTICS, Facts, statistic, text
 from .charts import Axis, Chart, Guide, Mark, Series, drawn
@@ -131,9 +132,13 @@ def line_chart(sweep: Facts, key: str, measure: str, slo_ms: float | None = None
     along = [step for step in steps if all(step["settings"][k] == v for k, v in fixed.items())]
     names = list(dict.fromkeys(name for step in along for name in step["policies"]))
     look, x = looks_of(names), axis_along(along, key)
+
+    def read(one: Facts) -> Estimate:
+        return statistic(one, f"latency_ms.{measure}")
+
     series = [
         Series(
-            name, points(along, key, name, measure, BESIDE * (k - (len(names) - 1) / 2)),
+            name, points(along, key, name, read, BESIDE * (k - (len(names) - 1) / 2), " ms"),
             look[name], line=not x.places, band=not x.places,
         )
         for k, name in enumerate(names)
@@ -166,7 +171,12 @@ def short(key: str) -> str:
 
 
 def points(
-    steps: Sequence[Facts], key: str, name: str, measure: str, beside: float = 0.0
+    steps: Sequence[Facts],
+    key: str,
+    name: str,
+    read: Callable[[Facts], Estimate],
+    beside: float = 0.0,
+    unit: str = "",
 ) -> list[Mark]:
     """A policy's points, NaN where it has no value; words are moved aside, so that all are seen."""
     marks = []
@@ -175,8 +185,8 @@ def points(
         at = step["settings"][key]
         if name not in step["policies"]:
             continue
-        value = statistic(step["policies"][name], f"latency_ms.{measure}")
+        value = read(step["policies"][name])
         y = math.nan if value.value is None else value.value
-        tip = f"{name} at {short(key)} {shown(at)}: {text(value)} ms"
+        tip = f"{name} at {short(key)} {shown(at)}: {text(value)}{unit}"
         marks.append(Mark(float(at) if numbers else place + beside, y, tip, value.low, value.high))
     return sorted(marks, key=lambda mark: mark.x)

@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.export.contract import Exported
 from experiments.export.setting import Costs
 
 from . import slow_model
+from .contract import StackError
 
 COSTS = "costs.json"
 LOGS = "batches-*.jsonl"
@@ -23,6 +25,20 @@ class Logged(NamedTuple):
     identities: tuple[int, ...]
     process: int
     """Of the instance of the model."""
+
+
+def only_file(stack: str, name: str, found: Exported) -> str:
+    """The one file of an export.
+
+    Raises:
+        StackError: there are several.
+    """
+    if set(found.files) != {name}:
+        raise StackError(
+            f"{stack}: the policy becomes a model for each range of lengths; try runs one: choose "
+            "another policy with --policy"
+        )
+    return found.files[name]
 
 
 def put_model(folder: Path, costs: Costs) -> None:

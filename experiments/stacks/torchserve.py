@@ -13,8 +13,8 @@ from experiments.export.contract import Exported
 from experiments.export.torchserve import DEFAULT_DELAY_MS, NAME, PROPERTIES, export, read
 from policies.timer_from_pick import TimerFromPick
 
-from .contract import MODEL, Bare, Command, Request, Ruling, StackError, Wish
-from .model_files import put_model
+from .contract import MODEL, Bare, Command, Request, Ruling, Wish
+from .model_files import only_file, put_model
 from .processes import LOCALHOST
 from .rulings import table_of
 
@@ -75,7 +75,7 @@ def write(folder: Path, wish: Wish) -> Exported:
         StackError: it would be several models.
     """
     found = export(wish.setting, nearest=wish.nearest)
-    text = bare_config(wish) if wish.bare else _only(found)
+    text = bare_config(wish) if wish.bare else only_file("torchserve", NAME, found)
     place = folder / STORE / MODEL
     (place / "MAR-INF").mkdir(parents=True)
     (place / "MAR-INF" / "MANIFEST.json").write_text(json.dumps(MANIFEST), encoding="utf-8")
@@ -83,20 +83,6 @@ def write(folder: Path, wish: Wish) -> Exported:
     (place / "handler.py").write_text(HANDLER_CODE, encoding="utf-8")
     put_model(place, wish.costs)
     return found
-
-
-def _only(found: Exported) -> str:
-    """The one ``model-config.yaml`` of an export.
-
-    Raises:
-        StackError: there are several.
-    """
-    if set(found.files) != {NAME}:
-        raise StackError(
-            "torchserve: the policy becomes a model for each range of lengths; try runs one: "
-            "choose another policy with --policy"
-        )
-    return found.files[NAME]
 
 
 def bare_config(wish: Wish) -> str:
@@ -145,12 +131,13 @@ def request(identity: int, length: int) -> Request:
 
 def policy(wish: Wish) -> Ruling:
     """A wait from when an idle worker takes the first request."""
-    text = bare_config(wish) if wish.bare else _only(export(wish.setting, nearest=wish.nearest))
-    found = read({NAME: text}).table
+    found = export(wish.setting, nearest=wish.nearest)
+    text = bare_config(wish) if wish.bare else only_file("torchserve", NAME, found)
+    asked = read({NAME: text}).table
     table = table_of(
         TimerFromPick,
-        max_batch_size=found["max_batch_size"],
-        max_wait_ms=found.get("max_wait_ms", 0),
+        max_batch_size=asked["max_batch_size"],
+        max_wait_ms=asked.get("max_wait_ms", 0),
         clock_ms=CLOCK_MS,
     )
     return Ruling(table, wish.servers)

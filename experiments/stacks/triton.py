@@ -22,8 +22,8 @@ from typing import Any
 from experiments.export.contract import Exported
 from experiments.export.triton import CONFIG, export, read
 
-from .contract import MODEL, Bare, Command, OwnBatches, Request, Ruling, StackError, Wish
-from .model_files import put_model
+from .contract import MODEL, Bare, Command, OwnBatches, Request, Ruling, Wish
+from .model_files import only_file, put_model
 from .processes import LOCALHOST
 from .rulings import AHEAD, table_of
 
@@ -94,7 +94,7 @@ def write(folder: Path, wish: Wish) -> Exported:
         StackError: it would be several models.
     """
     found = export(wish.setting, nearest=wish.nearest)
-    text = bare_config(wish) if wish.bare else _only(found)
+    text = bare_config(wish) if wish.bare else only_file("triton", CONFIG, found)
     place = folder / REPOSITORY / MODEL
     (place / VERSION).mkdir(parents=True)
     (place / CONFIG).write_text(GROUP.sub(_on_cpu, text) + ADDED, encoding="utf-8")
@@ -106,20 +106,6 @@ def write(folder: Path, wish: Wish) -> Exported:
 def _on_cpu(group: re.Match[str]) -> str:
     """As many instances as on all the GPUs of a group."""
     return f"kind: KIND_CPU count: {int(group[1]) * len(group[2].split(','))}"
-
-
-def _only(found: Exported) -> str:
-    """The one ``config.pbtxt`` of an export.
-
-    Raises:
-        StackError: there are several.
-    """
-    if set(found.files) != {CONFIG}:
-        raise StackError(
-            "triton: the policy becomes a model for each range of lengths with a router before "
-            "them; try runs one model: choose another policy with --policy"
-        )
-    return found.files[CONFIG]
 
 
 def bare_config(wish: Wish) -> str:
@@ -181,7 +167,8 @@ def policy(wish: Wish) -> Ruling:
     """
     if wish.bare:
         return Ruling({"kind": "greedy", "max_batch_size": wish.largest_batch}, wish.servers)
-    return Ruling(table_of_config(_only(export(wish.setting, nearest=wish.nearest))), wish.servers)
+    found = export(wish.setting, nearest=wish.nearest)
+    return Ruling(table_of_config(only_file("triton", CONFIG, found)), wish.servers)
 
 
 def table_of_config(text: str) -> dict[str, Any]:

@@ -83,10 +83,12 @@ def asked_of(scenario: Scenario, names: Sequence[str] | None, winner: Winner | N
     )
 
 
-def usual(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A static, an adaptive and a length-bucketed policy as far as there are any, and the tuned."""
+def usual(
+    tables: Mapping[str, Mapping[str, Any]], groups: Sequence[Sequence[str]] = USUAL
+) -> list[str]:
+    """The first of each group of kinds as far as there are any, and the tuned."""
     chosen = []
-    for kinds in USUAL:
+    for kinds in groups:
         known = [
             name for kind in kinds for name, table in tables.items()
             if table["kind"] == kind and name != TUNED
