@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from export_settings import EDGES, SERVICE_NS, refusal, setting
@@ -79,3 +81,20 @@ def test_stacks_with_another_timer_refuse_and_say_what_they_would_do(kind):
         table = module.read(found.files).table
         assert (table["max_batch_size"], table["max_wait_ms"]) == (8, 5)
         assert table["kind"] in {"size_or_timeout", "timer_from_pick"}
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "other"),
+    [
+        ("torchserve", {"clock_ms": 1}, {"poll_ms": 1}),
+        ("kserve", {"poll_ms": Decimal("0.1")}, {"clock_ms": 1}),
+    ],
+)
+def test_a_clock_is_exact_where_it_is_the_stacks_and_told_where_it_is_not(name, own, other):
+    module = module_of(STACKS[name])
+    keys = {"max_batch_size": 8, "max_wait_ms": 5}
+    assert module.export(setting("timer_from_pick", **keys, **own), nearest=False).exact
+    wanted = setting("timer_from_pick", **keys, **other)
+    assert "is another than that of the policy" in refusal(module, wanted)
+    (said,) = module.export(wanted, nearest=True).differences
+    assert said == "its wait ends up to a tick of that clock sooner or later"
