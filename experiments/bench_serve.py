@@ -1,7 +1,7 @@
 """What a server of HTTP carries, beside the bare stack under it, and at ten times that.
 
 ``python -m experiments.bench_serve``: requests arrive as Poisson processes whatever becomes of
-those before (:mod:`experiments.stacks.sending`), at one rate after another, with a model that
+those before (:mod:`experiments.loading.sending`), at one rate after another, with a model that
 answers at once.  The bare stack is the same event loop, HTTP parser and interface with an
 application that reads the body and answers as many bytes.  Then a model of known cost gets ten
 times the requests that it can serve.
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.stacks.sending import Answers, Plan, Sender
+from experiments.loading.sending import Answers, Plan, Sender
 from policies.contract import IntArray
 
 RATES_PER_S = (500, 1000, 2000, 3000, 4000, 6000, 8000)

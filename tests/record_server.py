@@ -21,12 +21,12 @@ from export_settings import from_idle
 from record_batches import FOLDER, arrivals_ns
 
 from experiments.export.setting import Costs
+from experiments.loading.sending import Answers, Plan, Sender
 from experiments.stacks import STACKS
 from experiments.stacks.contract import Wish
 from experiments.stacks.environments import python_of
 from experiments.stacks.model_files import logged
 from experiments.stacks.processes import serving, wait_until_ready
-from experiments.stacks.sending import Answers, Plan, Sender
 
 SIZE, LENGTH = 8, 32
 SERVICE_NS = 20_000_000 + 2_000_000 * np.arange(1, 65)

@@ -20,11 +20,11 @@ from export_settings import from_arrival
 from record_batches import FOLDER, arrivals_ns
 
 from experiments.export.setting import Costs
+from experiments.loading.sending import Plan, Sender
 from experiments.stacks import triton
 from experiments.stacks.contract import Wish
 from experiments.stacks.model_files import logged
 from experiments.stacks.processes import serving, wait_until_ready
-from experiments.stacks.sending import Plan, Sender
 
 SIZE, LENGTH, PORT = 8, 32, 23_400
 SERVICE_NS = 20_000_000 + 2_000_000 * np.arange(1, 65)

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.loading import echo
+from experiments.loading.http_answers import request_bytes
+from experiments.loading.sending import Answers, Plan, Sender
 from policies.contract import IntArray
 
-from . import Row, echo
+from . import Row
 from .contract import Command, Wish
-from .http_answers import request_bytes
 from .model_files import logged
 from .processes import LOCALHOST, Server, free_ports, serving, wait_until_ready
-from .sending import Answers, Plan, Sender
 
 LOG = "server.log"
 

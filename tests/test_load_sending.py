@@ -9,11 +9,11 @@ import threading
 import numpy as np
 import pytest
 
-from experiments.stacks import echo
+from experiments.loading import echo
+from experiments.loading.http_answers import Answer, AnswerError, request_bytes
+from experiments.loading.sending import Plan, Sender, SendingError
 from experiments.stacks.contract import Command
-from experiments.stacks.http_answers import Answer, AnswerError, request_bytes
 from experiments.stacks.processes import LOCALHOST, free_ports, serving, wait_until_ready
-from experiments.stacks.sending import Plan, Sender, SendingError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
