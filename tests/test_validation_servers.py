@@ -10,7 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from windows_by_hand import CV, GOOD, POLICIES, calibrated, device, true_ns, workload_at
+from windows_by_hand import (
+    CREW,
+    GOOD,
+    POLICIES,
+    calibrated,
+    device,
+    trips,
+    workload_at,
+)
 
 from experiments.cli import app
 from experiments.config import ScenarioError, load_scenario
@@ -19,46 +27,21 @@ from experiments.validation.campaign import opening_of
 from experiments.validation.guard import condition_of
 from experiments.validation.luck import apart
 from experiments.validation.predict import replayed
-from experiments.validation.preparing import calibration_of, cap_of, ratios_of
-from experiments.validation.rig import Trip
+from experiments.validation.preparing import calibration_of, cap_of
 from experiments.validation.shown import crew
-from experiments.validation.summary import REPLAYED, summary_of
+from experiments.validation.summary import REPLAYED
 from policies.contract import Tier, View, fire
 from policies.greedy import Greedy
 from policies.length_bucketed import LengthBucketed
-from policies.routers import LeastLoaded, LengthAffinity, PowerOfTwo, RoundRobin
+from policies.routers import LeastLoaded, LengthAffinity, PowerOfTwo
 from sim import kernel, model
 from sim.backlog import end_of_run, joined
 from sim.cluster import Cluster
-from sim.emulated import EmulatedOpening
-from sim.service import expected_ns
 from sim.timing import cores
 from sim.trace import REJECTED, SERVED, UNFINISHED
 from sim.wall import Alone, Readings
 
 MS = 1_000_000
-SCENARIO = """
-name = "crew"
-[workload]
-requests = 2000
-arrivals = { process = "poisson", load = 0.25 }
-lengths = { distribution = "uniform", min = 10, max = 300 }
-[[workload.tiers]]
-name = "interactive"
-share = 0.6
-slo = { percentile = 99, ms = 60.0 }
-[[workload.tiers]]
-name = "offline"
-share = 0.4
-capacity = { requests = 50 }
-[service]
-model = { base_ms = 8.0, per_request_ms = 1.0, per_length_ms = 0.01, max_batch_size = 4 }
-servers = 2
-[service.cluster]
-router = "least_loaded"
-[policies.greedy]
-kind = "greedy"
-"""
 
 
 def batchwright(*arguments):
@@ -68,28 +51,10 @@ def batchwright(*arguments):
 # servers that differ
 
 
-def trips(factors, calls=200, spread=CV):
-    """Calibrating calls of one shape on servers that are slower by their factors."""
-    rng = np.random.default_rng(1)
-    return [
-        Trip(
-            1,
-            32,
-            k // calls,
-            k,
-            round(true_ns(1, 32) * slow * rng.gamma(spread**-2, spread**2)),
-            0,
-            server,
-        )
-        for k in range(2 * calls)
-        for server, slow in enumerate(factors)
-    ]
-
-
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory):
     path = tmp_path_factory.mktemp("crew") / "crew.toml"
-    path.write_text(SCENARIO)
+    path.write_text(CREW)
     return load_scenario(path)
 
 
@@ -238,7 +203,7 @@ def test_a_window_behind_a_router_comes_back_from_disk_and_is_replayed_exactly(t
 def run(tmp_path_factory):
     """A validation on two emulated servers behind a router, and what it printed as JSON."""
     place = tmp_path_factory.mktemp("validate")
-    (place / "crew.toml").write_text(SCENARIO)
+    (place / "crew.toml").write_text(CREW)
     done = batchwright(
         "validate", str(place / "crew.toml"), "--rounds", "1", "--window", "2s", "--calibrate",
         "3s", "--json", "--out", str(place / "runs"),
@@ -288,9 +253,9 @@ def test_each_tier_is_in_the_result(run):
 )
 def test_what_does_not_run_live_is_refused_in_one_sentence(tmp_path, setting, sentence):
     (tmp_path / "crew.toml").write_text(
-        SCENARIO.replace('router = "least_loaded"', 'router = "least_loaded"\nslowdown = [1.4]')
+        CREW.replace('router = "least_loaded"', 'router = "least_loaded"\nslowdown = [1.4]')
         if "per_gpu" in setting
-        else SCENARIO
+        else CREW
     )
     done = batchwright(
         "validate", str(tmp_path / "crew.toml"), "--set", setting, "--out", str(tmp_path)
@@ -318,113 +283,3 @@ def test_each_of_several_servers_has_a_gpu_of_its_own(scenario, monkeypatch):
     sentence = "--device cuda:1 is one GPU, but scenario crew has 2 servers; --device cuda gives"
     with pytest.raises(ScenarioError, match=sentence):
         opening_of(scenario, "cuda:1", "bert-tiny", "fp16", "eager", 1)
-
-
-# replicas with several profiles
-
-
-SEVERAL = SCENARIO.replace(
-    'router = "least_loaded"',
-    'router = "least_loaded"\nothers = [{ profile = "slow", replicas = 1 }]',
-).replace(
-    "model = { base_ms = 8.0, per_request_ms = 1.0, per_length_ms = 0.01, max_batch_size = 4 }",
-    'profile = "fast"\nover_length = "truncate"',
-)
-
-
-@pytest.fixture(scope="module")
-def several(tmp_path_factory):
-    """A scenario with a fast replica and one that takes twice as long."""
-    place = tmp_path_factory.mktemp("several")
-    for name, times in (("fast", 1.0), ("slow", 2.0)):
-        side = {
-            "format": 1, "length_unit": "tokens", "statistic": "p50", "model": "m", "device": name,
-            "precision": "fp16", "framework": "f", "timed": "t", "licence": "l",
-        }  # fmt: skip
-        rows = [
-            f"{size},{length},{times * (8 + size * (1 + length / 100))}"
-            for size in (1, 2, 4) for length in (16, 300)
-        ]  # fmt: skip
-        (place / f"{name}.json").write_text(json.dumps(side))
-        (place / f"{name}.csv").write_text("\n".join(["batch_size,length,latency_ms", *rows]))
-    (place / "several.toml").write_text(SEVERAL)
-    return place / "several.toml"
-
-
-def test_replicas_with_several_profiles_are_calibrated_each_by_itself(several):
-    found = calibration_of(trips((1.0, 2.0)), load_scenario(several), {}, (0, 1))
-    fast, slow = (profile.latency_ns[0, 0] for profile in found.profiles)
-    assert slow / fast == pytest.approx(2.0, rel=0.01)
-    assert found.server_factors == pytest.approx((1.0, 1.0), abs=0.01)
-    assert [profile.name for profile in found.profiles] == ["crew-calibrated", "crew-calibrated-2"]
-
-
-def test_sentinel_calls_are_held_against_the_profile_of_their_server(several):
-    found = calibration_of(trips((1.0, 2.0)), load_scenario(several), {}, (0, 1))
-    assert np.mean(ratios_of(trips((1.0, 2.0), 50), found)) == pytest.approx(1.0, abs=0.02)
-    assert np.mean(ratios_of(trips((1.0, 1.0), 50), found)) == pytest.approx(0.75, abs=0.02)
-
-
-def test_a_fast_and_a_slow_replica_run_live(several, tmp_path, monkeypatch):
-    """The calls of the calibration are taken to last as long as they should have."""
-    service, serve = load_scenario(several).draw()[1], Alone.serve
-    profile_of = service.grouping.profiles
-
-    def expected(server, size, length):
-        table = service.tables_ns[profile_of[server], 0]
-        return expected_ns(table, service.length_edges, size, length)
-
-    def punctual(call):
-        serve(call)
-        return expected(call.worker.server, call.size, call.length)
-
-    monkeypatch.setattr(Alone, "serve", punctual)
-    done = batchwright(
-        "validate", str(several), "--rounds", "1", "--window", "2s", "--calibrate", "4s",
-        "--json", "--out", str(tmp_path),
-    )  # fmt: skip
-    assert done.exit_code == 0, done.stderr
-    run = json.loads(done.stdout)
-    (folder, *_) = sorted((Path(run["run"]) / "live").iterdir())
-    kept = recorded.load(folder)
-    if len(cores()) < 4:  # no generator of its own, whose messages would be on their way
-        assert kept.replay_errors() == dict.fromkeys(REPLAYED, 0.0)
-    trace, tables = kept.window.trace, kept.service.tables_ns
-    assert tables[1] / tables[0] == pytest.approx(2.0, rel=1e-4)
-    asleep = [EmulatedOpening(service).open(server).table_ns for server in (0, 1)]
-    assert asleep[1] == pytest.approx(2 * asleep[0])
-    assert set(trace.batch_server.tolist()) == {0, 1}
-    assert {path.name for path in (Path(run["run"]) / "calibrated").glob("*.json")} == {
-        "crew-calibrated.json", "crew-calibrated-2.json",
-    }  # fmt: skip
-
-
-def test_other_devices_are_only_emulated(several):
-    sentence = r"has replicas on other devices \(service.cluster.others\), which --device emulated"
-    with pytest.raises(ScenarioError, match=sentence):
-        opening_of(load_scenario(several), "cpu", "bert-tiny", "fp32", "eager", 1)
-
-
-FOUR = (
-    Path(__file__).parent / "data" / "live" / "emulated-four-servers-priority_fill-load-0.4-round-1"
-)
-
-
-def test_a_recorded_window_of_four_servers_is_replayed_exactly_in_each_tier():
-    kept = recorded.load(FOUR)
-    live = kept.window.trace
-    again = replayed(kept.policy, kept.workload, kept.service, live, kept.window.late_ns)
-    assert again.shared_batches == 1.0
-    assert summary_of(again.trace).tiers == summary_of(live).tiers
-    assert np.array_equal(again.trace.server, live.server)
-    assert min(np.bincount(live.batch_server, minlength=4)) > 100
-    assert kept.service.cluster.queues == 2
-
-
-def test_a_recorded_window_of_four_servers_is_not_that_of_another_router():
-    kept = recorded.load(FOUR)
-    other = replace(kept.service.cluster, router=RoundRobin())
-    service = replace(kept.service, cluster=other)
-    live = kept.window.trace
-    again = replayed(kept.policy, kept.workload, service, live, kept.window.late_ns)
-    assert not np.array_equal(again.trace.server, live.server)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from experiments.validation import Calibration, Condition, Window, judged
+from experiments.validation.rig import Trip
 from policies.greedy import Greedy
 from policies.size_or_timeout import SizeOrTimeout
 from profiles.latency import Metadata, Samples, from_samples
@@ -25,12 +26,53 @@ POLICIES = {
     "greedy": Greedy(max_batch_size=8),
     "patient": SizeOrTimeout(max_batch_size=4, max_wait_ns=3_000_000),
 }
+CREW = """
+name = "crew"
+[workload]
+requests = 2000
+arrivals = { process = "poisson", load = 0.25 }
+lengths = { distribution = "uniform", min = 10, max = 300 }
+[[workload.tiers]]
+name = "interactive"
+share = 0.6
+slo = { percentile = 99, ms = 60.0 }
+[[workload.tiers]]
+name = "offline"
+share = 0.4
+capacity = { requests = 50 }
+[service]
+model = { base_ms = 8.0, per_request_ms = 1.0, per_length_ms = 0.01, max_batch_size = 4 }
+servers = 2
+[service.cluster]
+router = "least_loaded"
+[policies.greedy]
+kind = "greedy"
+"""
+"""Two servers behind a router, two tiers."""
 ABOUT = Metadata("model", "device", "fp32", "framework 1", "round trips", "MIT")
 
 
 def true_ns(size, length):
     """What a batch takes on average."""
     return 2_000_000 + 300_000 * size * length // 128
+
+
+def trips(factors, calls=200, spread=CV):
+    """Calibrating calls of one shape on servers that are slower by their factors."""
+    rng = np.random.default_rng(1)
+    return [
+        Trip(
+            1,
+            32,
+            k // calls,
+            k,
+            round(true_ns(1, 32) * slow * rng.gamma(spread**-2, spread**2)),
+            0,
+            server,
+        )
+        for k in range(2 * calls)
+        for server, slow in enumerate(factors)
+    ]
 
 
 def calibrated(seed=1, calls=40, slow=1.0, blocks=(1.0, 1.0)):
