@@ -13,7 +13,8 @@ import uvicorn
 
 from .open_inference import Inference, Served, written
 from .running import HTTP, listen
-from .web import JSON, Receive, Scope, Send
+from .replies import JSON
+from .web import Receive, Scope, Send
 
 BODY = written("m", "all", Inference(128), Served(4, 128, 0, 1_234_567, 2_345_678))
 HEADERS = [(b"content-type", JSON), (b"content-length", str(len(BODY)).encode())]

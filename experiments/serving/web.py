@@ -19,7 +19,7 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -30,6 +30,7 @@ from .driver import Driver, DriverError, whole_seconds
 from .meters import CONTENT_TYPE, Meters
 from .offer import Offer
 from .open_inference import VERSION, Inference, RequestError, described, read, written
+from .replies import Reply, not_allowed, refusal
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,20 +38,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_S = 10.0
 """How long a body may take to come."""
-JSON = b"application/json"
 POLICY = "/policy"
 POLICY_BYTES = 64 * 1024
 TIER_HEADER = b"x-batchwright-tier"
 BINARY_HEADER = b"inference-header-content-length"
-
-
-class Reply(NamedTuple):
-    """An answer of HTTP."""
-
-    status: int
-    body: bytes = b""
-    content_type: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Front:
@@ -151,16 +142,28 @@ class Front:
                 size = whole(name, value)
         body = await read_body(receive, size, self.offer.body_bytes)
         asked = read(body, self.offer.unit, header)
-        length = self.offer.length(asked)
         tier = self.offer.tier(route, tier_header, asked.tier)
         try:
-            outcome = await self.driver.submit(length, tier, self.offer.timeout_ns(tier, asked))
+            return self.told(*await self.ask(asked, tier, self.offer.timeout_ns(tier, asked)))
         except DriverError as error:
             self.meters.failed(tier)
             return self._unavailable(str(error))
-        return self._told(asked._replace(length=length), tier, outcome)
 
-    def _told(self, asked: Inference, tier: int, outcome: Outcome) -> Reply:
+    async def ask(
+        self, asked: Inference, tier: int, timeout_ns: int
+    ) -> tuple[Inference, int, Outcome]:
+        """Let a request arrive, and wait for what becomes of it; gives what :meth:`told` takes.
+
+        Raises:
+            RequestError: it is too long.
+            DriverError: the driver has ended.
+        """
+        length = self.offer.length(asked)
+        outcome = await self.driver.submit(length, tier, timeout_ns)
+        return asked._replace(length=length), tier, outcome
+
+    def told(self, asked: Inference, tier: int, outcome: Outcome) -> Reply:
+        """The answer to a request of which something became."""
         name = self.offer.tiers[tier].name
         if outcome is Refusal.full:
             seconds = whole_seconds(self.driver.retry_s)
@@ -283,14 +286,4 @@ def whole(name: bytes, value: bytes) -> int:
     return int(value)
 
 
-def refusal(status: int, sentence: str, *headers: tuple[bytes, bytes]) -> Reply:
-    """A sentence, as the Open Inference Protocol has it."""
-    return Reply(status, json.dumps({"error": sentence}).encode(), JSON, headers)
-
-
-def not_allowed(methods: str) -> Reply:
-    """Another method is."""
-    return refusal(405, f"this path takes {methods}", (b"allow", methods.encode()))
-
-
-__all__ = ["Front", "Reply", "read_body", "refusal"]
+__all__ = ["Front", "read_body", "whole"]
