@@ -168,3 +168,37 @@ def test_an_answer_is_whole_with_its_last_byte_however_it_comes(text, status, ke
 def test_what_does_not_begin_like_an_answer_is_refused():
     with pytest.raises(AnswerError, match=r"no answer of HTTP/1\.1: nonsense"):
         Answer().feed(b"nonsense\r\n\r\n")
+
+
+def test_what_answers_say_is_kept_where_it_is_wanted(sender, rude):
+    found = sender.run(plan_of(rude(answer), [0], keeps=True))
+    assert found.content == [b"ok"]
+    assert sender.run(plan_of(rude(answer), [0])).content == []
+
+
+def test_requests_may_share_their_end(sender, rude):
+    """Each sends as much of what is shared as it says; nothing of it is copied for each."""
+    came = []
+
+    def listen(connection):
+        data = b""
+        while not data.endswith(b"{}xyz"):
+            data += connection.recv(4096)
+        came.append(data)
+        connection.sendall(OK)
+        stay(connection)
+
+    request = request_bytes("x", "/", b"{}", follows=3)
+    plan = Plan(LOCALHOST, rude(listen), [0], [request], shared=b"xyzuvw", shares=[3])
+    assert sender.run(plan).status.tolist() == [200]
+    assert b"Content-Length: 5\r\n" in came[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;x=y\r\nk\r\n0\r\n\r\n"],
+)
+def test_the_body_of_an_answer_is_what_it_says_however_it_is_framed(text):
+    answer = Answer()
+    assert answer.feed(text)
+    assert answer.content == b"ok"

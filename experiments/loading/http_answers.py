@@ -6,6 +6,8 @@ One request is on its way on a connection at a time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 HEAD_END = b"\r\n\r\n"
 
 
@@ -44,6 +46,21 @@ class Answer:
             return self._chunks()
         return len(self._buffer) >= self._left
 
+    @property
+    def content(self) -> bytes:
+        """The body, once it is whole."""
+        if self._left >= 0:
+            return bytes(self._buffer[: self._left])
+        parts: list[bytes] = []
+        place = 0
+        while True:
+            end = self._buffer.find(b"\r\n", place)
+            size = int(self._buffer[place:end].partition(b";")[0], 16)
+            if size == 0:
+                return b"".join(parts)
+            parts.append(bytes(self._buffer[end + 2 : end + 2 + size]))
+            place = end + 2 + size + 2
+
     def _head(self, head: bytes) -> None:
         first, *lines = head.split(b"\r\n")
         version, _, rest = first.partition(b" ")
@@ -71,11 +88,28 @@ class Answer:
 
 
 def request_bytes(
-    host: str, path: str, body: bytes, content_type: str = "application/json", method: str = "POST"
+    host: str,
+    path: str,
+    body: bytes,
+    content_type: str = "application/json",
+    method: str = "POST",
+    headers: Mapping[str, str] | None = None,
+    follows: int = 0,
 ) -> bytes:
-    """A request as it goes over the wire, on a connection that stays open."""
+    """A request as it goes over the wire, on a connection that stays open.
+
+    Args:
+        host: with its port.
+        path: as it stands in the first line.
+        body: all of it, or its beginning.
+        content_type: of the body.
+        method: of HTTP.
+        headers: further ones.
+        follows: bytes of the body that are sent after these.
+    """
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Length: {len(body) + follows}\r\n{more}\r\n"
     )
     return head.encode("ascii") + body
