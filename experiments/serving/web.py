@@ -141,13 +141,21 @@ class Front:
             elif name == b"content-length":
                 size = whole(name, value)
         body = await read_body(receive, size, self.offer.body_bytes)
-        asked = read(body, self.offer.unit, header)
+        asked = self.read(body, header)
         tier = self.offer.tier(route, tier_header, asked.tier)
         try:
             return self.told(*await self.ask(asked, tier, self.offer.timeout_ns(tier, asked)))
         except DriverError as error:
             self.meters.failed(tier)
             return self._unavailable(str(error))
+
+    def read(self, body: bytes, header_bytes: int | None = None) -> Inference:
+        """The request in a body, as :meth:`ask` takes it.
+
+        Raises:
+            RequestError: it is none, or none that the model takes.
+        """
+        return read(body, self.offer.unit, header_bytes)
 
     async def ask(
         self, asked: Inference, tier: int, timeout_ns: int
