@@ -12,8 +12,8 @@ import sys
 import uvicorn
 
 from .open_inference import Inference, Served, written
-from .running import HTTP, listen
 from .replies import JSON
+from .running import HTTP, listen
 from .web import Receive, Scope, Send
 
 BODY = written("m", "all", Inference(128), Served(4, 128, 0, 1_234_567, 2_345_678))
