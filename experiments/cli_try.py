@@ -44,7 +44,7 @@ def try_(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Default: the winner, or the best; of a scenario, the first.",
+            help="Default: the winner, or the best; of a scenario, the first that the stack does.",
             autocompletion=completion.policies,
         ),
     ] = None,
@@ -100,7 +100,7 @@ def try_(
             read_time("--calibrate", calibrate), default, urgent=not ordinary,
         )  # fmt: skip
         python = python_of(row, install=install, say=say)
-        asked = asked_for(source, policy, settings or (), out, nearest=nearest)
+        asked = asked_for(source, policy, settings or (), out, row, nearest=nearest)
         with progress_bar(quiet=quiet or json, still=True) as progress:
 
             def compute(folder: Path) -> Any:

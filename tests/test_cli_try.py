@@ -9,6 +9,7 @@ from trying import SCENARIO, batchwright
 
 from experiments.stacks import STACKS
 from experiments.stacks import environments as places
+from experiments.stacks.asking import asked_for
 from experiments.stacks.contract import StackError
 
 
@@ -143,6 +144,54 @@ def test_a_policy_that_the_stack_cannot_do_is_refused_with_the_nearest(
     assert line.startswith("error: litserve: ")
     assert "--nearest" in line
     assert not list(tmp_path.glob("slow/*/")), "a run in which nothing came to be is not left"
+
+
+def asked(stack, source="slow.toml", policy=None, **how):
+    return asked_for(source, policy, (), Path("runs"), STACKS[stack], **{"nearest": False, **how})
+
+
+def test_without_a_policy_the_first_that_the_stack_does_is_tried(scenario):
+    found = asked("litserve")
+    assert found.name == "collecting"
+    assert found.source == (
+        "policy collecting of scenario slow: the first that LitServe does exactly; waiting it "
+        "does not"
+    )
+    assert asked("triton").source == (
+        "policy waiting of scenario slow: the first that NVIDIA Triton does exactly"
+    )
+    assert asked("litserve", policy="collecting").source == "policy collecting of scenario slow"
+
+
+def test_where_the_stack_does_none_exactly_a_sentence_says_what_there_is(anywhere, scenario):
+    line = refused(scenario, "--on", "bentoml")
+    assert line == (
+        "error: BentoML does none of the policies of scenario slow exactly (waiting, collecting, "
+        "greedy); it does cork on one server, which learns its wait as BentoML does; nothing else "
+        "exactly; give --nearest to run what is nearest to the first, or to --policy"
+    )
+
+
+def test_with_nearest_the_first_that_has_something_near_is_tried(scenario):
+    found = asked("bentoml", nearest=True)
+    assert found.source == (
+        "policy waiting of scenario slow: the first that BentoML comes near to, as it does none "
+        "exactly"
+    )
+    assert found.wish.nearest
+
+
+def test_policies_that_tell_tiers_apart_are_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiered = SCENARIO.replace("[policies.waiting]", '[policies.first]\nkind = "priority"\n'
+                              "max_batch_size = 4\n[policies.waiting]")  # fmt: skip
+    tiered = tiered.replace("[service]", '[[workload.tiers]]\nname = "a"\nshare = 0.5\n'
+                            '[[workload.tiers]]\nname = "b"\nshare = 0.5\n[service]')  # fmt: skip
+    (tmp_path / "tiers.toml").write_text(tiered)
+    assert asked("triton", "tiers.toml").source == (
+        "policy waiting of scenario slow: the first that NVIDIA Triton does exactly; first it "
+        "does not"
+    )
 
 
 @pytest.mark.parametrize("stack", ["litserve", "triton"])

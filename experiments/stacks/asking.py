@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from experiments import compare
 from experiments.assemble import assembled
 from experiments.config import load_scenario, scenario_names
 from experiments.export.run import setting_of_run
+from experiments.export.run_facts import replicas_of
 from experiments.export.setting import Costs, Setting
 from experiments.export.tier_windows import knows_tiers
 from experiments.overrides import apply_override, parse_override
@@ -27,6 +29,8 @@ from experiments.tables import content
 from sim.replay import Replay
 from sim.workload import Workload
 
+from . import Row
+from .choosing import first_exact
 from .contract import MODEL, StackError, Wish
 
 RUNS = ("tune", "compare", "simulate")
@@ -52,9 +56,15 @@ class Asked:
 
 
 def asked_for(
-    source: str, policy: str | None, settings: Sequence[str], root: Path, *, nearest: bool
+    source: str,
+    policy: str | None,
+    settings: Sequence[str],
+    root: Path,
+    row: Row,
+    *,
+    nearest: bool,
 ) -> Asked:
-    """The setting of a run, or of a policy of a scenario.
+    """The setting of a run, or of a policy of a scenario: by default the first that a stack does.
 
     Raises:
         RunError: there is no such run, or it recommends nothing.
@@ -63,20 +73,34 @@ def asked_for(
     """
     if source in scenario_names() or is_file(Path(source)) or source.endswith(".toml"):
         scenario = load_scenario(source, settings)
-        setting, told = _simulated(scenario, policy)
+        _check(scenario)
+        setting, told = _of_scenario(scenario, policy, row, nearest=nearest)
     else:
         if settings:
             raise StackError(f"--set changes a scenario, but {source} is a run: leave it out")
         folder = resolve_run(source, root, commands=RUNS)
-        scenario, setting = scenario_of_run(folder), setting_of_run(folder, policy, MODEL)
-        told = f"run {run_name(folder)}"
-    _check(scenario, setting)
+        scenario = scenario_of_run(folder)
+        _check(scenario)
+        setting, told = setting_of_run(folder, policy, MODEL), f"run {run_name(folder)}"
+    _check_setting(scenario, setting)
     costs = setting.costs
     assert costs is not None, "setting_of_run gives them"
     return Asked(scenario, Wish(setting, costs, nearest), told)
 
 
-def _simulated(scenario: Scenario, policy: str | None) -> tuple[Setting, str]:
+def _of_scenario(
+    scenario: Scenario, policy: str | None, row: Row, *, nearest: bool
+) -> tuple[Setting, str]:
+    """The setting of a policy of a scenario, and what to say of it."""
+    if policy is not None:
+        return _simulated(scenario, policy), f"policy {policy} of scenario {scenario.name}"
+    setting, why = first_exact(
+        scenario.name, scenario.policies, partial(_simulated, scenario), row, nearest=nearest
+    )
+    return setting, f"policy {setting.name} of scenario {scenario.name}: {why}"
+
+
+def _simulated(scenario: Scenario, policy: str) -> Setting:
     """The setting of a policy of a scenario, with what is simulated of it as its evidence."""
     found = compare.simulate(scenario, policy)
     manifest = {
@@ -90,12 +114,11 @@ def _simulated(scenario: Scenario, policy: str | None) -> tuple[Setting, str]:
         folder.mkdir(parents=True)
         write_atomic(folder / RESULT, found.to_json())
         write_atomic(folder / MANIFEST, dumps(manifest))
-        setting = setting_of_run(folder, None, MODEL)
-    return setting, f"policy {setting.name} of scenario {scenario.name}"
+        return setting_of_run(folder, None, MODEL)
 
 
-def _check(scenario: Scenario, setting: Setting) -> None:
-    """Refuse what one server with one queue does not show.
+def _check(scenario: Scenario) -> None:
+    """Refuse what one server with one queue, and requests sent at instants, do not show.
 
     Raises:
         StackError: the scenario has it.
@@ -103,14 +126,25 @@ def _check(scenario: Scenario, setting: Setting) -> None:
     why = None
     if scenario.workload.closed is not None:
         why = "its clients wait for answers, and try sends requests at instants of their own"
-    elif setting.replicas is not None:
-        why = "it has several servers with queues of their own, and try runs one"
-    elif knows_tiers(setting):
-        why = f"policy {setting.name} tells tiers apart, and try sends requests of one"
     elif scenario.workload.backlogs:
         why = "it has a backlog that is always there"
+    elif replicas_of(scenario, scenario.servers) is not None:
+        why = "it has several servers with queues of their own, and try runs one"
     if why is not None:
         raise StackError(f"scenario {scenario.name} cannot be tried: {why}")
+
+
+def _check_setting(scenario: Scenario, setting: Setting) -> None:
+    """Refuse what requests of one tier do not show.
+
+    Raises:
+        StackError: the setting has it.
+    """
+    if knows_tiers(setting):
+        raise StackError(
+            f"scenario {scenario.name} cannot be tried: policy {setting.name} tells tiers apart, "
+            "and try sends requests of one"
+        )
 
 
 def at_load(asked: Asked, load: float | None, window_ns: int) -> Scenario:
