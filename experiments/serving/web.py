@@ -19,7 +19,7 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
@@ -31,6 +31,9 @@ from .meters import CONTENT_TYPE, Meters
 from .offer import Offer
 from .open_inference import VERSION, Inference, RequestError, described, read, written
 from .replies import Reply, not_allowed, refusal
+
+if TYPE_CHECKING:
+    from .jobs.paths import JobPaths
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -57,6 +60,8 @@ class Front:
         """Whether requests that come are refused."""
         self.active = 0
         """Inferences that are read, wait, run or are answered."""
+        self.jobs: JobPaths | None = None
+        """What answers where jobs are, if there are any."""
         self._token = None if token is None else b"Bearer " + token.encode()
         self._open = {"/v2/health/live": self._live, "/v2/health/ready": self._is_ready}
         own = f"/v2/models/{offer.name}"
@@ -119,6 +124,8 @@ class Front:
                 self.active -= 1
         if path == POLICY and method == "PUT":
             return await self._put_policy(receive)
+        if self.jobs is not None and path.startswith(self.jobs.place):
+            return await self.jobs.answer(scope, receive)
         if path in self._read:
             if method not in ("GET", "HEAD"):
                 return not_allowed("GET, HEAD, PUT" if path == POLICY else "GET, HEAD")
@@ -196,7 +203,8 @@ class Front:
 
     def _is_ready(self) -> Reply:
         if self.ready and self.driver.failure is None:
-            return Reply(200, b'{"ready":true}')
+            away = self.jobs is not None and self.jobs.feeder.away
+            return Reply(200, b'{"ready":true,"jobs":false}' if away else b'{"ready":true}')
         return self._unavailable(str(self.driver.failure or "the server ends"))
 
     def _unavailable(self, sentence: str) -> Reply:
