@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +19,9 @@ from .cli_validate import read_time
 if TYPE_CHECKING:
     from policies.contract import Policy
 
-    from .serving.chosen import Chosen
     from .serving.drift import Expected
     from .serving.offer import Offer
+    from .serving.outlook import Outlook
     from .serving.running import Again, Serving
 
 TOKEN = "BATCHWRIGHT_TOKEN"  # noqa: S105 - the name of the variable
@@ -85,6 +85,21 @@ def serve(
     drift: Annotated[
         bool, typer.Option(help="Watch whether life is still as the simulator predicts it.")
     ] = True,
+    drift_window: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="Two in a row off their prediction alarm: 90s."),
+    ] = "90s",
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the last requests there, each minute and at the end: a trace.",
+        ),
+    ] = None,
+    keep: Annotated[
+        int,
+        typer.Option(min=0, max=10**8, help="Requests that it remembers, for --record and tuning."),
+    ] = 1_000_000,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
     precision: Annotated[Precision, typer.Option(help="The weights are cast.")] = Precision.fp32,
     mode: Annotated[Mode, typer.Option(help="Eager, CUDA graphs, or compiled.")] = Mode.eager,
@@ -119,9 +134,11 @@ def serve(
                 typer.echo(path)
             return
         from .config import ScenarioError
+        from .serving.again import read_again
         from .serving.chosen import chosen
         from .serving.offer import offered
         from .serving.openings import opening_of
+        from .serving.recording_text import checked_file
         from .serving.running import Serving, Wishes
 
         if source is None:
@@ -137,31 +154,21 @@ def serve(
         )  # fmt: skip
         wishes = Wishes(
             host, port, token_for(host, token_file), read_time("--notice", notice) / 1e9,
-            read_time("--drain", drain) / 1e9,
+            read_time("--drain", drain) / 1e9, keep, checked_file(record, keep),
+            read_time("--drift-window", drift_window),
         )  # fmt: skip
         expected: Expected | None = None
         if drift:
             from .serving.foretold import foretold
 
-            expected = foretold(found.scenario, found.policy)
+            expected = foretold(found.scenario, found.policy, wishes.window_ns)
 
-        def again() -> tuple[Policy, Mapping[str, Any]] | None:
-            return read_again(lambda: chosen(source, policy, settings, out), offer)
+        def again() -> tuple[Policy, Mapping[str, Any], Outlook] | None:
+            window_ns = wishes.window_ns if drift else None
+            return read_again(lambda: chosen(source, policy, settings, out), offer, window_ns, say)
 
         live(Serving(offer, opening, wishes, expected), offer, found.name, again, json=json,
              quiet=quiet)  # fmt: skip
-
-
-def read_again(read: Callable[[], Chosen], offer: Offer) -> tuple[Policy, Mapping[str, Any]] | None:
-    """The policy as it is written now; None, and a sentence, where it cannot be served."""
-    try:
-        found = read()
-        offer.service.policies(found.policy, offer.tiers)
-    except (OSError, ValueError) as error:
-        say(f"error: {' '.join(str(error).split())}; the policy before goes on")
-        return None
-    say(f"policy {found.name} from the next batch on")
-    return found.policy, found.table
 
 
 def live(

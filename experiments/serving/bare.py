@@ -12,9 +12,9 @@ import sys
 import uvicorn
 
 from .open_inference import Inference, Served, written
-from .replies import JSON
+from .replies import JSON, Send
 from .running import HTTP, listen
-from .web import Receive, Scope, Send
+from .web import Receive, Scope
 
 BODY = written("m", "all", Inference(128), Served(4, 128, 0, 1_234_567, 2_345_678))
 HEADERS = [(b"content-type", JSON), (b"content-length", str(len(BODY)).encode())]

@@ -7,10 +7,11 @@ says what is done and who came; it is told what to start and whom to answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
-from policies.contract import Policy, Tier
+from policies.contract import IntArray, Policy, Tier
 from sim.endless import Comer, EndlessStation
 from sim.service import Service
 from sim.service_times import Batch
@@ -110,13 +111,20 @@ class Desk:
         self._refuse(station.shed, now_ns, Refusal.shed)
         return batches
 
-    def change(self, policy: Policy) -> None:
-        """Another policy from the next turn on; nobody is lost.
+    def change(self, policy: Policy, service_ns: IntArray | None = None) -> None:
+        """Another policy from the next turn on, and maybe other times; nobody is lost.
 
         Raises:
-            ValueError: a parameter of the policy is out of range; the old one stays.
+            ValueError: a parameter of the policy is out of range; all stays as it was.
         """
-        new_of = self.station.change(policy)
+        before = self.station.service
+        if service_ns is not None:
+            self.station.service = replace(before, service_ns=service_ns)
+        try:
+            new_of = self.station.change(policy)
+        except ValueError:
+            self.station.service = before
+            raise
         self._waiting = {new_of[request]: one for request, one in self._waiting.items()}
 
     def lengths(self, batch: Batch) -> list[int]:

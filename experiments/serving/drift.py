@@ -104,11 +104,17 @@ class Drift:
     """A :class:`~.desk.Watch` that compares."""
 
     def __init__(self, expected: Expected, window_ns: int = WINDOW_NS) -> None:
-        self.expected, self.window_ns = expected, window_ns
-        self._bins = expected.bins.tolist()
-        self.window = Window(self._bins)
+        self.window_ns = window_ns
         self.ends_ns: int | None = None
         """Of the window at hand; None: nobody has come yet."""
+        self.renew(expected)
+
+    def renew(self, expected: Expected) -> None:
+        """Compare with another prediction from now on; what was seen and said is forgotten."""
+        self.expected = expected
+        self._bins = expected.bins.tolist()
+        self.window = Window(self._bins)
+        self.ends_ns = None
         self.values: dict[str, float] = dict.fromkeys(SIGNALS, math.nan)
         """Of the last window that said something."""
         self.intervals = {

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from policies.contract import NEVER, Policy
+from policies.contract import NEVER, IntArray, Policy
 from sim.endless import Comer
 from sim.timing import now_ns
 from sim.wall import HANGING_NS
@@ -119,12 +119,15 @@ class Driver:
         self._comers.append((Comer(self.now_ns(), length, tier, timeout_ns), tell))
         return future
 
-    def change(self, policy: Policy, table: Mapping[str, Any]) -> None:
+    def change(
+        self, policy: Policy, table: Mapping[str, Any], service_ns: IntArray | None = None
+    ) -> None:
         """Another policy from the next batch on.
 
         Args:
             policy: not bound.
             table: the same, as a scenario writes it.
+            service_ns: what batches cost, for all that policies know; None: as before.
 
         Raises:
             ValueError: a parameter of the policy is out of range; the old one stays.
@@ -132,7 +135,7 @@ class Driver:
         """
         if self.failure is not None:
             raise DriverError(str(self.failure))
-        self.desk.change(policy)
+        self.desk.change(policy, service_ns)
         self.table, self.changes = table, self.changes + 1
         self._turn()
 

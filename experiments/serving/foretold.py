@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.scenario import Scenario
+from experiments.sentences import ScenarioError
 from policies.contract import FloatArray, IntArray, Policy, expected_ns
 from sim import kernel
 from sim.errors import WorkloadError
@@ -16,6 +17,7 @@ from sim.service import Service
 from sim.trace import Trace
 
 from .drift import TOLERANCE, WIDTH, WINDOW_NS, Expected, Interval, Window
+from .outlook import Outlook
 
 REQUESTS_MOST = 200_000
 """Of the run; it takes some seconds at most."""
@@ -24,8 +26,13 @@ WINDOWS_LEAST = 30
 BINS = 128
 
 
-def foretold(scenario: Scenario, policy: Policy) -> Expected:
+def foretold(scenario: Scenario, policy: Policy, window_ns: int = WINDOW_NS) -> Expected:
     """Run a policy on a scenario, and cut the run.
+
+    Args:
+        scenario: as it was loaded.
+        policy: not bound.
+        window_ns: how long live windows will be.
 
     Raises:
         WorkloadError: no request arrives.
@@ -35,7 +42,33 @@ def foretold(scenario: Scenario, policy: Policy) -> Expected:
     if spec.requests is not None and spec.requests > REQUESTS_MOST:
         scenario = replace(scenario, workload=replace(spec, requests=REQUESTS_MOST))
     workload, service = scenario.draw()
-    return expected_of(kernel.run(policy, workload, service), service)
+    return expected_of(kernel.run(policy, workload, service), service, window_ns)
+
+
+def outlook_of(
+    scenario: Scenario, policy: Policy, service: Service, window_ns: int | None
+) -> Outlook:
+    """What a policy was chosen for, for a server that runs already.
+
+    Args:
+        scenario: that it was chosen for.
+        policy: not bound.
+        service: of the server.
+        window_ns: how long its windows are; None: nobody watches them.
+
+    Raises:
+        ScenarioError: the scenario's times are of another grid than the server's.
+    """
+    edges, table_ns = scenario.length_edges, scenario.service_ns
+    if table_ns.shape != service.service_ns.shape or not np.array_equal(
+        edges, service.length_edges
+    ):
+        raise ScenarioError(
+            f"scenario {scenario.name} has other batch sizes or lengths than the server was "
+            "started with: start it again"
+        )
+    expected = None if window_ns is None else foretold(scenario, policy, window_ns)
+    return Outlook(expected, table_ns)
 
 
 def expected_of(trace: Trace, service: Service, window_ns: int = WINDOW_NS) -> Expected:
@@ -119,4 +152,4 @@ def _interval(values: list[float]) -> Interval:
     return Interval(max(0.0, usual - half), usual, usual + half)
 
 
-__all__ = ["expected_of", "foretold"]
+__all__ = ["expected_of", "foretold", "outlook_of"]

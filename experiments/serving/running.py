@@ -18,6 +18,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,12 +30,15 @@ from sim.timing import fine_timers
 from sim.worker import ModelOpening, Opening, Worker
 
 from .desk import Desk, Watch
-from .drift import Drift, Expected
+from .drift import WINDOW_NS, Drift, Expected
 from .driver import Driver, DriverError
 from .gauges import show, show_drift
 from .meters import Meters
 from .offer import Offer
 from .openings import Steadfast
+from .outlook import Outlook, adopt
+from .recording import KEPT, Recording
+from .recording_text import Recorder
 from .web import Front
 
 BEAT_S = 0.5
@@ -64,10 +68,17 @@ class Wishes:
     token: str | None = None
     notice_s: float = 1.0
     drain_s: float = 30.0
+    kept: int = KEPT
+    """Requests that are remembered; 0: none."""
+    record: Path | None = None
+    """Where they are written."""
+    window_ns: int = WINDOW_NS
+    """Of the drift alarm."""
 
 
-Again = Callable[[], tuple[Policy, Mapping[str, Any]] | None]
-"""Reads a policy once more, and the same as a scenario's table; None: it cannot be had."""
+Again = Callable[[], tuple[Policy, Mapping[str, Any], Outlook] | None]
+"""Reads a policy once more, the same as a scenario's table, and what it was chosen for; None: it
+cannot be had."""
 
 
 class Ended(uvicorn.Server):
@@ -91,7 +102,12 @@ class Serving:
         self.offer, self.opening, self.wishes = offer, opening, wishes
         facts = {"model": offer.name, "platform": offer.platform}
         self.meters = Meters(offer.tiers, offer.service, facts)
-        self.drift = None if expected is None else Drift(expected)
+        self.drift = None if expected is None else Drift(expected, wishes.window_ns)
+        self.recording = Recording(wishes.kept) if wishes.kept else None
+        self.recorder: Recorder | None = None
+        if self.recording is not None and wishes.record is not None:
+            names = [tier.name for tier in offer.tiers]
+            self.recorder = Recorder(self.recording, wishes.record, names)
         self.cut_off = 0
         """Requests that were not answered when it ended."""
         self.failure: Exception | None = None
@@ -152,11 +168,14 @@ class Serving:
         fine_timers()
         offer = self.offer
         watches: list[Watch] = [self.meters]
-        if self.drift is not None:
-            watches.append(self.drift)
+        watches += [watch for watch in (self.drift, self.recording) if watch is not None]
         desk = Desk(offer.policy, offer.service, offer.tiers, offer.unit, watches)
         self.driver = Driver(desk, workers, offer.rate_per_s, offer.table, self._failed)
-        self._front = Front(offer, self.driver, self.meters, self.wishes.token)
+        if self.recording is not None:
+            self.recording.begin(self.driver.origin_ns)
+        self._front = Front(
+            offer, self.driver, self.meters, self.wishes.token, self.recording, self.drift
+        )
         show(self.meters, self.driver, lambda: self._front.ready)
         if self.drift is not None:
             show_drift(self.meters, self.drift)
@@ -169,6 +188,9 @@ class Serving:
         http = asyncio.create_task(self._http.serve([listening]))
         beat = asyncio.create_task(self._beat())
         end = asyncio.create_task(self._end())
+        others = [beat, end]
+        if self.recorder is not None:
+            others.append(asyncio.create_task(self.recorder.go_on()))
         try:
             while not self._http.started and not http.done():
                 await asyncio.sleep(STEP_S)
@@ -176,11 +198,13 @@ class Serving:
                 ready(*listening.getsockname()[:2])
             await http
         finally:
-            for task in (beat, end):
+            for task in others:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
             self.driver.close()
+            if self.recorder is not None:
+                await self.recorder.write()
 
     def _signal(self) -> None:
         self._signals += 1
@@ -198,7 +222,7 @@ class Serving:
         found = await asyncio.to_thread(again)
         if found is not None:
             with suppress(DriverError):
-                self.driver.change(*found)
+                adopt(self.driver, self.drift, *found)
 
     def _failed(self, error: Exception) -> None:
         self.failure = error

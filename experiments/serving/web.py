@@ -8,8 +8,9 @@
    ``Retry-After``.
 3. Health says nothing that is secret and needs no token; everything else does, where there is one.
 4. Bodies are bounded in size and in the time they may take.
-5. ``PUT /policy`` takes a policy as a scenario's table, in JSON; it is asked from the next batch
-   on, and no request is lost.
+5. ``PUT /policy`` takes a policy as a scenario's table, in JSON, maybe with what it was chosen for
+   (:mod:`.outlook`); it is asked from the next batch on, and no request is lost.
+6. ``GET /recorded`` is told piece by piece, while others are served.
 """
 
 from __future__ import annotations
@@ -21,28 +22,26 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
-from experiments.rules import ParameterError, policy_of
-
 from .desk import Outcome, Refusal
+from .drift import Drift
 from .driver import Driver, DriverError, whole_seconds
 from .meters import CONTENT_TYPE, Meters
 from .offer import Offer
 from .open_inference import VERSION, Inference, RequestError, described, read, written
-from .replies import Reply, not_allowed, refusal
+from .put_policy import POLICY_BYTES, put, shown
+from .recording import Recording
+from .recording_text import recorded
+from .replies import Reply, Send, not_allowed, refusal
 
 if TYPE_CHECKING:
     from .jobs.paths import JobPaths
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_S = 10.0
 """How long a body may take to come."""
-POLICY = "/policy"
-POLICY_BYTES = 64 * 1024
+POLICY, RECORDED = "/policy", "/recorded"
 TIER_HEADER = b"x-batchwright-tier"
 BINARY_HEADER = b"inference-header-content-length"
 
@@ -51,9 +50,16 @@ class Front:
     """The application; see the module's docstring."""
 
     def __init__(
-        self, offer: Offer, driver: Driver, meters: Meters, token: str | None = None
+        self,
+        offer: Offer,
+        driver: Driver,
+        meters: Meters,
+        token: str | None = None,
+        recording: Recording | None = None,
+        drift: Drift | None = None,
     ) -> None:
         self.offer, self.driver, self.meters = offer, driver, meters
+        self.recording, self.drift = recording, drift
         self.ready = True
         """Whether new requests should be sent here."""
         self.closed = False
@@ -96,14 +102,7 @@ class Front:
             reply = refusal(error.status, str(error))
         if reply.status >= 400 and reply.status not in (429, 503, 504):
             self.meters.refused(reply.status)
-        headers = [
-            (b"content-type", reply.content_type),
-            (b"content-length", str(len(reply.body)).encode()),
-            *reply.headers,
-        ]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        body = b"" if scope["method"] == "HEAD" else reply.body
-        await send({"type": "http.response.body", "body": body})
+        await reply.sent(send, head=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         path, method = scope["path"], scope["method"]
@@ -124,6 +123,8 @@ class Front:
                 self.active -= 1
         if path == POLICY and method == "PUT":
             return await self._put_policy(receive)
+        if path == RECORDED and self.recording is not None and method in ("GET", "HEAD"):
+            return recorded(self.recording, self.offer.tiers, scope)
         if self.jobs is not None and path.startswith(self.jobs.place):
             return await self.jobs.answer(scope, receive)
         if path in self._read:
@@ -223,40 +224,17 @@ class Front:
         return Reply(200, json.dumps(content).encode())
 
     def _policy(self) -> Reply:
-        return Reply(200, json.dumps({"policy": dict(self.driver.table)}, default=str).encode())
+        return Reply(200, shown(self.driver, self.drift))
 
     async def _put_policy(self, receive: Receive) -> Reply:
-        table = policy_table(await read_body(receive, 0, POLICY_BYTES))
         try:
-            self.driver.change(policy_of(table), table)
-        except ParameterError as error:
-            raise RequestError(f"policy.{error.key} {error}") from None
-        except ValueError as error:
-            raise RequestError(f"policy: {error}") from None
+            put(await read_body(receive, 0, POLICY_BYTES), self.driver, self.drift)
         except DriverError as error:
             return self._unavailable(str(error))
         return self._policy()
 
     def _metrics(self) -> Reply:
         return Reply(200, self.meters.page(), CONTENT_TYPE.encode())
-
-
-def policy_table(body: bytes) -> dict[str, Any]:
-    """A policy as a scenario has it.
-
-    Raises:
-        RequestError: it is no table.
-    """
-    try:
-        content = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise RequestError(f"the body is no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise RequestError(
-            'the body must be a policy, as {"kind": "size_or_timeout", "max_batch_size": 8, '
-            '"max_wait_ms": 2.0}'
-        )
-    return content
 
 
 async def read_body(receive: Receive, size: int, most: int) -> bytes:
