@@ -10,7 +10,7 @@
    seen within three windows, the one in which it comes included.  A chance of 0.3 % a window makes
    one false alarm in some 400 days and signal.
 4. Windows without arrivals count, once somebody has come; those with too few requests or batches
-   say nothing about lengths or service.
+   say nothing about lengths or service, and those with jobs nothing about arrivals or lengths.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ class Window:
     batches: int = 0
     took_ns: int = 0
     expected_ns: int = 0
+    jobs: bool = False
+    """Whether jobs were handed over, which come when there is time for them."""
 
     def __post_init__(self) -> None:
         self.counts = [0] * (len(self.bins) + 1)
@@ -148,8 +150,9 @@ class Drift:
             self.ends_ns += self.window_ns
 
     def _weigh(self, window: Window) -> None:
-        self._say("arrivals", window.requests * 1e9 / self.window_ns)
-        if window.requests >= FEWEST:
+        if not window.jobs:
+            self._say("arrivals", window.requests * 1e9 / self.window_ns)
+        if window.requests >= FEWEST and not window.jobs:
             self.intervals["lengths"] = self.expected.lengths(window.requests)
             self._say("lengths", window.distance(self.expected.below))
         if window.batches >= FEWEST:

@@ -33,6 +33,7 @@ from .desk import Desk, Watch
 from .drift import WINDOW_NS, Drift, Expected
 from .driver import Driver, DriverError
 from .gauges import show, show_drift
+from .jobs.office import Office
 from .meters import Meters
 from .offer import Offer
 from .openings import Steadfast
@@ -97,9 +98,14 @@ class Serving:
     """One server; :meth:`run` is its life."""
 
     def __init__(
-        self, offer: Offer, opening: Opening, wishes: Wishes, expected: Expected | None = None
+        self,
+        offer: Offer,
+        opening: Opening,
+        wishes: Wishes,
+        expected: Expected | None = None,
+        jobs: Callable[[Front], Office] | None = None,
     ) -> None:
-        self.offer, self.opening, self.wishes = offer, opening, wishes
+        self.offer, self.opening, self.wishes, self.jobs = offer, opening, wishes, jobs
         facts = {"model": offer.name, "platform": offer.platform}
         self.meters = Meters(offer.tiers, offer.service, facts)
         self.drift = None if expected is None else Drift(expected, wishes.window_ns)
@@ -179,6 +185,9 @@ class Serving:
         show(self.meters, self.driver, lambda: self._front.ready)
         if self.drift is not None:
             show_drift(self.meters, self.drift)
+        self._office = None if self.jobs is None else self.jobs(self._front)
+        if self._office is not None:
+            await self._office.open()
         self._ending = asyncio.Event()
         if again is not None and hasattr(signal, "SIGHUP"):
             loop = asyncio.get_running_loop()
@@ -203,6 +212,8 @@ class Serving:
                 with suppress(asyncio.CancelledError):
                     await task
             self.driver.close()
+            if self._office is not None:
+                await self._office.close()
             if self.recorder is not None:
                 await self.recorder.write()
 
@@ -237,14 +248,19 @@ class Serving:
         if self.failure is None:
             await asyncio.sleep(self.wishes.notice_s)
         self._front.closed = True
+        if self._office is not None:
+            self._office.stop()
         until = loop.time() + (self.wishes.drain_s if self.failure is None else 1.0)
-        while self._front.active and loop.time() < until and self.failure is None:
+        while self._active() and loop.time() < until and self.failure is None:
             await asyncio.sleep(STEP_S)
         if self.failure is None:
             self.cut_off = self._front.active
         self.driver.close()
         await asyncio.sleep(STEP_S)  # who is told now writes its answer
         self._http.should_exit = True
+
+    def _active(self) -> int:
+        return self._front.active + (0 if self._office is None else self._office.active)
 
     async def _beat(self) -> None:
         while True:
