@@ -69,6 +69,11 @@ class Overheads:
         """What is spent before a batch of a size begins."""
         return round(self.per_request_ns * (size - 1))
 
+    @property
+    def usual_ns(self) -> tuple[int, int]:
+        """Medians of the way in and of the turnaround."""
+        return int(np.median(self.enter_ns)), int(np.median(self.turnaround_ns))
+
     def leave_of(self, size: int) -> IntArray:
         """Samples of the way out of the size that is nearest."""
         return self.leave_ns[min(self.leave_ns, key=lambda known: abs(known - size))]
@@ -192,8 +197,10 @@ def _entered(alone_ns: IntArray, timer: Timer) -> IntArray:
     """int64 (any,): ways in, which are what is left of lone requests' times without the wait.
 
     Where the timer does not start with the request, half of the wait is its mean: only the mean of
-    all is known.
+    all is known.  A wait that is learned is not known here: the stream says how long the way is.
     """
+    if timer.kind == "learned":
+        return np.zeros(len(alone_ns), dtype=np.int64)
     if timer.kind != "window" or not timer.wait_ns or not len(alone_ns):
         return np.maximum(0, alone_ns - timer.wait_ns)
     mean_ns = round(float(np.mean(alone_ns))) - timer.wait_ns // 2
@@ -220,6 +227,8 @@ def _turnarounds(window: Window, timer: Timer, enter_ns: int) -> tuple[IntArray,
         wait_ns = timer.free_server_waits_ns(size, end_ns - int(first[place]) - enter_ns)
         if timer.kind in ("oldest", "sealed") and wait_ns:
             continue  # the turnaround is over before the timer is, and does not show
+        if timer.kind == "learned" and size < timer.enough:
+            continue  # nobody knows here how long it waited
         sizes.append(size)
         gaps.append(int(window.begin_ns[place]) - end_ns - wait_ns)
     return np.array(sizes, dtype=np.int64), np.array(gaps, dtype=np.int64)

@@ -55,7 +55,9 @@ def fitted(
     for step in range(STEPS):
         rng = np.random.default_rng(step)
         seen = [
-            simulated(ruling, costs, found, each.workload, rng, sent_of(each)).in_server_ns
+            simulated(
+                ruling, costs, found, each.workload, rng, sent_of(each), each.window.before
+            ).in_server_ns
             for each in streams
         ]
         found = _later(found, _usual(stayed_ns) - _usual(np.concatenate(seen)))

@@ -57,7 +57,7 @@ def _forecasts(variant: Variant, measured: Measured, place: int) -> list[Forecas
     return [
         simulated(
             variant.ruling, variant.wish.costs, variant.around[measured.repeat], measured.workload,
-            np.random.default_rng((place, draw)),
+            np.random.default_rng((place, draw)), past=measured.window.before,
         )
         for draw in range(DRAWS)
     ]  # fmt: skip
@@ -74,7 +74,7 @@ def _cells(
             simulated(
                 variant.ruling, variant.wish.costs, variant.around[each.repeat], each.workload,
                 np.random.default_rng((seed, place, draw)),
-                sent_of(Stream(each.workload, each.window)),
+                sent_of(Stream(each.workload, each.window)), each.window.before,
             ).figures
             for draw in range(SENT_DRAWS)
         ]
@@ -169,13 +169,14 @@ def _stack(campaign: Campaign) -> dict[str, object]:
 
 def facts_of(campaign: Campaign) -> dict[str, Any]:
     """What a reader should know of the scenario and where the setting is from."""
-    scenario = campaign.asked.scenario
+    scenario, real = campaign.asked.scenario, campaign.asked.wish.real
     return {
         "name": scenario.name,
         "hash": scenario.hash,
         "source": campaign.asked.source,
         "run": run_name(campaign.folder),
         "policy": campaign.asked.name,
+        "model": None if real is None else str(real),
         "servers": campaign.asked.wish.servers,
         "rate_max_per_s": scenario.rate_max_per_s,
         "window_s": campaign.plan.window_ns / 1e9,

@@ -5,6 +5,7 @@
 2. A batch keeps its server for what the model was asked to take, a drawn overshoot, the turnaround
    by its size and a drawn rest of the turnaround.
 3. Latency in the server ends with the model; the client's has a drawn way out beside it.
+4. A policy that learns begins with what it has learned of the server's batches until then.
 
 All draws are from the calibration.  Several draws of one window give the interval of its figures.
 """
@@ -26,6 +27,7 @@ from sim.workload import Workload
 from .calibrate import Overheads, cost_ns
 from .contract import Ruling
 from .figures_of_window import Figures, figures_of
+from .learned import Past, Shift, learns, run_after
 from .rulings import policy_of
 
 DRAWS = 8
@@ -69,6 +71,7 @@ def simulated(
     workload: Workload,
     rng: np.random.Generator,
     sent_ns: IntArray | None = None,
+    past: Past | None = None,
 ) -> Forecast:
     """Simulate a window once.
 
@@ -79,6 +82,7 @@ def simulated(
         workload: the window's requests.
         rng: draws the luck.
         sent_ns: int64 (N,), when they were really sent; by default as planned.
+        past: of the server, before the first was due; by default it is new.
     """
     went_ns = workload.arrival_ns if sent_ns is None else sent_ns
     arrival_ns = went_ns + rng.choice(overheads.enter_ns, len(workload))
@@ -92,7 +96,12 @@ def simulated(
     )
     times = StackTimes(costs, overheads, rng)
     service = Service(costs.service_ns[np.newaxis], costs.length_edges, ruling.servers)
-    trace = model.run(policy_of(ruling), here, service, times=times)
+    policy = policy_of(ruling)
+    if past is not None and learns(policy):
+        shift = Shift(int(workload.arrival_ns[0]), *overheads.usual_ns)
+        trace = run_after(past, shift, policy, here, service, times)
+    else:
+        trace = model.run(policy, here, service, times=times)
     served = np.flatnonzero(trace.status == SERVED)
     batch = trace.batch[served].astype(np.int64)
     ended = trace.batch_start_ns + np.array(times.model_ns, dtype=np.int64)

@@ -20,7 +20,8 @@ from policies.contract import IntArray
 
 from . import Row
 from .contract import Command, Wish
-from .model_files import logged
+from .learned import Past
+from .model_files import Logged, logged
 from .processes import LOCALHOST, Server, free_ports, serving, wait_until_ready
 
 LOG = "server.log"
@@ -63,6 +64,8 @@ class Window:
     """int64 (M,)."""
     instance: IntArray
     """int64 (M,): the process of the model."""
+    before: Past = Past()
+    """What the server had done before the first request was due."""
 
     def __len__(self) -> int:
         return len(self.planned_ns)
@@ -75,6 +78,8 @@ class Rig:
         self.server, self.module, self.folder, self.ports = server, module, folder, ports
         self.sender = Sender()
         self._next = 0
+        self._went_ns: list[IntArray] = []
+        """When requests were sent, or should have been, by identity."""
 
     def send(self, planned_ns: IntArray, length: NDArray[np.int32]) -> Sent:
         """Send requests at instants.
@@ -93,16 +98,25 @@ class Rig:
         ]
         plan = Plan(LOCALHOST, self.ports[0], planned_ns.tolist(), requests)
         answers = self.sender.run(plan)
+        self._went_ns.append(np.where(answers.sent_ns < 0, answers.planned_ns, answers.sent_ns))
         self.server.check("the server")
         return Sent(first, length, answers)
 
     def windows(self, sent: Sequence[Sent]) -> list[Window]:
         """Batches and requests of what was sent, brought together by identity."""
         batches = logged(self.folder)
-        return [_window(each, batches) for each in sent]
+        went_ns = np.concatenate(self._went_ns)
+        return [_window(each, batches, went_ns) for each in sent]
 
 
-def _window(sent: Sent, batches: Sequence[Any]) -> Window:
+def _window(sent: Sent, batches: Sequence[Logged], went_ns: IntArray) -> Window:
+    """What became of requests.
+
+    Args:
+        sent: the requests.
+        batches: all that the server has made.
+        went_ns: int64 (any,), when requests were sent, by identity.
+    """
     first, count = sent.first, len(sent.length)
     mine = [each for each in batches if first <= each.identities[0] < first + count]
     batch = np.full(count, -1, dtype=np.int64)
@@ -122,6 +136,7 @@ def _window(sent: Sent, batches: Sequence[Any]) -> Window:
         end_ns=np.array([each.end_ns - zero for each in mine], dtype=np.int64),
         size=np.array([len(each.identities) for each in mine], dtype=np.int64),
         instance=np.array([each.process for each in mine], dtype=np.int64),
+        before=Past.of(batches, went_ns, zero),
     )
 
 

@@ -5,6 +5,7 @@ oldest    from the arrival of the oldest request, also while the server runs
 pick      from when the server is free, or the request is there, if later
 window    from when the server is free, again and again
 sealed    batches are closed while the server runs
+learned   some time that is known only in the run; a full batch waits for nothing
 none      nothing waits
 ========  ================================================================
 """
@@ -18,9 +19,10 @@ from policies.sealed_batches import SealedBatches
 from policies.timer_from_pick import TimerFromPick
 
 from .contract import Ruling
+from .learned import learns
 from .rulings import policy_of
 
-Kind = Literal["oldest", "pick", "window", "sealed", "none"]
+Kind = Literal["oldest", "pick", "window", "sealed", "learned", "none"]
 
 
 class Timer(NamedTuple):
@@ -49,6 +51,8 @@ class Timer(NamedTuple):
 def timer_of(ruling: Ruling) -> Timer:
     """The timer of a policy's table; a kind that is not known waits for nothing."""
     policy = policy_of(ruling)
+    if learns(policy):
+        return Timer("learned", 0, int(getattr(policy, "max_batch_size", 0) or 1))
     wait_ns = getattr(policy, "max_wait_ns", 0)
     if not isinstance(wait_ns, int) or wait_ns == 0:
         return Timer("none", 0, 1)
