@@ -16,6 +16,7 @@ from .cli_diagnose import register as register_diagnose
 from .cli_doctor import register as register_doctor
 from .cli_export import register as register_export
 from .cli_init import register as register_init
+from .cli_load import register as register_load
 from .cli_profile import app as profile_app
 from .cli_report import register as register_report
 from .cli_schema import register as register_schema
@@ -267,6 +268,7 @@ def capacity(
 register_validate(app)
 register_try(app)
 register_serve(app)
+register_load(app)
 register_diagnose(app)
 register_export(app)
 register_report(app)
