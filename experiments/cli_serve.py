@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .serving.outlook import Outlook
     from .serving.running import Again, Serving
 
+QUEUE = "BATCHWRIGHT_QUEUE"
 TOKEN = "BATCHWRIGHT_TOKEN"  # noqa: S105 - the name of the variable
 SHORTEST_TOKEN = 16
 
@@ -100,6 +101,28 @@ def serve(
         int,
         typer.Option(min=0, max=10**8, help="Requests that it remembers, for --record and tuning."),
     ] = 1_000_000,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar=QUEUE,
+            help="Of jobs: redis://127.0.0.1:6379/0, which outlives the server; default: in memory.",
+        ),
+    ] = None,
+    jobs_tier: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of jobs; default: the last one, the least urgent."),
+    ] = None,
+    jobs_capacity: Annotated[
+        int, typer.Option(min=1, max=10**8, help="Jobs that may be unfinished.")
+    ] = 100_000,
+    jobs_keep: Annotated[
+        str, typer.Option(metavar="TIME", help="What became of a job is kept: 24h.")
+    ] = "24h",
+    jobs_lease: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="A server silent for so long has lost its jobs: 30s."),
+    ] = "30s",
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:1.")] = "cpu",
     precision: Annotated[Precision, typer.Option(help="The weights are cast.")] = Precision.fp32,
     mode: Annotated[Mode, typer.Option(help="Eager, CUDA graphs, or compiled.")] = Mode.eager,
@@ -136,6 +159,7 @@ def serve(
         from .config import ScenarioError
         from .serving.again import read_again
         from .serving.chosen import chosen
+        from .serving.jobs.opening import jobs_beside
         from .serving.offer import offered
         from .serving.openings import opening_of
         from .serving.recording_text import checked_file
@@ -157,6 +181,10 @@ def serve(
             read_time("--drain", drain) / 1e9, keep, checked_file(record, keep),
             read_time("--drift-window", drift_window),
         )  # fmt: skip
+        jobs = jobs_beside(
+            offer, queue, jobs_tier, jobs_capacity, read_time("--jobs-keep", jobs_keep) / 1e9,
+            read_time("--jobs-lease", jobs_lease) / 1e9, say,
+        )  # fmt: skip
         expected: Expected | None = None
         if drift:
             from .serving.foretold import foretold
@@ -167,7 +195,7 @@ def serve(
             window_ns = wishes.window_ns if drift else None
             return read_again(lambda: chosen(source, policy, settings, out), offer, window_ns, say)
 
-        live(Serving(offer, opening, wishes, expected), offer, found.name, again, json=json,
+        live(Serving(offer, opening, wishes, expected, jobs), offer, found.name, again, json=json,
              quiet=quiet)  # fmt: skip
 
 
@@ -228,10 +256,12 @@ def installed() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("uvicorn", "prometheus_client"):
+        if error.name not in ("uvicorn", "prometheus_client", "redis"):
             raise
+        extra, needs = ("queue", "--queue") if error.name == "redis" else ("serve", "a server")
         raise ScenarioError(
-            f"a server needs {error.name}, which is not installed: pip install 'batchwright[serve]'"
+            f"{needs} needs {error.name}, which is not installed: pip install "
+            f"'batchwright[{extra}]'"
         ) from None
 
 
