@@ -106,7 +106,7 @@ def serve(
         typer.Option(
             metavar="URL",
             envvar=QUEUE,
-            help="Of jobs: redis://127.0.0.1:6379/0, which outlives the server; default: in memory.",
+            help="Of jobs: redis://127.0.0.1:6379/0 outlives the server; default: in memory.",
         ),
     ] = None,
     jobs_tier: Annotated[

@@ -185,9 +185,7 @@ class Serving:
         show(self.meters, self.driver, lambda: self._front.ready)
         if self.drift is not None:
             show_drift(self.meters, self.drift)
-        self._office = None if self.jobs is None else self.jobs(self._front)
-        if self._office is not None:
-            await self._office.open()
+        await self._open_office()
         self._ending = asyncio.Event()
         if again is not None and hasattr(signal, "SIGHUP"):
             loop = asyncio.get_running_loop()
@@ -212,8 +210,7 @@ class Serving:
                 with suppress(asyncio.CancelledError):
                     await task
             self.driver.close()
-            if self._office is not None:
-                await self._office.close()
+            await self._close_office()
             if self.recorder is not None:
                 await self.recorder.write()
 
@@ -259,7 +256,17 @@ class Serving:
         await asyncio.sleep(STEP_S)  # who is told now writes its answer
         self._http.should_exit = True
 
+    async def _open_office(self) -> None:
+        self._office = None if self.jobs is None else self.jobs(self._front)
+        if self._office is not None:
+            await self._office.open()
+
+    async def _close_office(self) -> None:
+        if self._office is not None:
+            await self._office.close()
+
     def _active(self) -> int:
+        """Requests and jobs that are here."""
         return self._front.active + (0 if self._office is None else self._office.active)
 
     async def _beat(self) -> None:
