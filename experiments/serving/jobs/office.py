@@ -22,7 +22,6 @@ class Office:
         queue: JobQueue,
         tier: int,
         front: Front,
-        on_hand_over: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Begin; there is a running loop.
@@ -31,12 +30,16 @@ class Office:
             queue: not open.
             tier: of jobs.
             front: gets their paths.
-            on_hand_over: called whenever jobs are handed over.
             say: told what people should know, in a sentence.
         """
         self.queue = queue
         counts = JobCounts(front.meters)
-        self.feeder = Feeder(queue, front, tier, counts, on_hand_over, say)
+
+        def handed_over() -> None:
+            if front.drift is not None:
+                front.drift.window.jobs = True
+
+        self.feeder = Feeder(queue, front, tier, counts, handed_over, say)
         self.paths = front.jobs = JobPaths(front, queue, tier, self.feeder, counts)
         counts.show(lambda: self.feeder.counts, queue.capacity, lambda: not self.feeder.away)
         self._feeding: asyncio.Task[None] | None = None
