@@ -4,13 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin
 
-# Stacks whose parsers exclude one another: each is installed beside the project alone.
+# Stacks whose packages exclude one another: each is installed beside the project alone, by its extra.
+# KServe has none, since its server is not run.
 STACKS = ray kserve mlserver bentoml loadgen
-ray_needs = "ray[serve]==2.60.0"
 kserve_needs = "kserve==0.21.0" "kubernetes==37.0.1"
-mlserver_needs = "mlserver==1.7.1" "uvloop<0.22"
-bentoml_needs = "bentoml==1.4.39"
-loadgen_needs = "mlcommons-loadgen==6.0.17"
 
 .PHONY: demo test docs notebooks test-all test-models test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
 .DEFAULT_GOAL := demo
@@ -59,7 +56,7 @@ $(STACKS:%=test-stack-%): test-stack-%: $(VENV)-%/ready
 $(VENV)-%/ready: pyproject.toml Makefile
 	test -x $(VENV)-$*/bin/python || $(PYTHON) -m venv $(VENV)-$*
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check \
-		-e . pytest hypothesis jsonschema $($*_needs)
+		-e ".$(if $($*_needs),,[$*])" pytest hypothesis jsonschema $($*_needs)
 	touch $@
 
 check: $(VENV)/ready

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .doctor_machine import devices, places, system
+from .doctor_stacks import stacks
 from .findings import BROKEN, MISSING, OK, Finding, probe, version_of
 
 IMPORTED = {"pyyaml": "yaml", "nvidia-ml-py": "pynvml"}
@@ -34,7 +35,11 @@ EXTRAS = {
     "loadgen": "validate --judge mlperf, MLPerf's own load generator",
     "notebook": "running the notebooks",
 }
-"""What each extra is for; the extra ``dev`` is for who changes this package."""
+"""What each extra is for.
+
+Those of stacks are told by :mod:`experiments.doctor_stacks`; ``dev`` and ``docs`` are for who changes
+this package.
+"""
 
 
 class Need(NamedTuple):
@@ -67,7 +72,7 @@ def examine(runs: Path) -> list[Finding]:
         runs: the folder that holds all runs, which need not be there yet.
     """
     wanted = needs()
-    findings = [_python(), *_required(wanted), *_extras(wanted)]
+    findings = [_python(), *_required(wanted), *_extras(wanted), *stacks()]
     return [*findings, *devices(), *places(runs), *system()]
 
 

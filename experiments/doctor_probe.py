@@ -65,8 +65,28 @@ def onnxruntime(_: Sequence[str]) -> dict[str, Any]:
     return {"providers": importlib.import_module("onnxruntime").get_available_providers()}
 
 
+def stacks(_: Sequence[str]) -> dict[str, Any]:
+    """Where each serving stack is that ``try`` can run, or why it is not."""
+    from experiments.stacks import STACKS
+    from experiments.stacks.contract import NotInstalled, StackError
+    from experiments.stacks.environments import python_of
+
+    found: dict[str, Any] = {}
+    for row in STACKS.values():
+        try:
+            python = python_of(row, install=False, say=print)
+        except NotInstalled:
+            found[row.name] = {"python": None, "why": None}
+        except StackError as error:
+            found[row.name] = {"python": None, "why": str(error)}
+        else:
+            found[row.name] = {"python": str(python), "why": None}
+    return found
+
+
 PROBES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
-    probe.__name__: probe for probe in (packages, cache, priority, browser, torch, onnxruntime)
+    probe.__name__: probe
+    for probe in (packages, cache, priority, browser, torch, onnxruntime, stacks)
 }
 
 

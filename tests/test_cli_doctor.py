@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from experiments import doctor, doctor_machine, findings
+from experiments import doctor, doctor_machine, doctor_stacks, findings
 from experiments.cli import app
 from experiments.cli_doctor import brief, summary, told
 from experiments.doctor import EXTRAS, Need, examine, healthy, needs
 from experiments.findings import BROKEN, MISSING, OK, Finding, probe
+from experiments.stacks import STACKS
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 
@@ -27,8 +28,9 @@ def quick(monkeypatch):
     answers = {
         "packages": {"broken": {}}, "cache": {"folder": "cache", "kernel": "cache/k"},
         "priority": {"allowed": True}, "browser": {"path": "/usr/bin/chromium"},
+        "stacks": {name: {"python": None, "why": None} for name in STACKS},
     }  # fmt: skip
-    for module in (doctor, doctor_machine):
+    for module in (doctor, doctor_machine, doctor_stacks):
         monkeypatch.setattr(module, "probe", lambda what, *_: answers[what])
     return answers
 
@@ -67,14 +69,15 @@ def test_json_has_every_finding(tmp_path, monkeypatch, quick):
     keys = {"part", "name", "state", "found", "needed_for", "remedy", "required"}
     assert all(set(each) == keys for each in found["findings"])
     assert {each["part"] for each in found["findings"]} == {
-        "required", "optional", "devices", "folders", "system",
+        "required", "optional", "stacks", "devices", "folders", "system",
     }  # fmt: skip
 
 
 def test_what_is_needed_is_what_the_project_says():
     wanted = {need.name for need in needs() if need.extra is None}
     assert wanted == {line.partition(">")[0] for line in PROJECT["dependencies"]}
-    assert set(EXTRAS) == set(PROJECT["optional-dependencies"]) - {"dev", "docs"}
+    extras = set(PROJECT["optional-dependencies"])
+    assert set(EXTRAS) == extras - {"dev", "docs"} - set(STACKS)
     torch = next(need for need in needs() if need.name == "torch")
     assert torch.extra == "models"
     assert f"torch>={torch.least}" in PROJECT["optional-dependencies"]["models"]
@@ -179,6 +182,34 @@ def test_without_torch_a_gpu_is_told_by_its_driver(monkeypatch, quick):
     found = examine(Path("runs"))
     assert named(found, "nvidia driver").found == "NVIDIA L4, 570.1"
     assert "pip install 'batchwright[models]'" in told(named(found, "torch's GPUs"))
+
+
+def test_a_stack_is_told_with_where_it_is_or_how_it_is_installed(quick):
+    quick["stacks"]["litserve"] = {"python": sys.executable, "why": None}
+    quick["stacks"]["triton"] = {"python": "/elsewhere/bin/python", "why": None}
+    quick["stacks"]["torchserve"] = {"python": None, "why": "TorchServe needs java (Java 11)"}
+    found = examine(Path("runs"))
+    assert told(named(found, "litserve", "stacks")) == "litserve 0.2.19"
+    assert told(named(found, "triton")).endswith(", in an environment of its own")
+    assert told(named(found, "torchserve")) == (
+        "TorchServe needs java (Java 11); for try --on torchserve"
+    )
+    assert named(found, "ray").state == MISSING
+    assert told(named(found, "ray")) == (
+        "390 MB; for try --on ray\nbatchwright try RUN --on ray --install"
+    )
+
+
+def test_stacks_exclude_one_another_and_are_not_in_the_line_that_installs_everything(
+    monkeypatch, quick
+):
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "pyarrow" else "99.0")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: name)
+    assert summary(examine(Path("runs")))[-1].endswith("'batchwright[parquet]'")
+
+
+def test_every_stack_is_asked_for_real():
+    assert set(probe("stacks")) == set(STACKS)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,10 @@ class Row(NamedTuple):
     """Inside this package."""
     title: str
     needs: tuple[str, ...]
-    """What pip installs, each with ``==`` or ``<``: versions that were tried."""
+    """What pip installs, the stack itself first, each with ``==`` or ``<``: what was tried.
+
+    The extra of this name in ``pyproject.toml`` has the same.
+    """
     size_mb: int
     """Of an environment with it."""
     timer: str
@@ -46,6 +49,7 @@ STACKS: dict[str, Row] = {
             ("nvidia-pytriton==0.7.0", "numpy==1.26.4"),
             360,
             "the arrival of the oldest request, also while every instance is busy",
+            pythons=((3, 11), (3, 12)),
         ),
         Row(
             "litserve",
@@ -85,7 +89,7 @@ STACKS: dict[str, Row] = {
             "torchserve",
             "torchserve",
             "TorchServe",
-            ("torch==2.13.0", "torchserve==0.12.0", "pyyaml==6.0.4"),
+            ("torchserve==0.12.0", "torch==2.13.0", "pyyaml==6.0.4"),
             1130,
             "when an idle worker takes the first request",
             programs=(("java", "Java 11 or later"),),

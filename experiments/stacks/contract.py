@@ -21,6 +21,8 @@ A stack is one module of this package and one row of :data:`experiments.stacks.S
 7. A stack may have ``STOPS`` (see :class:`experiments.stacks.processes.Stop`) where a signal to the
    group of its processes is not how it ends, and ``own_batches(ports) -> list[OwnBatches]`` where
    the server itself says how long batches of each size took.
+8. With ``REAL_MODELS`` its model file imports ``Served`` from ``served``, which
+   :func:`experiments.stacks.model_files.put_model` writes, and so may run ``wish.real``.
 
 Batches are logged by the model, so that no stack has to be asked for them.  Instants are ns of
 ``CLOCK_MONOTONIC``, which all processes of a machine share.
@@ -45,8 +47,35 @@ class StackError(ExportError):
     """What was asked of a stack is wrong, or its environment is missing: one sentence says what."""
 
 
+class NotInstalled(StackError):  # noqa: N818 - an answer more than a mistake
+    """A stack is nowhere; it can be installed."""
+
+
 class StackFailed(RunFailed):
     """A server did not start, or died: one sentence, with the end of its own log."""
+
+
+class RealModel(NamedTuple):
+    """A reference model of :data:`profiles.models.MODELS`, as its profile was measured."""
+
+    name: str
+    device: str
+    """``cpu``, ``cuda`` or ``cuda:1``."""
+    device_name: str
+    """As it calls itself."""
+    precision: str
+    mode: str
+    threads: int
+    seed: int
+    """Of its weights."""
+    torch: str
+    """Version of PyTorch."""
+
+    def __str__(self) -> str:
+        """``bert-mini in fp32 with PyTorch 2.13.0 on AMD EPYC, 1 thread``."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        how = f"{self.precision} with PyTorch {self.torch} on {self.device_name}, {threads}"
+        return f"{self.name} in {how}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +90,8 @@ class Wish:
     """Whether the exporter may write the nearest that the stack can do."""
     bare: bool = False
     """Whether nothing is set but batching itself: the stack's own defaults."""
+    real: RealModel | None = None
+    """The model that is really run; None: one that sleeps as long as the costs say."""
 
     @property
     def servers(self) -> int:

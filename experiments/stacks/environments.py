@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from sim.cache import cache_folder
 
-from .contract import StackError, StackFailed
+from .contract import NotInstalled, StackError, StackFailed
 
 if TYPE_CHECKING:
     from . import Row
@@ -41,7 +41,8 @@ def python_of(row: Row, *, install: bool, say: Callable[[str], None]) -> Path:
         say: told what is done when that takes a while.
 
     Raises:
-        StackError: it is not installed, or needs another Python, or something beside Python.
+        NotInstalled: it is not there, and was not to be installed.
+        StackError: it needs another Python, or something beside Python.
         StackFailed: it could not be installed.
     """
     own = Path(sys.executable)
@@ -59,7 +60,7 @@ def python_of(row: Row, *, install: bool, say: Callable[[str], None]) -> Path:
     if (folder / WHOLE).is_file():
         return folder / "bin" / "python"
     if not install:
-        raise StackError(
+        raise NotInstalled(
             f"{row.title} is not installed: --install makes an environment for it in {folder} "
             f"({row.size_mb} MB)"
         )
