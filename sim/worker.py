@@ -24,6 +24,7 @@ from profiles.runner import ModelError, OutOfMemory, Served
 
 from .child import Child
 from .emulated import EmulatedOpening
+from .tensors import Group
 from .timing import deaf, fine_timers, now_ns, pin, urgent
 
 READY, DONE, FAILED = b"R", b"D", b"F"
@@ -121,6 +122,10 @@ class Answer(NamedTuple):
     """-1 where the device has no clock of its own."""
     cpu_ns: int
     """Processor time of the worker's process."""
+    outputs: Sequence[Group] = ()
+    """Of each request, where it was given data (:mod:`sim.answering`)."""
+    failure: str = ""
+    """Why the batch failed, where its worker goes on."""
 
 
 class Worker:
@@ -133,6 +138,7 @@ class Worker:
         chosen_cores: Sequence[int] = (),
         *,
         spins: bool = False,
+        life: Callable[..., None] | None = None,
     ) -> None:
         """Start the process.
 
@@ -142,9 +148,10 @@ class Worker:
             chosen_cores: those that it keeps to; none: all.
             spins: never sleep while idle, so that the core neither slows down nor has to be woken
                 up; for a server that has its core alone.
+            life: what the process does; None: :func:`work`.
         """
         self.server = server
-        self.child = Child(work, opening, server, list(chosen_cores), spins)
+        self.child = Child(life or work, opening, server, list(chosen_cores), spins)
         self.connection = self.child.connection
         self._about: dict[str, Any] | None = None
 
@@ -164,16 +171,17 @@ class Worker:
         """Readable when a batch is done."""
         return self.connection.fileno()
 
-    def start(self, place: int, lengths: Sequence[int]) -> None:
+    def start(self, place: int, lengths: Sequence[int], groups: Sequence[Group] = ()) -> None:
         """Send a batch.
 
         Raises:
             WorkerError: the worker has died.
         """
+        assert not groups, "this worker takes lengths alone"
         try:
             self.connection.send_bytes(array("q", (place, *lengths)).tobytes())
         except OSError as error:
-            raise self._died() from error
+            raise self.died() from error
 
     def answer(self) -> Answer:
         """The next answer; waits for it.
@@ -181,7 +189,8 @@ class Worker:
         Raises:
             WorkerError: the batch failed there, or the worker has died.
         """
-        return Answer(*array("q", self._message(DONE)))
+        place, wall_ns, device_ns, cpu_ns = array("q", self._message(DONE))
+        return Answer(place, wall_ns, device_ns, cpu_ns)
 
     def hanging(self, waited_ns: int) -> WorkerError:
         """What to say when no answer comes."""
@@ -193,17 +202,27 @@ class Worker:
         """End the process."""
         self.child.close()
 
-    def _message(self, kind: bytes) -> bytes:
+    def received(self) -> bytes:
+        """The next message, whatever its kind; waits for it.
+
+        Raises:
+            WorkerError: the worker says why it ends, or has died.
+        """
         try:
             message = self.connection.recv_bytes()
         except (EOFError, OSError) as error:
-            raise self._died() from error
+            raise self.died() from error
         if message[:1] == FAILED:
             raise WorkerError(message[1:].decode())
+        return message
+
+    def _message(self, kind: bytes) -> bytes:
+        message = self.received()
         assert message[:1] == kind, f"unexpected answer {message[:1]!r}"
         return message[1:]
 
-    def _died(self) -> WorkerError:
+    def died(self) -> WorkerError:
+        """How its process ended."""
         code = self.child.exit_code()
         how = "is silent" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
@@ -219,16 +238,8 @@ def work(
     spins: bool = False,
 ) -> None:
     """The worker's own life: open, say so, serve until the parent hangs up."""
-    deaf()
-    fine_timers()
-    pin(chosen_cores)
-    urgent(wanted=isinstance(opening, EmulatedOpening))
-    try:
-        serving = opening.open(server)
-        about = {**serving.about(), "pid": os.getpid(), "cores": list(chosen_cores)}
-        connection.send_bytes(READY + json.dumps(about, default=str).encode())
-    except (ModelError, OutOfMemory, ImportError, OSError, ValueError) as error:
-        _say(connection, error)
+    serving = opened(connection, opening, server, chosen_cores)
+    if serving is None:
         return
     gc.collect()
     gc.freeze()
@@ -250,11 +261,37 @@ def work(
         _say(connection, error)
 
 
-def _say(connection: Connection, error: BaseException) -> None:
+def opened(
+    connection: Connection,
+    opening: Opening,
+    server: int,
+    chosen_cores: Sequence[int] = (),
+    more: Callable[[Serving], Mapping[str, Any]] = lambda _: {},
+) -> Serving | None:
+    """Open what serves, and say what it is; None, and a sentence, where it cannot be opened."""
+    deaf()
+    fine_timers()
+    pin(chosen_cores)
+    urgent(wanted=isinstance(opening, EmulatedOpening))
+    try:
+        serving = opening.open(server)
+        about = {**serving.about(), "pid": os.getpid(), "cores": list(chosen_cores)}
+        connection.send_bytes(READY + json.dumps({**about, **more(serving)}, default=str).encode())
+    except (ModelError, OutOfMemory, ImportError, OSError, ValueError) as error:
+        _say(connection, error)
+        return None
+    return serving
+
+
+def sentence_of(error: BaseException) -> str:
+    """What went wrong there, on one line."""
     known = isinstance(error, ModelError | OutOfMemory)
     reason = next(iter(str(error).splitlines()), "")
-    sentence = reason if known else f"the model raised {type(error).__name__}: {reason}"
+    return reason if known else f"the model raised {type(error).__name__}: {reason}"
+
+
+def _say(connection: Connection, error: BaseException) -> None:
     try:
-        connection.send_bytes(FAILED + sentence.encode())
+        connection.send_bytes(FAILED + sentence_of(error).encode())
     except OSError:
         return

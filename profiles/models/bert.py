@@ -61,19 +61,23 @@ class Bert(nn.Module):
             Layer(shape.width, shape.heads, shape.inner, 1e-12) for _ in range(shape.layers)
         )
 
-    def encode(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+    def encode(self, ids: Tensor, mask: Tensor | None, types: Tensor | None = None) -> Tensor:
         """Last hidden states: int64 (B, T) and bool (B, T) to float (B, T, width)."""
         length = ids.shape[1]
-        x: Tensor = self.word(ids) + self.position.weight[:length] + self.segment.weight[0]
+        segment = self.segment.weight[0] if types is None else self.segment(types)
+        x: Tensor = self.word(ids) + self.position.weight[:length] + segment
         x = self.norm(x)
         wide = None if mask is None else mask[:, None, None, :]
         for layer in self.layers:
             x = layer(x, wide)
         return x
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Int64 (B, T) and bool (B, T) to float (B, width): the mean over the tokens that count."""
-        hidden = self.encode(ids, mask)
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        """Int64 (B, T) and bool (B, T) to float (B, width): the mean over the tokens that count.
+
+        ``types`` are int64 (B, T): to which of two texts a token belongs; None: all to the first.
+        """
+        hidden = self.encode(ids, mask, types)
         counts = mask[..., None].to(hidden.dtype)
         mean = (hidden * counts).sum(1) / counts.sum(1)
         return functional.normalize(mean, dim=-1)

@@ -26,9 +26,10 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Int64 (B, T) and bool (B, T) to float (B, width)."""
-        hidden = self.inner(input_ids=ids, attention_mask=mask.long())[0]
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        """Int64 (B, T) and bool (B, T) to float (B, width); ``types`` int64 (B, T) where it has."""
+        more = {} if types is None else {"token_type_ids": types}
+        hidden = self.inner(input_ids=ids, attention_mask=mask.long(), **more)[0]
         return mean(hidden, mask)
 
 

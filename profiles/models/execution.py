@@ -33,17 +33,25 @@ class Execution(Protocol):
         """Copy a batch from the host; asynchronous where the host's memory is pinned."""
         ...
 
-    def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
-        """The forward pass on what ``load`` returned."""
+    def __call__(self, values: Tensor, mask: Tensor, *more: Tensor) -> Tensor:
+        """The forward pass on what ``load`` returned; more goes in where ``takes_more``."""
+        ...
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether a call may have more inputs than what is padded."""
         ...
 
 
 class Direct:
     """Calls the model, eager or compiled, on batches as large as they are."""
 
-    def __init__(self, model: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> None:
+    def __init__(
+        self, model: Callable[..., Tensor], device: torch.device, *, takes_more: bool
+    ) -> None:
         self.model = model
         self.device = device
+        self.takes_more = takes_more
 
     def shape(self, size: int, length: int) -> tuple[int, int]:
         """Nothing is added."""
@@ -56,9 +64,9 @@ class Direct:
             mask.to(self.device, non_blocking=True),
         )
 
-    def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
+    def __call__(self, values: Tensor, mask: Tensor, *more: Tensor) -> Tensor:
         """The forward pass."""
-        return self.model(values, mask)
+        return self.model(values, mask, *more)
 
 
 class Captured(NamedTuple):
@@ -72,6 +80,8 @@ class Captured(NamedTuple):
 
 class Graphs:
     """Replays one CUDA graph per bucket."""
+
+    takes_more = False
 
     def __init__(self, model: nn.Module, device: torch.device, unit: str, longest: int) -> None:
         self.model = model
@@ -91,8 +101,9 @@ class Graphs:
         ready.mask.copy_(mask, non_blocking=True)
         return ready.values, ready.mask
 
-    def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
+    def __call__(self, values: Tensor, mask: Tensor, *more: Tensor) -> Tensor:
         """Replays the graph; the output is overwritten by the next replay of any bucket."""
+        assert not more, "a graph was captured without"
         ready = self._captured[values.shape, mask.shape]
         ready.graph.replay()
         return ready.output
@@ -128,10 +139,10 @@ def execution(
     if mode not in MODES:
         raise ModelError(f"the mode must be one of {', '.join(MODES)}, but got {mode!r}")
     if mode == "eager":
-        return Direct(model, device)
+        return Direct(model, device, takes_more=True)
     if mode == "compile":
         # One graph for all shapes: by shape, torch gives up after 8 of them and runs eager.
-        return Direct(torch.compile(model, dynamic=True), device)
+        return Direct(torch.compile(model, dynamic=True), device, takes_more=False)
     if device.type != "cuda":
         raise ModelError(f"mode graphs replays CUDA graphs, but the device is {device.type}")
     return Graphs(model, device, unit, longest)

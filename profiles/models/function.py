@@ -4,6 +4,11 @@ The function takes a list of lengths, serves one batch of such requests as produ
 the outputs are on the host, and returns one output per request.  It may carry two attributes:
 ``length_unit`` (``tokens``, the default, or ``audio_ms``) and ``longest`` (default: no limit).
 It places its model itself: device, precision, mode and threads are written down as they are said.
+
+A function with an attribute ``inputs`` (:mod:`.function_tensors`) takes tensors instead: a list of
+mappings of names to arrays, one a request; and it returns such a list.  In place of the outputs of
+a request it may return an exception, which fails that one alone.  Where it is measured, it gets
+requests that are made up from what it declares.
 """
 
 from __future__ import annotations
@@ -18,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from profiles.runner import ModelError, OutOfMemory, Served
+from profiles.runner import Contract, ModelError, OutOfMemory, Served, Tensors
+
+from .function_tensors import made_up, ports, returned
 
 PREFIX = "callable:"
 UNITS = ("tokens", "audio_ms")
@@ -38,6 +45,9 @@ class FunctionRunner:
             )
         self.longest = int(getattr(self.function, "longest", NO_LIMIT))
         self.said = said
+        declared = getattr(self.function, "inputs", None)
+        self.inputs = None if declared is None else ports(name, "inputs", declared)
+        self.outputs = ports(name, "outputs", getattr(self.function, "outputs", {}))
 
     def about(self) -> dict[str, str | int | float]:
         """What was said when it was opened."""
@@ -56,21 +66,48 @@ class FunctionRunner:
             raise ModelError(
                 f"{self.name} takes batches of lengths from 1 to {self.longest}, but got {wanted}"
             )
+        if self.inputs is not None:
+            return self.respond([self._made_up(length) for length in wanted])[1]
+        output, served = self._timed(wanted, wanted)
+        self._verify(output, len(wanted))
+        return served
+
+    def contract(self) -> Contract | None:
+        """What a request brings and gets; None: it takes lengths."""
+        if self.inputs is None:
+            return None
+        return Contract(self.inputs, self.outputs, longest=self.longest, finite=False)
+
+    def respond(
+        self, requests: Sequence[Tensors], wanted: Sequence[str] = ()
+    ) -> tuple[list[Tensors | Exception], Served]:
+        """One call on what requests bring; see :class:`profiles.runner.Answering`."""
+        output, served = self._timed([dict(request) for request in requests], ())
+        return returned(self.name, output, len(requests)), served
+
+    def _made_up(self, length: int) -> Tensors:
+        if not self.inputs:
+            raise ModelError(
+                f"{self.name} declares no inputs, so that no requests can be made up for it: say "
+                'what it takes, as infer.inputs = {"input_ids": "INT64 [1, -1]"}'
+            )
+        return made_up(self.inputs, length, self.length_unit)
+
+    def _timed(self, batch: list[Any], lengths: Sequence[int]) -> tuple[Any, Served]:
         try:
             began_ns = time.perf_counter_ns()
-            output = self.function(wanted)
+            output = self.function(batch)
             wall_ns = time.perf_counter_ns() - began_ns
         except Exception as error:
             # OutOfMemoryError is torch's, which may not be installed here.
             if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+                padded = f" padded to {max(lengths)} {self.length_unit}" if lengths else ""
                 raise OutOfMemory(
-                    f"{self.name}: a batch of {len(wanted)} padded to {max(wanted)} "
-                    f"{self.length_unit} does not fit into memory"
+                    f"{self.name}: a batch of {len(batch)}{padded} does not fit into memory"
                 ) from error
             reason = next(iter(str(error).splitlines()), "")
             raise ModelError(f"{self.name} raised {type(error).__name__}: {reason}") from error
-        self._verify(output, len(wanted))
-        return Served(wall_ns, None)
+        return output, Served(wall_ns, None)
 
     def peak_memory_bytes(self, lengths: Sequence[int]) -> int | None:
         """Not known of a function."""
@@ -96,7 +133,7 @@ class FunctionRunner:
             raise ModelError(f"{self.name} returned NaN or infinity for a batch of {size}")
 
 
-def find_function(name: str) -> Callable[[list[int]], Any]:
+def find_function(name: str) -> Callable[[list[Any]], Any]:
     """The function behind ``callable:package.module:function``; the working folder is searched too.
 
     Raises:
@@ -117,7 +154,7 @@ def find_function(name: str) -> Callable[[list[int]], Any]:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise ModelError(f"{name}: {module_name} has no function {function_name!r}")
-    found: Callable[[list[int]], Any] = function
+    found: Callable[[list[Any]], Any] = function
     return found
 
 

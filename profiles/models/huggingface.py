@@ -25,6 +25,7 @@ from profiles.runner import ModelError
 
 from .blueprint import Blueprint
 from .catalogue import SPEECH
+from .contracts import embedding, text_contract, tokenizer_of, wave_contract
 from .encoders import SpeechEncoder, TextEncoder, receptive_samples, speech_feed, text_feed
 from .hub import PROCESSOR, Place, find_place, read_json
 from .reasons import reason
@@ -137,6 +138,13 @@ def _text(place: Place, config: Any, architecture: Any, about: dict[str, str]) -
         feed=lambda generator: text_feed(words, padding, longest, generator),
         build=lambda seed: TextEncoder(_built(place, config, architecture, seed)).eval(),
         about=about,
+        contract=text_contract(
+            words,
+            longest,
+            width=_width(config),
+            segments=_segments(config, architecture),
+            tokenizer=tokenizer_of(place.config.parent),
+        ),
         room=1,
     )
 
@@ -164,8 +172,27 @@ def _speech(place: Place, config: Any, architecture: Any, about: dict[str, str])
             _built(place, config, architecture, seed), convolutions
         ).eval(),
         about={**about, "sampling_rate": str(rate)},
+        contract=wave_contract(
+            architecture.main_input_name,
+            rate,
+            receptive_samples(convolutions),
+            SPEECH[2],
+            embedding(_width(config)),
+        ),
         room=-(-_hop(convolutions) * 1000 // rate),
     )
+
+
+def _width(config: Any) -> int:
+    width = getattr(config, "hidden_size", None)
+    return width if isinstance(width, int) else -1
+
+
+def _segments(config: Any, architecture: Any) -> int:
+    """Kinds of tokens that it tells apart."""
+    if "token_type_ids" not in inspect.signature(architecture.forward).parameters:
+        return 1
+    return max(1, getattr(config, "type_vocab_size", 1) or 1)
 
 
 def _hop(convolutions: Sequence[tuple[int, int]]) -> int:

@@ -31,6 +31,8 @@ class Feed(NamedTuple):
     """Places of the model's mask that such an item fills."""
     padding: int = 0
     """What the rest of a batch is filled with."""
+    counts: Callable[[int], int] = int
+    """Places of the mask that an item of this width fills."""
 
     def item(self, index: int, length: int) -> Tensor:
         """Input of the ``index``-th request of a batch, as it would arrive."""
@@ -61,6 +63,7 @@ def collate(
     lengths: Sequence[int],
     staging: Staging,
     to: tuple[int, int],
+    masks: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Pad items into one tensor, with its mask.
 
@@ -71,6 +74,7 @@ def collate(
         staging: where the batch is written.
         to: batch size and length to pad to.  Rows beyond the requests are padding whose mask is
             True, so that no row of attention is without a key.
+        masks: bool (places of the item) of each request; None: as many True as its length has.
 
     Returns:
         Values (B, ..., T) and mask bool (B, positions), both in the staging buffers.
@@ -82,6 +86,9 @@ def collate(
     mask = staging.take((size, feed.positions(longest)), torch.bool)
     for row, (item, length) in enumerate(zip(items, lengths, strict=True)):
         values[row, ..., : item.shape[-1]] = item
-        mask[row, : feed.positions(length)] = True
+        if masks is None:
+            mask[row, : feed.positions(length)] = True
+        else:
+            mask[row, : len(masks[row])] = masks[row]
     mask[len(items) :] = True
     return values, mask

@@ -13,19 +13,22 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from profiles.runner import ModelError, OutOfMemory, Served
+from profiles.runner import Contract, ModelError, OutOfMemory, Served, Tensors
 
 from .catalogue import SPEECH
+from .contracts import tokenizer_of
 from .cuts import cut
 from .machine import cpu_name, driver_version, gpu_name, gpu_number, keep_memory
 from .onnx_graph import read_graph
 from .onnx_inputs import find_inputs
+from .onnx_outputs import axes_to_cut, of_request, output_ports
 from .own_names import own_name
 from .reasons import reason
 
@@ -36,6 +39,8 @@ FATAL = 4
 """Severity from which onnxruntime writes on its own: its errors are raised, and said once."""
 TOKENS_POOL, SAMPLES_POOL, SAMPLES_PER_MS = 1 << 16, 960_000, 16
 FEW_WORDS = 100
+TRIAL_LENGTHS, SPEECH_TRIAL_MS = (3, 5), 100
+"""Of requests that are made up to see what changes with the length."""
 
 
 class OnnxRunner:
@@ -49,7 +54,7 @@ class OnnxRunner:
             raise ModelError(f"{path}: onnxruntime runs in mode eager alone, but got {mode!r}")
         if threads < 1:
             raise ModelError(f"there must be at least 1 thread, but got {threads}")
-        self.gpu = gpu_number(device)
+        self.path, self.gpu = path, gpu_number(device)
         self.graph = read_graph(path)
         if precision not in ("fp32", self.graph.precision):
             raise ModelError(
@@ -99,9 +104,71 @@ class OnnxRunner:
         """As :meth:`serve`, with the first output."""
         self._check(lengths)
         items = [self.item(index, length) for index, length in enumerate(lengths)]
+        (output,), served = self._timed([self.output], items, lengths)
+        self._verify(output, lengths)
+        return output, served
+
+    def contract(self) -> Contract:
+        """What a request brings and gets; the first output alone where it does not say which."""
+        speech = self.length_unit == "audio_ms"
+        return Contract(
+            self.inputs.ports(self.graph.words, self.graph.positions),
+            output_ports(self.session.get_outputs(), self.axes),
+            longest=self.longest,
+            rate=1000 * SAMPLES_PER_MS if speech else 0,
+            tokenizer="" if speech else tokenizer_of(self.path.parent, self.path.parent.parent),
+            given=1,
+        )
+
+    @cached_property
+    def axes(self) -> dict[str, list[int]]:
+        """Which axes of its outputs are as long as a batch is padded; found by calling it twice."""
+        names = [node.name for node in self.session.get_outputs()]
+        scale = SPEECH_TRIAL_MS if self.length_unit == "audio_ms" else 1
+        shapes = []
+        for length in TRIAL_LENGTHS:
+            item = self.item(0, min(length * scale, self.longest))
+            found, _ = self._timed(names, [item, item], [length * scale] * 2)
+            shapes.append((len(item), [np.shape(one) for one in found]))
+        return axes_to_cut(names, shapes)
+
+    def respond(
+        self, requests: Sequence[Tensors], wanted: Sequence[str] = ()
+    ) -> tuple[list[Tensors | Exception], Served]:
+        """One call on what requests bring; see :class:`profiles.runner.Answering`."""
+        items = [request[self.inputs.request][0] for request in requests]
+        widths = [len(item) for item in items]
+        names = list(wanted) or [self.output]
+        scale = SAMPLES_PER_MS if self.length_unit == "audio_ms" else 1
+        lengths = [-(-width // scale) for width in widths]
+        found, served = self._timed(names, items, lengths, requests)
+        for output in found:
+            self._verify_rows(output, len(items))
+        outputs = dict(zip(names, found, strict=True))
+        return [
+            of_request(self.name, outputs, row, width, self.axes)
+            for row, width in enumerate(widths)
+        ], served
+
+    def recovers(self) -> bool:
+        """Whether it still serves."""
+        try:
+            self.serve([SPEECH_TRIAL_MS if self.length_unit == "audio_ms" else 1])
+        except (ModelError, OutOfMemory):
+            return False
+        return True
+
+    def _timed(
+        self,
+        names: list[str],
+        items: Sequence[np.ndarray],
+        lengths: Sequence[int],
+        own: Sequence[Tensors] = (),
+    ) -> tuple[list[Any], Served]:
+        """The call, its time, and what went wrong in one sentence."""
         try:
             began_ns = time.perf_counter_ns()
-            output = self.session.run([self.output], self.inputs.batch(items))[0]
+            found = self.session.run(names, self.inputs.batch(items, own))
             wall_ns = time.perf_counter_ns() - began_ns
         except Exception as error:
             said = reason(error)
@@ -110,8 +177,7 @@ class OnnxRunner:
                     f"{self.name}: {self._shape(lengths)} does not fit into memory"
                 ) from error
             raise ModelError(f"{self.name} failed on {self._shape(lengths)}: {said}") from error
-        self._verify(output, lengths)
-        return output, Served(wall_ns, None)
+        return found, Served(wall_ns, None)
 
     def item(self, index: int, length: int) -> np.ndarray:
         """Input of the ``index``-th request of a batch, as it would arrive."""
@@ -139,13 +205,16 @@ class OnnxRunner:
                     f"but a request has {length}"
                 )
 
-    def _verify(self, output: Any, lengths: Sequence[int]) -> None:
+    def _verify_rows(self, output: Any, size: int) -> None:
         shape = np.shape(output)
-        if not shape or shape[0] != len(lengths):
+        if not shape or shape[0] != size:
             raise ModelError(
                 f"{self.name} must give one row per request, but its output {self.output!r} has "
-                f"the shape {shape} for a batch of {len(lengths)}"
+                f"the shape {shape} for a batch of {size}"
             )
+
+    def _verify(self, output: Any, lengths: Sequence[int]) -> None:
+        self._verify_rows(output, len(lengths))
         if output.dtype.kind == "f" and not np.isfinite(output).all():
             raise ModelError(f"{self.name} gives NaN or infinity for {self._shape(lengths)}")
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from profiles.runner import ModelError
+from profiles.runner import ModelError, Port, Tensors
 
 IDS, WAVE = "input_ids", "input_values"
 BESIDE = ("attention_mask", "token_type_ids", "position_ids")
@@ -24,6 +24,11 @@ TYPES = {
     "tensor(double)": np.float64,
     "tensor(bool)": np.bool_,
 }
+KINDS = {
+    np.int64: "INT64", np.int32: "INT32", np.float32: "FP32", np.float16: "FP16",
+    np.float64: "FP64", np.bool_: "BOOL",
+}  # fmt: skip
+"""As the Open Inference Protocol calls them."""
 KNOWN = f"{IDS} or {WAVE}, beside it {', '.join(BESIDE)}, or a single input of any name"
 AXES = ("batch", "length")
 
@@ -49,8 +54,13 @@ class Inputs(NamedTuple):
         """``tokens`` of whole numbers, ``audio_ms`` of floats."""
         return "audio_ms" if np.issubdtype(self.dtype, np.floating) else "tokens"
 
-    def batch(self, items: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Pad items (T,) into (B, T) with zeros, and make what goes with them."""
+    def batch(
+        self, items: Sequence[np.ndarray], own: Sequence[Tensors] = ()
+    ) -> dict[str, np.ndarray]:
+        """Pad items (T,) into (B, T) with zeros, and make what goes with them.
+
+        What requests bring of that themselves, (1, T) by name, is taken instead.
+        """
         shape = (len(items), max(map(len, items)))
         values = np.zeros(shape, self.dtype)
         for row, item in zip(values, items, strict=True):
@@ -63,8 +73,37 @@ class Inputs(NamedTuple):
                     row[: len(item)] = 1
             elif name == "position_ids":
                 beside[:] = np.arange(shape[1])
+            for row, request in zip(beside, own, strict=False):
+                if name in request:
+                    row[: request[name].shape[-1]] = request[name][0]
             given[name] = beside
         return given
+
+    def ports(self, words: int | None, positions: int | None) -> tuple[Port, ...]:
+        """What a request brings.
+
+        Args:
+            words: ids are below; None: not known.
+            positions: places are below; None: not known.
+        """
+        tokens = self.unit == "tokens"
+        most = {"attention_mask": 1, "position_ids": _below(positions)}
+        main = Port(
+            self.request, KINDS[self.dtype], (1, -1), least=0 if tokens else None,
+            most=_below(words) if tokens else None,
+        )  # fmt: skip
+        beside = (
+            Port(
+                name, KINDS[dtype], (1, -1), required=False, least=0, most=most.get(name),
+                somewhere=name == "attention_mask",
+            )
+            for name, dtype in self.beside.items()
+        )  # fmt: skip
+        return (main, *beside)
+
+
+def _below(count: int | None) -> int | None:
+    return None if count is None else count - 1
 
 
 def find_inputs(file: str, nodes: Iterable[Node]) -> Inputs:

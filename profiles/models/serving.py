@@ -19,14 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from profiles.memory import DEVICE_MEMORY
-from profiles.runner import ModelError, OutOfMemory, Served
+from profiles.runner import Contract, ModelError, OutOfMemory, Served, Tensors
 
 from .blueprint import Blueprint
 from .buckets import SIZES, edges
+from .contracts import TYPES
 from .execution import execution
 from .inputs import Staging, collate
 from .machine import device_name, driver, find_device, keep_memory
 from .reasons import reason
+from .requests import answers, padded, requested
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
@@ -115,10 +117,51 @@ class ModelRunner:
         """As :meth:`serve`, with the output (B, ...), which the next call overwrites."""
         self._check(lengths)
         items = [self.feed.item(index, length) for index, length in enumerate(lengths)]
+        output, served = self._timed(items, lengths)
+        self._verify(output, lengths)
+        return output, served
+
+    def contract(self) -> Contract:
+        """What a request brings and gets."""
+        found = self.blueprint.contract
+        if self.execution.takes_more:
+            return found
+        inputs = (port._replace(most=0) if port.name == TYPES else port for port in found.inputs)
+        return found._replace(inputs=tuple(inputs))
+
+    def respond(
+        self,
+        requests: Sequence[Tensors],
+        wanted: Sequence[str] = (),
+    ) -> tuple[list[Tensors | Exception], Served]:
+        """One call on what requests bring; see :class:`profiles.runner.Answering`."""
+        own = requested(self.blueprint.contract, self.feed, requests)
+        self._check(own.lengths)
+        output, served = self._timed(own.items, own.lengths, own.masks, own.types)
+        self._verify_rows(output, len(requests))
+        ends = [len(mask) for mask in own.masks] if self.blueprint.by_place else None
+        return answers(self.name, self.blueprint.contract.outputs[0].name, output, ends), served
+
+    def recovers(self) -> bool:
+        """Whether it still serves."""
+        try:
+            self.serve([self.shortest])
+        except (ModelError, OutOfMemory):
+            return False
+        return True
+
+    def _timed(
+        self,
+        items: Sequence[Tensor],
+        lengths: Sequence[int],
+        masks: Sequence[Tensor] | None = None,
+        types: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Served]:
+        """The call, its time, and what went wrong in one sentence."""
         limit = None
         try:
             began_ns = time.perf_counter_ns()
-            output, events = self._call(items, lengths)
+            output, events = self._call(items, lengths, masks, types)
             wall_ns = time.perf_counter_ns() - began_ns
         except Exception as error:
             if not out_of_memory(error):
@@ -130,7 +173,6 @@ class ModelRunner:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             raise limit
-        self._verify(output, lengths)
         device_ns = None if events is None else round(events[0].elapsed_time(events[1]) * 1e6)
         return output, Served(wall_ns, device_ns)
 
@@ -152,20 +194,25 @@ class ModelRunner:
             torch.cuda.empty_cache()
 
     def _call(
-        self, items: Sequence[Tensor], lengths: Sequence[int]
+        self,
+        items: Sequence[Tensor],
+        lengths: Sequence[int],
+        masks: Sequence[Tensor] | None,
+        types: Sequence[Tensor] | None,
     ) -> tuple[Tensor, tuple[torch.cuda.Event, torch.cuda.Event] | None]:
         """All that the service time is made of."""
         size = len(lengths)
         to = self.execution.shape(size, max(lengths))
-        values, mask = collate(self.feed, items, lengths, self._arriving, to)
+        values, mask = collate(self.feed, items, lengths, self._arriving, to, masks)
+        more = () if types is None else (padded(types, to[0], mask.shape[1]).to(self.device),)
         with torch.inference_mode():
             values, mask = self.execution.load(values, mask)
             if self.device.type == "cpu":
-                output = self.execution(values, mask)
+                output = self.execution(values, mask, *more)
                 return (output[:size] if output.shape[0] == to[0] else output), None
             events = tuple(torch.cuda.Event(enable_timing=True) for _ in range(2))
             events[0].record()
-            output = self.execution(values, mask)
+            output = self.execution(values, mask, *more)
             events[1].record()
             output = output[:size] if output.shape[0] == to[0] else output
             host = self._leaving.take(tuple(output.shape), output.dtype, clear=False)
@@ -185,12 +232,15 @@ class ModelRunner:
                     f"but a request has {length}"
                 )
 
-    def _verify(self, output: Tensor, lengths: Sequence[int]) -> None:
-        if output.shape[0] != len(lengths):
+    def _verify_rows(self, output: Tensor, size: int) -> None:
+        if output.shape[0] != size:
             raise ModelError(
                 f"{self.name} must give one output per request, but gave {output.shape[0]} for a "
-                f"batch of {len(lengths)}"
+                f"batch of {size}"
             )
+
+    def _verify(self, output: Tensor, lengths: Sequence[int]) -> None:
+        self._verify_rows(output, len(lengths))
         if not torch.isfinite(output).all():
             raise ModelError(
                 f"{self.name} in {self.precision} gives NaN or infinity for {self._shape(lengths)}"

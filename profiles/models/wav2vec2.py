@@ -97,7 +97,7 @@ class Wav2Vec2(nn.Module):
 def feed(generator: torch.Generator) -> Feed:
     """Clips of noise with mean 0 and variance 1, as the feature extractor would leave them."""
     wave = torch.randn(POOL_MS * SAMPLES_PER_MS, generator=generator)
-    return Feed(pool=wave, width=_samples, padded=_samples, positions=_frames_of_ms)
+    return Feed(pool=wave, width=_samples, padded=_samples, positions=_frames_of_ms, counts=frames)
 
 
 def _samples(audio_ms: int) -> int:

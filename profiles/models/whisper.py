@@ -26,6 +26,7 @@ from .inputs import Feed
 MELS = 80
 FRAMES = 3000
 """Of the encoder's input: 30 s, one per 10 ms."""
+MS_PER_FRAME = 10
 STEPS_MAX = 448
 PROMPT_STEPS = 4
 """Start of transcript, language, task, no time stamps."""
@@ -172,11 +173,17 @@ class Whisper(nn.Module):
 def feed(generator: torch.Generator) -> Feed:
     """Clips of random mel frames."""
     mel = torch.randn(MELS, 2 * FRAMES, generator=generator)
-    return Feed(pool=mel, width=_mel_frames, padded=_whole_window, positions=steps)
+    return Feed(
+        pool=mel, width=_mel_frames, padded=_whole_window, positions=steps, counts=_steps_of_frames
+    )
 
 
 def _mel_frames(audio_ms: int) -> int:
-    return -(-audio_ms // 10)
+    return -(-audio_ms // MS_PER_FRAME)
+
+
+def _steps_of_frames(mel_frames: int) -> int:
+    return steps(MS_PER_FRAME * mel_frames)
 
 
 def _whole_window(audio_ms: int) -> int:  # noqa: ARG001 - whatever the length
