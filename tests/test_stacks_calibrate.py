@@ -96,6 +96,18 @@ def test_known_overheads_are_found_again_in_bursts(name):
         assert set(found.enter_ns.tolist()) == {ENTER}
 
 
+def test_the_turnaround_of_a_policy_that_learns_grows_with_the_batch_before():
+    ruling = Ruling({"kind": "cork", "max_batch_size": 8, "max_latency_ms": 1000}, 1)
+    known = replace(KNOWN, per_request_ns=0.0, per_answer_ns=700_000.0)
+    windows = [served(ruling, poisson(rate, 1500), known) for rate in (250, 500)]
+    found = overheads_of(windows, ruling, COSTS)
+    assert found.per_request_ns == 0.0
+    assert found.per_answer_ns == pytest.approx(700_000, abs=50_000)
+    median_ns = float(np.median(found.turnaround_ns))
+    assert TURNAROUND - 100_000 < median_ns < TURNAROUND + MS + 100_000  # it looks once a ms
+    assert not found.thin
+
+
 @pytest.mark.parametrize("name", RULINGS)
 @pytest.mark.parametrize("wrong_ns", [0, 900_000])
 def test_a_stream_puts_a_wrong_way_in_right(name, wrong_ns):

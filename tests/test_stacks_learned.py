@@ -8,7 +8,7 @@ import pytest
 from experiments.export.setting import Costs
 from experiments.stacks.calibrate import Overheads
 from experiments.stacks.contract import Ruling
-from experiments.stacks.learned import Past, Shift, learns, remembered, run_after
+from experiments.stacks.learned import Past, at_once, learns, remembered, run_after
 from experiments.stacks.model_files import Logged
 from experiments.stacks.predict import simulated
 from policies.cork import LOOK_NS, WAITED, Cork
@@ -23,7 +23,18 @@ from sim.workload import Workload
 MS = 1_000_000
 SERVICE = Service((np.array([24, 28, 36, 36, 52, 52, 52, 52]) * MS).reshape(1, 8, 1), np.array([1]))
 CORK = Cork(8, 1_000 * MS)
-HERE = Shift(0, 0, 0)
+
+
+class Times(DrawnTimes):
+    """Durations as the profile has them."""
+
+    def __init__(self, rest_ns=0):
+        super().__init__(SERVICE)
+        self.model_ns, self.rest_ns = [], rest_ns
+
+    def __call__(self, batch):
+        self.model_ns.append(super().__call__(batch))
+        return self.model_ns[-1] + self.rest_ns
 
 
 def workload(*instants):
@@ -59,7 +70,7 @@ def memory_after(arrivals):
 def test_a_log_tells_all_that_the_rule_has_learned(seconds):
     memory, trace = memory_after(poisson(80, seconds))
     now_ns = int(trace.finish_ns.max()) + 1
-    found = remembered(past_of(trace, now_ns), Shift(now_ns, 0, 0), CORK)
+    found = remembered(past_of(trace, now_ns).at(now_ns), 0, CORK)
     learned = [cell for cell in range(len(memory)) if cell not in (LOOK_NS, WAITED)]
     assert found[learned].tolist() == pytest.approx(memory[learned].tolist(), rel=1e-12)
     assert np.count_nonzero(found) > 10
@@ -71,7 +82,7 @@ def test_a_server_with_a_past_goes_on_as_if_it_had_never_been_stopped():
     whole = model.run(CORK, workload(before, after + start_ns), SERVICE)
     past = past_of(whole, start_ns)
     assert 0 < len(past.size) < len(whole.batch_size)
-    found = run_after(past, HERE, CORK, workload(after), SERVICE, DrawnTimes(SERVICE))
+    found = run_after(past, 0, CORK, workload(after), SERVICE, Times())
     later = whole.batch_start_ns >= start_ns
     assert (found.batch_start_ns + start_ns).tolist() == whole.batch_start_ns[later].tolist()
     assert found.batch_size.tolist() == whole.batch_size[later].tolist()
@@ -79,13 +90,41 @@ def test_a_server_with_a_past_goes_on_as_if_it_had_never_been_stopped():
     assert new.batch_size.tolist() != found.batch_size.tolist()
 
 
-def test_the_way_in_and_the_turnaround_are_no_part_of_the_wait_but_of_the_work():
+def test_the_way_in_is_no_part_of_the_wait():
     _, trace = memory_after(poisson(80, 20))
     past = past_of(trace, int(trace.finish_ns.max()) + 1)
-    logged = past._replace(first_sent_ns=past.first_sent_ns - 5 * MS, end_ns=past.end_ns - 3 * MS)
-    plain = remembered(past, HERE, CORK)
-    assert remembered(logged, Shift(0, 5 * MS, 3 * MS), CORK).tolist() == plain.tolist()
-    assert remembered(logged, HERE, CORK).tolist() != plain.tolist()
+    logged = past._replace(first_sent_ns=past.first_sent_ns - 5 * MS)
+    assert remembered(logged, 5 * MS, CORK).tolist() == remembered(past, 0, CORK).tolist()
+    assert remembered(logged, 0, CORK).tolist() != remembered(past, 0, CORK).tolist()
+
+
+def test_the_rule_learns_the_time_of_the_model_and_not_that_of_the_answers():
+    rest_ns, told = 6 * MS, []
+
+    class Told(Cork):
+        def observe(self, view):
+            told.append(view.finished_service_ns)
+            super().observe(view)
+
+    times = Times(rest_ns)
+    found = run_after(Past(), 0, Told(8, 1_000 * MS), workload(poisson(80, 5)), SERVICE, times)
+    assert told == times.model_ns
+    took_ns = found.finish_ns - found.batch_start_ns[found.batch]
+    assert (took_ns == np.array(told)[found.batch] + rest_ns).all()
+
+
+def test_batches_that_only_waited_for_the_one_before_are_told_from_those_that_waited_on():
+    instants = workload(poisson(80, 20))
+    trace = model.run(CORK, instants, SERVICE)
+    assert (trace.batch >= 0).all()
+    now = past_of(trace, 2**61).at(2**61)
+    found = at_once(Past(), now, instants.arrival_ns, trace.batch.astype(np.int64), CORK)
+    behind_ns = now.begin_ns[1:] - now.end_ns[:-1]
+    assert 0.2 < found.mean() < 0.8
+    assert (behind_ns[found[1:]] <= MS).all()  # the dispatcher looks once a ms
+    later = behind_ns[~found[1:]]
+    assert (later > 0).all()
+    assert later.max() > 10 * MS
 
 
 def test_a_log_is_read_up_to_an_instant():

@@ -8,7 +8,8 @@ idle.  Of them, and of ordinary traffic, are taken:
 2. *turnaround*: from the end of a batch to the begin of the next, where that had only waited for
    this end (its requests were all there, and it was full or its timer had run out), less what the
    policy makes a free server wait.  Its part that grows with the size of the next batch is spent
-   before that begins, the rest after the batch before.
+   before that begins, the rest after the batch before.  (Of a policy that learns it grows with the
+   size of the batch before.)
 3. *overshoot*: how much longer the model took than it was asked to.
 4. *leave*: from the end of a batch to the answer, by size.
 
@@ -25,11 +26,13 @@ from typing import Any
 import numpy as np
 
 from experiments.export.setting import Costs
-from policies.contract import FloatArray, IntArray
+from policies.contract import FloatArray, IntArray, Policy, bind
 from sim.service import expected_ns
 
 from .contract import OwnBatches, Ruling
+from .learned import Past, at_once
 from .rig import Window
+from .rulings import policy_of
 from .timers import Timer, timer_of
 
 APART = 2.0
@@ -62,6 +65,8 @@ class Overheads:
     """By batch size int64 (any,): samples of the way out."""
     own: tuple[OwnBatches, ...] = ()
     """What the server itself said of its batches."""
+    per_answer_ns: float = 0.0
+    """What each further request of a batch adds to the turnaround after it."""
     thin: bool = False
     """Whether there were too few lone requests, or batches that followed another."""
 
@@ -69,10 +74,14 @@ class Overheads:
         """What is spent before a batch of a size begins."""
         return round(self.per_request_ns * (size - 1))
 
+    def after_ns(self, size: int) -> int:
+        """What is spent after a batch of a size has ended, beside the turnaround."""
+        return round(self.per_answer_ns * (size - 1))
+
     @property
-    def usual_ns(self) -> tuple[int, int]:
-        """Medians of the way in and of the turnaround."""
-        return int(np.median(self.enter_ns)), int(np.median(self.turnaround_ns))
+    def usual_enter_ns(self) -> int:
+        """The median of the way in."""
+        return int(np.median(self.enter_ns))
 
     def leave_of(self, size: int) -> IntArray:
         """Samples of the way out of the size that is nearest."""
@@ -88,6 +97,7 @@ class Overheads:
         return {
             **{f"{name}_ms": float(np.median(each)) / 1e6 for name, each in parts.items()},
             "per_request_ms": self.per_request_ns / 1e6,
+            "per_answer_ms": self.per_answer_ns / 1e6,
             "thin": self.thin,
             "samples": {name: len(each) for name, each in parts.items()},
             "own_batch_ms": {
@@ -155,16 +165,21 @@ def overheads_of(
     """
     timer = timer_of(ruling)
     enter_ns = _entered(_trimmed(np.concatenate([_alone(each) for each in windows])), timer)
-    usual_ns = int(np.median(_some(enter_ns)))
-    pairs = [_turnarounds(each, timer, usual_ns) for each in windows]
+    if timer.kind == "learned":
+        policy = bind(policy_of(ruling), costs.service_ns, costs.length_edges)
+        pairs = [_turnarounds_at_once(each, policy) for each in windows]
+    else:
+        usual_ns = int(np.median(_some(enter_ns)))
+        pairs = [_turnarounds(each, timer, usual_ns) for each in windows]
     sizes, gap_ns = (np.concatenate(column) for column in zip(*pairs, strict=True))
-    per_request_ns = _slope(sizes, gap_ns)
-    rest_ns = np.maximum(0, gap_ns - np.rint(per_request_ns * (sizes - 1)).astype(np.int64))
+    each_ns = _slope(sizes, gap_ns)
+    per_request_ns, per_answer_ns = (0.0, each_ns) if timer.kind == "learned" else (each_ns, 0.0)
+    rest_ns = np.maximum(0, gap_ns - np.rint(each_ns * (sizes - 1)).astype(np.int64))
     overshoot_ns = [each.end_ns - each.begin_ns - nominal_ns(each, costs) for each in windows]
     return Overheads(
         _some(enter_ns), _some(_trimmed(rest_ns)), per_request_ns,
         _some(_trimmed(np.concatenate(overshoot_ns))),
-        leave_by_size(windows, 1) or {1: _some(NO_SAMPLES)}, own,
+        leave_by_size(windows, 1) or {1: _some(NO_SAMPLES)}, own, per_answer_ns,
         thin=min(len(enter_ns), len(gap_ns)) < LEAST,
     )  # fmt: skip
 
@@ -227,11 +242,23 @@ def _turnarounds(window: Window, timer: Timer, enter_ns: int) -> tuple[IntArray,
         wait_ns = timer.free_server_waits_ns(size, end_ns - int(first[place]) - enter_ns)
         if timer.kind in ("oldest", "sealed") and wait_ns:
             continue  # the turnaround is over before the timer is, and does not show
-        if timer.kind == "learned" and size < timer.enough:
-            continue  # nobody knows here how long it waited
         sizes.append(size)
         gaps.append(int(window.begin_ns[place]) - end_ns - wait_ns)
     return np.array(sizes, dtype=np.int64), np.array(gaps, dtype=np.int64)
+
+
+def _turnarounds_at_once(window: Window, policy: Policy) -> tuple[IntArray, IntArray]:
+    """Sizes of batches, and turnarounds after them, where a policy that learns then waited no more.
+
+    Its dispatcher also writes the answers of the batch before, so that the turnaround grows with
+    that one's size.
+    """
+    first = np.full(len(window.size), 2**62)
+    member = window.batch >= 0
+    np.minimum.at(first, window.batch[member], window.sent_ns[member])
+    now = Past(first, window.begin_ns, window.end_ns, window.size)
+    late = np.flatnonzero(at_once(window.before, now, window.sent_ns, window.batch, policy))
+    return window.size[late - 1], window.begin_ns[late] - window.end_ns[late - 1]
 
 
 def _slope(sizes: IntArray, gap_ns: IntArray) -> float:

@@ -27,7 +27,7 @@ from sim.workload import Workload
 from .calibrate import Overheads, cost_ns
 from .contract import Ruling
 from .figures_of_window import Figures, figures_of
-from .learned import Past, Shift, learns, run_after
+from .learned import Past, learns, run_after
 from .rulings import policy_of
 
 DRAWS = 8
@@ -61,7 +61,8 @@ class StackTimes:
         until_ns = cost.before_ns(size) + cost_ns(self.costs, size, batch.longest)
         until_ns += int(self.rng.choice(cost.overshoot_ns))
         self.model_ns.append(max(1, until_ns))
-        return self.model_ns[-1] + int(self.rng.choice(cost.turnaround_ns))
+        rest_ns = int(self.rng.choice(cost.turnaround_ns))
+        return self.model_ns[-1] + cost.after_ns(size) + rest_ns
 
 
 def simulated(
@@ -98,8 +99,8 @@ def simulated(
     service = Service(costs.service_ns[np.newaxis], costs.length_edges, ruling.servers)
     policy = policy_of(ruling)
     if past is not None and learns(policy):
-        shift = Shift(int(workload.arrival_ns[0]), *overheads.usual_ns)
-        trace = run_after(past, shift, policy, here, service, times)
+        past = past.at(int(workload.arrival_ns[0]))
+        trace = run_after(past, overheads.usual_enter_ns, policy, here, service, times)
     else:
         trace = model.run(policy, here, service, times=times)
     served = np.flatnonzero(trace.status == SERVED)

@@ -5,7 +5,7 @@ oldest    from the arrival of the oldest request, also while the server runs
 pick      from when the server is free, or the request is there, if later
 window    from when the server is free, again and again
 sealed    batches are closed while the server runs
-learned   some time that is known only in the run; a full batch waits for nothing
+learned   how long is known only in the run
 none      nothing waits
 ========  ================================================================
 """
@@ -41,7 +41,7 @@ class Timer(NamedTuple):
             size: of that batch, whose requests all wait already.
             age_ns: how long the oldest of them has waited.
         """
-        if size >= self.enough or self.kind == "none":
+        if size >= self.enough or self.kind in ("learned", "none"):
             return 0
         if self.kind in ("oldest", "sealed"):
             return max(0, self.wait_ns - age_ns)
@@ -52,7 +52,7 @@ def timer_of(ruling: Ruling) -> Timer:
     """The timer of a policy's table; a kind that is not known waits for nothing."""
     policy = policy_of(ruling)
     if learns(policy):
-        return Timer("learned", 0, int(getattr(policy, "max_batch_size", 0) or 1))
+        return Timer("learned", 0, 1)
     wait_ns = getattr(policy, "max_wait_ns", 0)
     if not isinstance(wait_ns, int) or wait_ns == 0:
         return Timer("none", 0, 1)
