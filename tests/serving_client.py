@@ -111,8 +111,9 @@ class Served:
     async def ask(self, path=PATH, body=b"", method="POST", headers=None, parts=None):
         """One request, and its answer."""
         given = {"content-length": str(len(body)), **(headers or {})}
+        path, _, query = path.partition("?")
         scope = {
-            "type": "http", "method": method, "path": path,
+            "type": "http", "method": method, "path": path, "query_string": query.encode(),
             "headers": [(k.encode(), v.encode("latin-1")) for k, v in given.items()],
         }  # fmt: skip
         coming = list(parts) if parts is not None else [body]
