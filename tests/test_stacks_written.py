@@ -22,6 +22,7 @@ STACKS = {"ray": ray_serve, "mlserver": mlserver, "bentoml": bentoml, "torchserv
 SERVICE_NS = 20_000_000 + 2_000_000 * np.arange(1, 65)
 COSTS = Costs(SERVICE_NS[:, np.newaxis], np.array([32]), np.array([32]), np.array([1.0]))
 BARE = {
+    "ray": {"kind": "sealed_batches", "max_batch_size": LARGEST, "max_wait_ms": 10},
     "mlserver": {"kind": "sealed_batches", "max_batch_size": 1},
     "bentoml": {"kind": "cork", "max_batch_size": LARGEST, "max_latency_ms": 60_000},
     "torchserve": {"kind": "timer_from_pick", "max_batch_size": LARGEST, "max_wait_ms": 100},
@@ -44,7 +45,7 @@ def bucketed():
     ("name", "bare"), [*((name, False) for name in STACKS), *((name, True) for name in BARE)]
 )
 def test_everything_that_is_written_can_be_read_by_its_own_kind(name, bare, tmp_path):
-    STACKS[name].write(tmp_path, wish(bare=bare))
+    STACKS[name].write(tmp_path, STACKS[name].bare(wish()).wish if bare else wish())
     (model,) = tmp_path.rglob("slow_model.py")
     assert (model.parent / "costs.json").is_file()
     read = {".py": ast.parse, ".json": json.loads, ".yaml": yaml.safe_load}
@@ -91,9 +92,16 @@ def test_with_nothing_set_it_has_the_stacks_own_numbers(name):
     build_policy(found.table)
 
 
-def test_ray_serves_defaults_are_refused_as_nothing_predicts_them():
-    with pytest.raises(StackError, match="its router looks again only after up to half a second"):
-        ray_serve.bare(wish())
+@pytest.mark.parametrize("wanted", [None, bucketed()])
+def test_ray_serves_own_wait_is_tried_in_a_replica_with_room_for_its_batches(wanted, tmp_path):
+    found = ray_serve.bare(wish(wanted))
+    assert "by default a replica takes 5, fewer than a batch" in found.words
+    ray_serve.write(tmp_path, found.wish)
+    (application,) = yaml.safe_load((tmp_path / "serve_config.yaml").read_text())["applications"]
+    (deployment,) = application["deployments"]
+    numbers = {"max_batch_size": LARGEST, "batch_wait_timeout_s": 0.01}
+    assert deployment["user_config"].items() >= numbers.items()
+    assert deployment["max_ongoing_requests"] >= 10_000
 
 
 def test_ray_serve_runs_the_model_and_not_the_echo_of_the_export(tmp_path):

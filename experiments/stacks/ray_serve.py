@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.export.contract import Exported
 from experiments.export.ray_serve import CONFIG, export, read
 from experiments.export.yaml_text import yaml_table
+from policies.sealed_batches import SealedBatches
 
 from .contract import MODEL, Bare, Command, Request, Ruling, StackError, Wish
 from .mlserver import sealed
 from .model_files import put_model
 from .processes import Stop
+from .rulings import kind_of
 
 PORTS = 2
 """HTTP of the proxy, and what says that the applications run."""
@@ -28,7 +31,7 @@ READY = "/"
 READY_PORT = 1
 STOPS = Stop(seconds=20.0)
 
-BARE_SIZE, BARE_ONGOING = 10, 5
+BARE_WAIT_MS, BARE_ONGOING = 10, 5
 """What ``@serve.batch`` and a deployment have where nothing is given (Ray 2.60)."""
 
 MODEL_CODE = '''\
@@ -164,15 +167,25 @@ def policy(wish: Wish) -> Ruling:
     return Ruling(table, wish.servers, notes)
 
 
-def bare(_wish: Wish) -> Bare:
-    """Refused: nothing predicts a router that backs off.
+def bare(wish: Wish) -> Bare:
+    """Ray's own wait and no other number, but room in the replica for the batches that it closes.
 
-    Raises:
-        StackError: always.
+    With the limit of its own a replica never has a batch of Ray's own size, and a router that finds
+    it full looks again after up to half a second, which nothing predicts.
     """
-    raise StackError(
-        f"--default: by default a replica of Ray Serve takes {BARE_ONGOING} requests at a time, "
-        f"fewer than a batch of {BARE_SIZE}, and its router looks again only after up to half a "
-        "second once they are there: what that makes of arrivals is not predicted; try it without "
-        "--default"
+    size, wait_ms = wish.setting.largest_batch, BARE_WAIT_MS
+    window = {"max_batch_size": size, "max_wait_ms": wait_ms}
+    setting = replace(
+        wish.setting,
+        policy=SealedBatches(size, wait_ms * 1_000_000).bind(
+            wish.costs.service_ns, wish.costs.length_edges, wish.setting.tiers, wish.servers
+        ),
+        kind=kind_of(SealedBatches),
+        parameters=window,
     )
+    words = (
+        f"@serve.batch with max_batch_size {size} and nothing else, which waits {wait_ms} ms; "
+        f"max_ongoing_requests is out of the way: by default a replica takes {BARE_ONGOING}, fewer "
+        "than a batch"
+    )
+    return Bare(replace(wish, setting=setting, nearest=True, bare=True), words)
