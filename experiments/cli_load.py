@@ -70,10 +70,10 @@ def load_(
         str,
         typer.Option(
             metavar="WHAT",
-            help="What the client alone costs: live (the server's health), null (a server "
-            "without a model, started here), an address, or none.",
+            help="What client and HTTP alone cost, by: server (one of exact times, started here), "
+            "live (the server's health), an address, none; auto: server where it can be had.",
         ),
-    ] = "live",
+    ] = "auto",
     token_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Holds the bearer token; or set BATCHWRIGHT_TOKEN."),
@@ -172,8 +172,8 @@ def target_of(typed: Typed) -> Target:
 
     scenario = scenario_of(typed.source, typed.settings)
     endpoint = endpoint_of(typed.url, token_for("localhost", typed.token_file))
-    floor = checked_floor(typed.floor, endpoint)
     model = model_of(endpoint, typed.model or scenario.name)
+    floor = checked_floor(typed.floor, endpoint, ours=model.ours)
     rule = rule_of(scenario, endpoint, model, typed.policy)
     return Target(
         typed.source, typed.settings, scenario, endpoint, model, rule, typed.binary, floor

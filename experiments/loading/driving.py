@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from sim.workload import Workload
 from .asking import Wanted, at_load, drawn
 from .bodies import Bodies, Request
 from .endpoint import Endpoint, Model, Reply
-from .floor import NULL, Floor, measured, null_server
+from .floor import SERVER, Floor, exact_server, measured
 from .predict import Rule
 from .sending import Plan, Sender
 from .window import Window, condition_of, seen_of
@@ -118,12 +118,12 @@ class Driving:
         self.progress("asking the server", 0, self.steps)
         self._probe()
         try:
-            with Sender() as sender:
-                self.progress("measuring what the client alone costs", 0, self.steps)
-                self._floors(sender)
+            with Sender() as sender, self._floor_server() as at:
+                self._floors(sender, at)
                 for repeat in range(self.wanted.repeats):
                     for load in self.wanted.loads:
                         self._windows(sender, load, repeat)
+                self._floors(sender, at)
         except KeyboardInterrupt:
             if not self.found.windows:
                 raise
@@ -148,19 +148,31 @@ class Driving:
         path = head.decode().split(" ", 2)[1]
         return self.target.endpoint._replace(prefix="").ask(path, "POST", whole, headers)
 
-    def _floors(self, sender: Sender) -> None:
-        target, kind = self.target, self.target.floor
-        with ExitStack() as stack:
-            if kind == NULL:
-                folder = self.folder / LOGS
-                folder.mkdir(parents=True)
-                kind = stack.enter_context(
-                    null_server(target.source, target.settings, target.model.name,
-                                folder / "server.log", urgent=can_be_urgent())
-                )  # fmt: skip
-            for load in self.wanted.loads:
-                first = self.workloads[load, 0]
-                self.found.floors.append(measured(sender, kind, load, first, self.bodies))
+    @contextmanager
+    def _floor_server(self) -> Iterator[str]:
+        """The address of a server for the floor; empty where none is started."""
+        target = self.target
+        if target.floor != SERVER:
+            yield ""
+            return
+        folder = self.folder / LOGS
+        folder.mkdir(parents=True)
+        log, name = folder / "server.log", target.model.name
+        with exact_server(target.source, target.settings, name, log, urgent=can_be_urgent()) as at:
+            yield at
+
+    def _floors(self, sender: Sender, at: str) -> None:
+        """The client alone, at every load; together with what was seen before."""
+        done = len(self.found.windows)
+        self.progress("measuring what the client alone costs", done, self.steps)
+        before = self.found.floors
+        now = [
+            measured(sender, self.target.floor, at, self.found.scenarios[load], load,
+                     self.workloads[load, 0], self.bodies)
+            for load in self.wanted.loads
+        ]  # fmt: skip
+        pairs = zip(before, now, strict=True)
+        self.found.floors = [old.beside(new) for old, new in pairs] if before else now
 
     def _windows(self, sender: Sender, load: float | None, repeat: int) -> None:
         """One at a load; again where the generator did not keep to its plan."""

@@ -1,9 +1,14 @@
 """What the client alone costs: the same instants against something that answers at once.
 
-``live``: the server's own ``/v2/health/live``, which has nothing to do.  ``null``: a server of the
-same scenario with a model that takes no time, started here beside the other; it gets the very same
-requests, so that their size, and how they are read, count too.  An address: such a server that
-somebody else has started.
+1. ``live``: the server's own ``/v2/health/live``, which has nothing to do.
+2. ``server``: a server of the same scenario, started here beside the other, whose model sleeps
+   exactly as long as the profile says.  It gets the very same requests, so that their size, and how
+   they are read, count too; they come no faster than at :data:`LOAD_MOST`.
+3. An address: a server of the same scenario that somebody else has started with ``--model null``.
+4. A server of ours says how long each batch took.  What that is beyond its model is what handing a
+   batch to a worker and back costs; it keeps the worker from the next batch, so it belongs to every
+   batch (the median: ``turnaround``).  What is left belongs to every request.
+5. It is measured before the windows and after them.
 """
 
 from __future__ import annotations
@@ -14,29 +19,39 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.scenario import Scenario
 from experiments.sentences import ScenarioError
 from experiments.stacks.contract import Command, StackFailed
 from experiments.stacks.processes import Server, serving
 from policies.contract import IntArray
+from sim.service import expected_ns
 from sim.workload import Workload
 
 from .bodies import Bodies, Request
 from .endpoint import Endpoint, endpoint_of
 from .http_answers import request_bytes
 from .sending import Plan, Sender
+from .window import parts_of
 
-LIVE, NULL, NONE = "live", "null", "none"
-KINDS = (LIVE, NULL, NONE)
+AUTO, LIVE, SERVER, NONE = "auto", "live", "server", "none"
+KINDS = (AUTO, LIVE, SERVER, NONE)
+NULL = "address"
+"""What floors of kind 3 are called."""
+LOAD_MOST = 0.7
 FLOOR_NS = 4_000_000_000
 """How long it is measured, at each load."""
 READY_S = 120.0
 RULE = "floor"
-"""The policy of a server that takes no time: it starts whatever is there."""
+"""The policy of a server that is started for the floor: it takes whatever is there."""
+
+
+NONE_SEEN: IntArray = np.zeros(0, dtype=np.int64)
 
 
 class Floor(NamedTuple):
@@ -44,28 +59,52 @@ class Floor(NamedTuple):
 
     load: float | None
     kind: str
-    latency_ns: IntArray
-    """int64 (any,)."""
+    rest_ns: IntArray
+    """int64 (any,): what each request costs beside its batch."""
+    batch_ns: IntArray = NONE_SEEN
+    """int64 (any,): what batches cost beside their models, one for each request; empty: unknown."""
+
+    @property
+    def turnaround_ns(self) -> int:
+        """What each batch costs beside its model."""
+        return max(0, int(np.median(self.batch_ns))) if len(self.batch_ns) else 0
+
+    def beside(self, other: Floor) -> Floor:
+        """Both together."""
+        return self._replace(
+            rest_ns=np.append(self.rest_ns, other.rest_ns),
+            batch_ns=np.append(self.batch_ns, other.batch_ns),
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""
-        values = self.latency_ns / 1e6
+        values = self.rest_ns / 1e6
         p50, p99 = np.quantile(values, (0.5, 0.99)).tolist() if len(values) else (None, None)
-        return {"load": self.load, "kind": self.kind, "requests": len(values), "p50_ms": p50,
-                "p99_ms": p99}  # fmt: skip
+        return {
+            "load": self.load, "kind": self.kind, "requests": len(values), "p50_ms": p50,
+            "p99_ms": p99, "turnaround_ms": self.turnaround_ns / 1e6,
+        }  # fmt: skip
 
 
-def checked_floor(text: str, endpoint: Endpoint) -> str:
-    """``live``, ``null``, ``none`` or an address.
+def checked_floor(text: str, endpoint: Endpoint, *, ours: bool) -> str:
+    """``live``, ``server``, ``none`` or an address.
+
+    Args:
+        text: as it was typed; ``auto`` is ``server`` for a server of ours on this machine.
+        endpoint: of the server.
+        ours: whether it is ``batchwright serve``.
 
     Raises:
         ScenarioError: it is none of them, or cannot be had here.
     """
     if text not in KINDS and "://" not in text:
         raise ScenarioError(f"--floor {text} must be one of {', '.join(KINDS)}, or an address")
-    if text == NULL and not _is_here(endpoint):
+    if text == AUTO:
+        able = ours and _is_here(endpoint) and find_spec("uvicorn") is not None
+        return SERVER if able else LIVE
+    if text == SERVER and not _is_here(endpoint):
         raise ScenarioError(
-            f"--floor null starts a server on this machine, but {endpoint.url} is another: start "
+            f"--floor server starts a server on this machine, but {endpoint.url} is another: start "
             "batchwright serve --model null there, and give its address as --floor"
         )
     return text
@@ -79,13 +118,16 @@ def _is_here(endpoint: Endpoint) -> bool:
 
 
 def measured(
-    sender: Sender, kind: str, load: float | None, workload: Workload, bodies: Bodies
-) -> Floor:
+    sender: Sender, kind: str, at: str, scenario: Scenario, load: float | None,
+    workload: Workload, bodies: Bodies,
+) -> Floor:  # fmt: skip
     """The client alone, at the instants of a window's beginning.
 
     Args:
         sender: the generator.
-        kind: as :func:`checked_floor` gives it, an address where one was started.
+        kind: as :func:`checked_floor` gives it.
+        at: the address of a server that was started for it; empty where there is none.
+        scenario: at the load of the window.
         load: of the window.
         workload: its requests.
         bodies: makes them.
@@ -93,22 +135,40 @@ def measured(
     Raises:
         SendingError: the generator has died, or nobody listens.
     """
-    planned = workload.arrival_ns - workload.arrival_ns[0]
+    slower = max(1.0, (scenario.load or 0.0) / LOAD_MOST) if kind == SERVER else 1.0
+    planned = ((workload.arrival_ns - workload.arrival_ns[0]) * slower).astype(np.int64)
     planned = planned[planned <= FLOOR_NS]
     if kind == NONE:
         return Floor(load, kind, planned[:0])
     requests, shared = _requests(kind, workload, bodies, len(planned))
-    target = bodies.endpoint if kind == LIVE else endpoint_of(kind)
+    target = bodies.endpoint if kind == LIVE else endpoint_of(at or kind)
     plan = Plan(
-        target.host, target.port, planned.tolist(), [one.data for one in requests],
+        target.host, target.port, planned.tolist(), [one.data for one in requests], keeps=True,
         shared=shared, shares=[one.shares for one in requests] if shared else (),
     )  # fmt: skip
     answers = sender.run(plan)
-    found = answers.latency_ns[answers.good]
-    if not len(found):
+    good = answers.good
+    if not good.any():
         status = sorted({int(each) for each in answers.status})
-        raise ScenarioError(f"the floor at {kind} answers none of its requests (HTTP {status})")
-    return Floor(load, kind if kind == LIVE else NULL, found)
+        raise ScenarioError(f"the floor at {target.url} answers no request (HTTP {status})")
+    wait, service, size, padded = parts_of(answers.content, len(planned))[:, good]
+    named = kind if kind in KINDS else NULL
+    if (size < 0).any():
+        return Floor(load, named, answers.latency_ns[good])
+    rest = answers.latency_ns[good] - wait - service
+    if kind == SERVER:
+        service = service - _model_ns(scenario, size, padded)
+    return Floor(load, named, rest, service)
+
+
+def _model_ns(scenario: Scenario, size: IntArray, padded: IntArray) -> IntArray:
+    """int64 (any,): what the profile says of batches."""
+    table, edges = scenario.service_ns[0], scenario.length_edges
+    lengths = np.clip(padded, edges[0], edges[-1]).tolist()
+    return np.array(
+        [expected_ns(table, edges, *one) for one in zip(size.tolist(), lengths, strict=True)],
+        dtype=np.int64,
+    )
 
 
 def _requests(
@@ -124,10 +184,10 @@ def _requests(
 
 
 @contextmanager
-def null_server(
+def exact_server(
     source: str, settings: Sequence[str], model: str, log: Path, *, urgent: bool
 ) -> Iterator[str]:
-    """The address of a server of a scenario with a model that takes no time.
+    """The address of a server of a scenario whose model takes exactly the profile's time.
 
     Raises:
         StackFailed: it did not start.
@@ -138,7 +198,8 @@ def null_server(
     command = Command(
         [
             sys.executable, "-c", "from experiments.cli import main; main()", "serve", source,
-            "--model", "null", "--name", model, "--set", f"policies.{RULE}.kind=greedy",
+            "--name", model, "--set", f"policies.{RULE}.kind=greedy",
+            "--set", "service.noise.kind=none",
             "--policy", RULE, "--capacity", "100000", "--port", "0", "--json", "--no-drift", *words,
         ],
         {"BATCHWRIGHT_TOKEN": ""},
@@ -159,4 +220,14 @@ def _said(server: Server, log: Path) -> str:
     raise StackFailed(f"the server for the floor was not ready after {READY_S:.0f} s: {log}")
 
 
-__all__ = ["KINDS", "LIVE", "NONE", "NULL", "Floor", "checked_floor", "measured", "null_server"]
+__all__ = [
+    "KINDS",
+    "LIVE",
+    "NONE",
+    "NULL",
+    "SERVER",
+    "Floor",
+    "checked_floor",
+    "exact_server",
+    "measured",
+]

@@ -75,7 +75,7 @@ def predictions(driven: Driven, load: float | None, windows: Sequence[Window]) -
     floor: Floor = driven.floor_of(load)
     return [
         [
-            simulated(rule, driven.scenarios[load], each.workload, floor.latency_ns,
+            simulated(rule, driven.scenarios[load], each.workload, floor,
                       each.repeat * DRAWS + draw)
             for draw in range(DRAWS)
         ]

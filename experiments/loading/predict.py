@@ -2,8 +2,8 @@
 
 1. The requests are those that are sent, at the instants that are planned for them.
 2. Service times are the scenario's, with their noise; several draws of it give an interval.
-3. To the latency of each request one is added that the client alone was seen to have
-   (:mod:`.floor`).
+3. The floor (:mod:`.floor`) comes on top: to every batch its turnaround, to the latency of every
+   request one that was seen where nothing had to be done.  The policy knows nothing of either.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from experiments.scenario import Scenario
-from policies.contract import NEVER, IntArray, Policy
+from policies.contract import NEVER, Policy
 from sim import kernel
 from sim import trace as traces
 from sim.service import Service
 from sim.workload import Workload
 
+from .floor import Floor
 from .seen import EXPIRED, FAILED, REJECTED, SERVED, Seen
 
 DRAWS = 8
@@ -53,27 +54,25 @@ class Rule:
         return service
 
 
-def simulated(
-    rule: Rule, scenario: Scenario, workload: Workload, floor_ns: IntArray, draw: int
-) -> Seen:
+def simulated(rule: Rule, scenario: Scenario, workload: Workload, floor: Floor, draw: int) -> Seen:
     """One draw of a window.
 
     Args:
         rule: what decides.
         scenario: says what batches take.
         workload: the window's requests.
-        floor_ns: int64 (any,), latencies of the client alone; empty: none is added.
+        floor: what the client and the hand-over of batches cost.
         draw: the number of the draw.
 
     Raises:
         PolicyError: the policy broke its contract, or does not fit the scenario.
     """
-    trace = kernel.run(rule.policy, workload, rule.service(scenario, draw))
+    trace = _run(rule.policy, workload, rule.service(scenario, draw), floor.turnaround_ns)
     fate = np.array([FATE_OF[k] for k in range(len(FATE_OF))], dtype=np.int8)[trace.status]
     served = trace.status == traces.SERVED
     latency = np.where(trace.finish_ns >= 0, trace.finish_ns - trace.arrival_ns, 0)
-    if len(floor_ns):
-        latency = latency + np.random.default_rng(draw).choice(floor_ns, len(latency))
+    if len(floor.rest_ns):
+        latency = latency + np.random.default_rng(draw).choice(floor.rest_ns, len(latency))
     batch = np.where(served, trace.batch, 0).astype(np.int64)
     took = np.append(trace.batch_finish_ns - trace.batch_start_ns, -1)
     size = np.append(trace.batch_size.astype(np.int64), -1)
@@ -86,6 +85,15 @@ def simulated(
         service_ns=took[place],
         size=size[place],
     )
+
+
+def _run(policy: Policy, workload: Workload, service: Service, turnaround_ns: int) -> traces.Trace:
+    """Simulate, each batch longer by the turnaround, of which the policy knows nothing."""
+    slower = replace(service, service_ns=service.service_ns + turnaround_ns)
+    kinds, _ = service.policies(policy, workload.tiers)
+    if len(kinds) > 1 or service.stages is not None:
+        return kernel.run(policy, workload, slower)
+    return kernel.run_bound(kinds[0], workload, slower)
 
 
 __all__ = ["DRAWS", "Rule", "simulated"]

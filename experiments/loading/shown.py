@@ -131,9 +131,9 @@ def legend(found: Loaded) -> str:
 def fates_table(found: Loaded) -> Table:
     """Who was served, by load and tier."""
     several, predicted = len(found.tiers) > 1, found.rule is not None
-    heads = ["load", *(["tier"] if several else []), "offered/s", "served/s", "429, %", "504, %",
-             "503, %", "failed, %", "within SLO, %", "of served, %"]  # fmt: skip
-    drawn = table(*heads, *(["predicted\n429, %", "within, %"] if predicted else []),
+    heads = ["load", *(["tier"] if several else []), "offered\nper s", "served\nper s", "429\n%",
+             "504\n%", "503\n%", "failed\n%", "within\nSLO, %", "of the\nserved"]  # fmt: skip
+    drawn = table(*heads, *(["predicted\n429, %", "predicted\nwithin, %"] if predicted else []),
                   left=2 if several else 1)  # fmt: skip
     for load in found.loads:
         for tier in found.tiers:
@@ -167,7 +167,11 @@ def _within(ends: Mapping[str, Any]) -> str:
 
 def floor_line(found: Loaded) -> str:
     """What the client alone costs."""
-    kinds = {"live": "the server's health", "null": "a server whose model takes no time"}
+    kinds = {
+        "live": "the server's health",
+        "server": "a server whose model takes exactly the profile's time",
+        "address": "a server whose model takes no time",
+    }
     if not found.floors or found.floors[0]["kind"] == "none":
         return "no floor is added to the predictions"
     parts = [
@@ -175,7 +179,9 @@ def floor_line(found: Loaded) -> str:
         for each in found.floors
     ]
     against = kinds[found.floors[0]["kind"]]
-    return f"floor, added to the predictions: {against}, p50 and p99: {', '.join(parts)}"
+    turns = [f"{each['turnaround_ms']:.2f}" for each in found.floors if each["turnaround_ms"]]
+    batches = f"; a batch costs {', '.join(turns)} ms beside its model" if turns else ""
+    return f"floor, in the predictions: {against}, p50 and p99: {', '.join(parts)}{batches}"
 
 
 __all__ = ["loaded_tables"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from experiments.serving.open_inference import OUTPUT
 from experiments.validation.guard import GAP_MOST_MS, LAG_LEAST_MS, LAG_SHARE
 from policies.contract import IntArray
 from sim.workload import Workload
@@ -67,23 +69,32 @@ def seen_of(workload: Workload, answers: Answers) -> Seen:
     tier = workload.tier if len(workload.tier) else np.zeros(count, dtype=np.int8)
     fate = np.array([OF_STATUS.get(k, FAILED) for k in answers.status.tolist()], dtype=np.int8)
     latency = np.where(answers.done_ns >= 0, answers.done_ns - answers.planned_ns, -1)
-    parts = _parts(answers.content, count)
+    parts = parts_of(answers.content, count)
     return Seen(tier, fate, latency, parts[0], parts[1], parts[2])
 
 
-def _parts(content: Sequence[bytes], count: int) -> IntArray:
-    """int64 (3, N): wait and batch in ns, size of the batch; -1 where it is not said."""
-    found = np.full((3, count), -1, dtype=np.int64)
+def parts_of(content: Sequence[bytes], count: int) -> IntArray:
+    """int64 (4, N): wait and batch in ns, size of the batch, and its length; -1 where unsaid."""
+    found = np.full((4, count), -1, dtype=np.int64)
     for place, text in enumerate(content):
         if b'"waited_ms"' not in text:
             continue
         try:
-            said = json.loads(text)["parameters"]
-            mine = (said["waited_ms"] * 1e6, said["service_ms"] * 1e6, said["batch_size"])
+            whole = json.loads(text)
+            said, padded = whole["parameters"], _padded(whole)
+            mine = (said["waited_ms"] * 1e6, said["service_ms"] * 1e6, said["batch_size"], padded)
             found[:, place] = [round(part) for part in mine]
         except (ValueError, KeyError, TypeError):
             continue
     return found
 
 
-__all__ = ["Condition", "Window", "condition_of", "seen_of"]
+def _padded(answer: Mapping[str, Any]) -> int:
+    """The length that the batch was padded to; that of the request where it is not said."""
+    for one in answer["outputs"]:
+        if one["name"] == OUTPUT:
+            return int(one["data"][0])
+    return int(answer["parameters"].get("padded_length", answer["parameters"]["length"]))
+
+
+__all__ = ["Condition", "Window", "condition_of", "parts_of", "seen_of"]
