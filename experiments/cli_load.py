@@ -237,7 +237,7 @@ def write_export(typed: Typed, tool: str, to: Path | None) -> None:
     endpoint = endpoint_of(typed.url, token_for("localhost", typed.token_file))
     found = exported(
         typed.source, typed.settings, typed.wanted, endpoint, typed.model, tool,
-        to or Path(f"load-{tool}"),
+        to or Path(f"load-{tool}"), binary=typed.binary,
     )  # fmt: skip
     if typed.json:
         typer.echo(dumps(found.to_dict()), nl=False)
