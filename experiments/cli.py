@@ -5,8 +5,6 @@ Nothing heavy is imported before a command runs, so that ``batchwright --help`` 
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +15,26 @@ from .cli_doctor import register as register_doctor
 from .cli_export import register as register_export
 from .cli_init import register as register_init
 from .cli_load import register as register_load
+from .cli_options import (
+    RUNS,
+    Apply,
+    Debug,
+    Engine,
+    EngineChoice,
+    FromMetrics,
+    Json,
+    Out,
+    Over,
+    Policies,
+    ProfileAsIs,
+    Quiet,
+    Records,
+    Scenario,
+    Set,
+    Since,
+    TokenFile,
+    With,
+)
 from .cli_profile import app as profile_app
 from .cli_report import register as register_report
 from .cli_schema import register as register_schema
@@ -24,14 +42,6 @@ from .cli_serve import register as register_serve
 from .cli_speech import progress_bar, spoken
 from .cli_try import register as register_try
 from .cli_validate import register as register_validate
-
-
-class Engine(StrEnum):
-    """The two virtual-time drivers; they agree request for request."""
-
-    kernel = "kernel"
-    simpy = "simpy"
-
 
 app = typer.Typer(
     name="batchwright",
@@ -41,47 +51,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(profile_app, name="profile")
-
-Scenario = Annotated[
-    str,
-    typer.Argument(
-        metavar="SCENARIO",
-        help="A shipped scenario's name, or a TOML file.",
-        autocompletion=completion.scenarios,
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override any key of the scenario; repeatable."
-    ),
-]
-Over = Annotated[
-    list[str],
-    typer.Option("--over", metavar="KEY=VALUES", help="1,2,4 or 0.1:0.9:9; repeat for a grid."),
-]
-Policies = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--policy",
-        metavar="NAME",
-        help="Only this policy of the scenario; repeatable.",
-        autocompletion=completion.policies,
-    ),
-]
-With = Annotated[
-    list[str] | None,
-    typer.Option("--with", metavar="FILE", help="Also the policy of a stack's file; repeatable."),
-]
-EngineChoice = Annotated[Engine, typer.Option(help="The compiled kernel, or the SimPy model.")]
-Records = Annotated[
-    bool, typer.Option("--records", help="Also write every request and every batch as a table.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder that holds all runs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no hints.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
-RUNS = Path("runs")
 
 
 def print_version(*, wanted: bool) -> None:
@@ -183,7 +152,7 @@ def tune(
         str,
         typer.Argument(
             metavar="SCENARIO",
-            help="A shipped scenario's name, or a TOML file; a run with --resume.",
+            help="A shipped scenario's name or a TOML file; a run with --resume or metrics.",
             autocompletion=completion.scenarios_and_runs,
         ),
     ],
@@ -221,6 +190,11 @@ def tune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the tuning that was cut off.")
     ] = False,
+    from_metrics: FromMetrics = None,
+    since: Since = None,
+    profile_as_is: ProfileAsIs = False,
+    apply: Apply = None,
+    token_file: TokenFile = None,
     json: Json = False,
     out: Out = RUNS,
     quiet: Quiet = False,
@@ -228,15 +202,20 @@ def tune(
 ) -> None:
     """Search the best setting under the SLOs, judge it on fresh runs, and say what it is worth."""
     with spoken(debug=debug):
+        from .cli_retune import apply_winner, metrics_of, server_of
         from .cli_tune import Asked, run_tune
 
+        server = server_of(apply, token_file)
         asked = Asked(
             scenario, settings or (), objective or (), policy or (), trials, present or (),
             storage, study, resume,
+            metrics_of(from_metrics, since, token_file, as_is=profile_as_is),
         )  # fmt: skip
         with progress_bar(quiet=quiet or json) as progress:
             run = run_tune(asked, out, progress)
         run.show(json=json, quiet=quiet)
+        if server is not None:
+            apply_winner(server, run)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import cli_retune
 from .addresses import HIDDEN, without_password
 from .cli_run import Finished, Job, about_run, finish, remove_if_empty
 from .cli_speech import say
@@ -33,6 +34,8 @@ from .tune.tuning import check_tuning, tune
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .retuning.from_metrics import Metrics
+
 STUDY = "study.db"
 WINNER = "winner.toml"
 
@@ -50,6 +53,8 @@ class Asked:
     storage: str | None = None
     study: str | None = None
     resume: bool = False
+    metrics: Metrics | None = None
+    """Where the traffic is known from, if it is not the scenario's."""
 
     @property
     def overrides(self) -> list[str]:
@@ -69,21 +74,12 @@ class Asked:
 
 def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
     """``batchwright tune``."""
-    if (done := run_for_tokens(asked, root, progress)) is not None:
+    if asked.metrics is None and (done := run_for_tokens(asked, root, progress)) is not None:
         return done
-    if asked.resume:
-        folder = unfinished(asked, root)
-        manifest = read_manifest(folder)
-        asked = with_storage_of(asked, manifest, folder)
-        scenario, started = scenario_of_run(folder), str(manifest["started"])
-        check_tuning(scenario)
-    else:
-        scenario = _scenario(asked)
-        check_tuning(scenario)
-        folder, started = create_run(scenario.name, "tune", root), now()
+    asked, scenario, folder, started, extra = _begun(asked, root)
     try:
         if not asked.resume:
-            write_manifest(folder, about_run(scenario, "tune", "running", started) | asked.kept)
+            write_manifest(folder, about_run(scenario, "tune", "running", started) | extra)
         storage = asked.storage or sqlite_url(folder / STUDY)
         found = tune(scenario, storage=storage, study=asked.study, progress=progress)
     except KeyboardInterrupt:
@@ -99,10 +95,28 @@ def run_tune(asked: Asked, root: Path, progress: Progress) -> Finished:
         remove_if_empty(folder)
         raise
     job = Job(write_winner, print_tuning)
-    done = finish(folder, scenario, "tune", started, found, progress, asked.kept, job)
+    done = finish(folder, scenario, "tune", started, found, progress, extra, job)
     if found.interrupted or done.unwritten is not None:
         say(f"go on with: batchwright tune {folder} --resume")
     return done
+
+
+def _begun(asked: Asked, root: Path) -> tuple[Asked, Scenario, Path, str, dict[str, Any]]:
+    """What is tuned, the folder of the run, when it began, and what else its manifest keeps."""
+    if asked.metrics is not None:
+        scenario, folder, started, facts = cli_retune.begun(asked, asked.metrics, root)
+        return asked, scenario, folder, started, asked.kept | facts
+    if asked.resume:
+        folder = unfinished(asked, root)
+        manifest = read_manifest(folder)
+        asked = with_storage_of(asked, manifest, folder)
+        scenario, started = scenario_of_run(folder), str(manifest["started"])
+        check_tuning(scenario)
+        facts = {key: manifest[key] for key in (cli_retune.KEPT,) if key in manifest}
+        return asked, scenario, folder, started, asked.kept | facts
+    scenario = _scenario(asked)
+    check_tuning(scenario)
+    return asked, scenario, create_run(scenario.name, "tune", root), now(), dict(asked.kept)
 
 
 def run_for_tokens(asked: Asked, root: Path, progress: Progress) -> Finished | None:
