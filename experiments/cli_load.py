@@ -205,11 +205,12 @@ def run_load(typed: Typed) -> Finished:
 def run_judge(typed: Typed) -> Finished:
     """Let MLPerf's LoadGen plan the requests, and judge them."""
     from .cli_run import Job, in_folder
-    from .mlperf.over_http import check_judged, judge
+    from .mlperf.judging import check_scenario
+    from .mlperf.over_http import judge
     from .mlperf.shown import judgement_tables
 
     target = target_of(typed)
-    check_judged(target.scenario)
+    check_scenario(target.scenario)
 
     def speak(screen: Any, found: Any) -> None:
         for part in judgement_tables(found):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +56,8 @@ class Verdict:
     """Share of the requests that keep the target, with its interval of 95 %, by sections."""
     log: dict[str, Any]
     """Results of LoadGen's own log, by key."""
+    failed: int = 0
+    """Queries that were answered with a refusal or an error, which LoadGen does not know."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,34 @@ class Judgement:
     interrupted: bool = False
     """Whether it was ended by hand; the verdicts before stand."""
 
+    @property
+    def verdict(self) -> str:
+        """A sentence for each policy."""
+        from .shown import sentences
+
+        return "\n".join(sentences(self))
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one load."""
+        return len({verdict.load for verdict in self.verdicts}) > 1
+
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        found: dict[str, Any] = plain(asdict(self))
+        """As plain data; :meth:`of` reads it."""
+        found: dict[str, Any] = plain({**asdict(self), "verdict": self.verdict})
         for one, verdict in zip(found["verdicts"], self.verdicts, strict=True):
             one["stopping"] = {**verdict.stopping._asdict(), "more": verdict.stopping.more}
         return found
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Judgement:
+        """Back from :meth:`to_dict`."""
+        verdicts = []
+        for each in data["verdicts"]:
+            counts = {name: each["stopping"][name] for name in EarlyStopping._fields}
+            verdicts.append(Verdict(**{**each, "stopping": EarlyStopping(**counts)}))
+        plain_ = {name: data[name] for name in ("scenario", "service", "target_ms", "percentile")}
+        return cls(**plain_, verdicts=tuple(verdicts), interrupted=data["interrupted"])
 
     def to_json(self) -> str:
         """The text of ``result.json``."""
@@ -89,8 +113,17 @@ def check_judged(asked: Asked) -> None:
         ScenarioError: the scenario has no one target, or requests that are not answered; or the
             package is missing.
     """
-    for problem in _problems(asked.scenario):
-        raise ScenarioError(f"scenario {asked.scenario.name} {problem}")
+    check_scenario(asked.scenario)
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """As :func:`check_judged`, of a scenario.
+
+    Raises:
+        ScenarioError: LoadGen does not know its kind; or the package is missing.
+    """
+    for problem in _problems(scenario):
+        raise ScenarioError(f"scenario {scenario.name} {problem}")
     if find_spec("mlperf_loadgen") is None:
         raise ScenarioError(
             "--judge mlperf needs mlcommons-loadgen, which is not installed: pip install "
@@ -142,7 +175,7 @@ def judge(
                 rate = rate if load is None else load * scenario.rate_max_per_s
                 logs = folder / "mlperf" / (name if load is None else f"{name}-load-{load:g}")
                 logs.mkdir(parents=True)
-                job = _job(scenario, rate, window_ns, logs)
+                job = job_of(scenario, rate, window_ns, logs)
                 found.append(_verdict(scenario, asked.policies[name], name, job, rig, service))
     except WorkerError as error:
         raise ModelError(str(error)) from error
@@ -168,7 +201,8 @@ def _shapes(scenario: Scenario, asked: Asked) -> list[tuple[int, int]]:
     return [(size, length) for size in sizes for length in lengths]
 
 
-def _job(scenario: Scenario, rate_per_s: float, window_ns: int, folder: Path) -> Job:
+def job_of(scenario: Scenario, rate_per_s: float, window_ns: int, folder: Path) -> Job:
+    """The test of a window at a rate."""
     tier = scenario.tiers[0]
     queries = max(1, round(rate_per_s * window_ns / 1e9))
     return Job(
@@ -197,13 +231,19 @@ def _verdict(
     attained = measure(trace, service).overall.slo_attainment
     return Verdict(
         name, job.rate_per_s, job.rate_per_s / scenario.rate_max_per_s,
-        {_key(p): log[f"result_{p:.2f}_percentile_latency_ns"] / 1e6 for p in PERCENTILES},
-        {_key(p): percentile_of(own_ns, p) / 1e6 for p in PERCENTILES},
+        {key_of(p): log[f"result_{p:.2f}_percentile_latency_ns"] / 1e6 for p in PERCENTILES},
+        {key_of(p): percentile_of(own_ns, p) / 1e6 for p in PERCENTILES},
         stopping, log["result_validity"] == "VALID", bool(log["early_stopping_met"]),
         {} if attained is None else attained.to_json(),
-        {key: value for key, value in log.items() if key.startswith(("result_", "early_"))},
+        results_of(log),
     )  # fmt: skip
 
 
-def _key(percentile: float) -> str:
+def results_of(log: dict[str, Any]) -> dict[str, Any]:
+    """What a log says of the whole test."""
+    return {key: value for key, value in log.items() if key.startswith(("result_", "early_"))}
+
+
+def key_of(percentile: float) -> str:
+    """``p99``."""
     return f"p{percentile:g}"

@@ -21,7 +21,7 @@ def judgement_tables(found: Judgement) -> Iterator[RenderableType]:
     """Head, table, legend and a sentence for each policy."""
     target = f"{found.target_ms:g} ms for {found.percentile:g} %"
     yield Text(f"{found.scenario}   {found.service}, MLPerf LoadGen, server scenario, {target}\n")
-    several = len({verdict.load for verdict in found.verdicts}) > 1
+    several = found.several
     drawn = table(
         "policy", *(["load"] if several else []), "p50, ms", "p90, ms", "p99, ms", "queries",
         "late", "enough", "LoadGen", "within, %",
@@ -36,8 +36,13 @@ def judgement_tables(found: Judgement) -> Iterator[RenderableType]:
         "within: share within the target and its interval of 95 %, of sections of the run\n",
         style="dim",
     )
-    for verdict in found.verdicts:
-        yield Text(sentence(found, verdict, several=several))
+    for said in sentences(found):
+        yield Text(said)
+
+
+def sentences(found: Judgement) -> list[str]:
+    """What may be said of each policy, at each load."""
+    return [sentence(found, verdict, several=found.several) for verdict in found.verdicts]
 
 
 def _row(verdict: Verdict, *, several: bool) -> list[str]:
@@ -50,11 +55,11 @@ def _row(verdict: Verdict, *, several: bool) -> list[str]:
         f"{verdict.stopping.late:,}",
         f"{verdict.stopping.needed:,}",
         "VALID" if verdict.valid else "INVALID",
-        _within(verdict.within),
+        within_text(verdict.within),
     ]
 
 
-def _within(found: dict[str, Any]) -> str:
+def within_text(found: dict[str, Any]) -> str:
     """A share with the half of its interval."""
     value = found.get("value")
     if value is None:
@@ -68,7 +73,9 @@ def _within(found: dict[str, Any]) -> str:
 def sentence(found: Judgement, verdict: Verdict, *, several: bool) -> str:
     """What may be said of a policy."""
     who = f"{verdict.policy} at load {verdict.load:.2f}" if several else verdict.policy
-    if verdict.valid:
+    if verdict.failed:
+        said = f"is not judged valid: {verdict.failed:,} queries were refused or failed"
+    elif verdict.valid:
         said = "is MLPerf-compatible, if its latencies were independent"
     elif not verdict.stopped_early:
         more = f"{verdict.stopping.more:,}"
