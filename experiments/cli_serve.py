@@ -229,6 +229,10 @@ def live(
             rule = f": {settings_text(table)}" if table else ""
             say(f"serves {offer.name} ({offer.platform}) at {url}/v2/models/{offer.name}")
             say(f"policy {policy}{kind}{rule}; at most {offer.service.capacity:,} requests wait")
+            if serving.offer.contract is not None:
+                say(f"takes {serving.offer.takes}; gives {serving.offer.gives}")
+            for note in filter(None, serving.notes):
+                say(f"note: {note}")
             say(f"metrics at {url}/metrics; Ctrl-C ends it")
 
     try:

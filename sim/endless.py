@@ -13,7 +13,7 @@ the trace.  Here:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from heapq import heapify, heappop
+from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -117,6 +117,14 @@ class EndlessStation(Station):
         gone = self._expire(now_ns)
         self.owner[gone] = NOBODY
         return refused + gone
+
+    def let_go(self, request: int, now_ns: int) -> bool:
+        """Let a request give up at the next instant; False where it is in a batch, or gone."""
+        waits = self._is_here(request) and self._gives_up(request)
+        if waits:
+            self.room.deadline_ns[request] = now_ns
+            heappush(self._impatient, (now_ns, request))
+        return waits
 
     def change(self, policy: Policy) -> dict[int, int]:
         """Another policy from now on, which knows nothing of the past.

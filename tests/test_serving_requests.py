@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from experiments.serving.open_inference import Inference, RequestError, Served, read, written
+from experiments.serving.outputs import Wish, Wishes
 from policies.contract import NEVER
 
 AS_BYTES = {
@@ -49,7 +50,9 @@ def test_samples_are_milliseconds_of_audio():
 def test_what_else_a_request_says_is_read():
     said = {"tier": "batch", "timeout": 1500}
     whole = json.loads(body(parameters=said)) | {"id": "me", "outputs": [{"name": "y"}]}
-    assert read(json.dumps(whole).encode(), "tokens") == Inference(3, "me", "batch", 1_500_000)
+    assert read(json.dumps(whole).encode(), "tokens") == Inference(
+        3, "me", "batch", 1_500_000, Wishes((Wish("y", binary=False),))
+    )
     assert read(body(), "tokens") == Inference(3, None, None, NEVER)
     assert read(body(parameters={"timeout": 0}), "tokens").timeout_ns == NEVER
 
@@ -220,7 +223,9 @@ def test_a_damaged_request_is_read_or_refused(data):
 
 def test_an_answer_repeats_the_name_that_a_request_has_for_itself():
     served = Served(3, 16, 1, 2_500_000, 4_000_000)
-    said = json.loads(written("m", "all", Inference(5, 'a"\n'), served))
+    body, header = written("m", "all", Inference(5, 'a"\n'), served)
+    said = json.loads(body)
+    assert header is None
     assert said["id"] == 'a"\n'
     assert said["parameters"] == {
         "tier": "all", "length": 5, "batch_size": 3, "server": 1, "waited_ms": 2.5,

@@ -16,7 +16,7 @@ from .replies import JSON, Send
 from .running import HTTP, listen
 from .web import Receive, Scope
 
-BODY = written("m", "all", Inference(128), Served(4, 128, 0, 1_234_567, 2_345_678))
+BODY, _ = written("m", "all", Inference(128), Served(4, 128, 0, 1_234_567, 2_345_678))
 HEADERS = [(b"content-type", JSON), (b"content-length", str(len(BODY)).encode())]
 
 

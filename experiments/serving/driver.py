@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 from policies.contract import NEVER, IntArray, Policy
 from sim.endless import Comer
+from sim.service_times import Batch
+from sim.tensors import Group
 from sim.timing import now_ns
 from sim.wall import HANGING_NS
 from sim.worker import Answer, WorkerError
 
 from .alarm import Alarm
-from .desk import Desk, Outcome
+from .desk import Desk, Guest, Outcome, Refusal, Tell
 
 MEMORY = 0.95
 """Weight of the batches before one, in the rate at which requests are served."""
@@ -36,8 +38,8 @@ class Busy(Protocol):
         """Readable when a batch is done."""
         ...
 
-    def start(self, place: int, lengths: Sequence[int]) -> None:
-        """Send a batch."""
+    def start(self, place: int, lengths: Sequence[int], groups: Sequence[Group] = ()) -> None:
+        """Send a batch, with the data of its requests where there are any."""
         ...
 
     def answer(self) -> Answer:
@@ -81,9 +83,11 @@ class Driver:
         self.origin_ns = now_ns()
         self.shortest = int(desk.station.service.length_edges[0])
         self._alarm = Alarm(self.loop, self._turn)
-        self._comers: list[tuple[Comer, Callable[[Outcome], None]]] = []
-        self._open: set[asyncio.Future[Outcome]] = set()
+        self._comers: list[Guest] = []
+        self._open: dict[asyncio.Future[Outcome], Tell] = {}
+        self._leaving: set[Tell] = set()
         self._done: list[tuple[int, int]] = []
+        self._answers: dict[int, Answer] = {}
         self._served, self._busy_s = 1.0, len(workers) / rate_per_s
         for worker in workers:
             self.loop.add_reader(worker.fileno(), self._readable, worker)
@@ -98,8 +102,16 @@ class Driver:
         """How long the queue, as it is now, takes to be served."""
         return self.desk.station.waiting / self.rate_per_s
 
-    def submit(self, length: int, tier: int, timeout_ns: int = NEVER) -> asyncio.Future[Outcome]:
+    def submit(
+        self, length: int, tier: int, timeout_ns: int = NEVER, group: Group | None = None
+    ) -> asyncio.Future[Outcome]:
         """Let a request arrive.
+
+        Args:
+            length: in the unit of the model.
+            tier: its place.
+            timeout_ns: how long it waits.
+            group: its tensors, and the outputs that it wants, where servers compute.
 
         Raises:
             DriverError: the driver has ended.
@@ -107,17 +119,31 @@ class Driver:
         if self.failure is not None:
             raise DriverError(str(self.failure))
         future: asyncio.Future[Outcome] = self.loop.create_future()
-        self._open.add(future)
 
         def tell(outcome: Outcome) -> None:
-            self._open.discard(future)
+            self._open.pop(future, None)
             if not future.done():
                 future.set_result(outcome)
 
+        self._open[future] = tell
         if not self._comers:
             self.loop.call_soon(self._turn)
-        self._comers.append((Comer(self.now_ns(), length, tier, timeout_ns), tell))
+        self._comers.append(Guest(Comer(self.now_ns(), length, tier, timeout_ns), tell, group))
         return future
+
+    def leave(self, future: asyncio.Future[Outcome]) -> None:
+        """Whoever submitted this wants no answer any more: its place is free from the next turn on.
+
+        Where its batch is sealed or runs it stays in it, and nobody is told.
+        """
+        tell = self._open.pop(future, None)
+        if not future.done():
+            future.set_result(Refusal.gone)
+        if tell is None:
+            return
+        if not self._leaving:
+            self.loop.call_soon(self._turn)
+        self._leaving.add(tell)
 
     def change(
         self, policy: Policy, table: Mapping[str, Any], service_ns: IntArray | None = None
@@ -158,7 +184,7 @@ class Driver:
 
     def _readable(self, worker: Busy) -> None:
         try:
-            worker.answer()
+            self._answers[worker.server] = worker.answer()
         except WorkerError as error:
             self.loop.remove_reader(worker.fileno())
             self._fail(error)
@@ -171,17 +197,33 @@ class Driver:
             return
         done, self._done = self._done, []
         comers, self._comers = self._comers, []
+        answers, self._answers = self._answers, {}
         for finish_ns, server in done:
-            self._learn(finish_ns, server)
+            if not answers[server].failure:
+                self._learn(finish_ns, server)
         try:
-            for batch in self.desk.turn(self.now_ns(), done, comers):
-                lengths = [max(length, self.shortest) for length in self.desk.lengths(batch)]
-                self.workers[batch.server].start(batch.place, lengths)
+            if self._leaving:
+                comers = self._without_leavers(comers)
+            for batch in self.desk.turn(self.now_ns(), done, comers, answers):
+                self._start(batch)
         except Exception as error:  # noqa: BLE001 - a policy of the user's may raise anything
             self._fail(error)
             return
         next_ns = self.desk.next_ns
         self._alarm.set(NEVER if next_ns == NEVER else self.origin_ns + next_ns)
+
+    def _start(self, batch: Batch) -> None:
+        worker, lengths = self.workers[batch.server], self.desk.lengths(batch)
+        groups = self.desk.hand_over(batch)
+        if groups:
+            worker.start(batch.place, lengths, groups)
+        else:
+            worker.start(batch.place, [max(length, self.shortest) for length in lengths])
+
+    def _without_leavers(self, comers: Sequence[Guest]) -> list[Guest]:
+        leaving, self._leaving = self._leaving, set()
+        self.desk.leave(leaving, self.now_ns())
+        return [guest for guest in comers if guest.tell not in leaving]
 
     def _learn(self, finish_ns: int, server: int) -> None:
         batch = self.desk.station.running[server]

@@ -5,7 +5,7 @@
 2. Latency is from the instant that a request was read to that of its answer, at the server.
 3. The SLO of a tier is the edge of a bucket, so that its share is exact.
 4. A request breaks its SLO when it is late, refused, given up or failed: whoever asks in vain waits
-   longest.
+   longest.  Who leaves before an answer breaks it where it was late already.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from sim.endless import Comer
 from sim.service import Service
 from sim.service_times import Batch
 
-from .desk import Outcome, Refusal
+from .desk import Refusal
+from .open_inference import Served
 
 PREFIX = "batchwright_"
-OUTCOMES = ("served", "rejected", "expired", "shed", "failed")
+OUTCOMES = ("served", *(refusal.value for refusal in Refusal))
 STEPS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: Prometheus' own buckets, finer below and longer above."""
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -80,14 +81,14 @@ class Meters:
         self._arrivals[comer.tier].inc()
         self._lengths.observe(comer.length)
 
-    def answered(self, comer: Comer, outcome: Outcome, now_ns: int) -> None:
+    def answered(self, comer: Comer, outcome: Served | Refusal, now_ns: int) -> None:
         """It is answered."""
-        tier = comer.tier
+        tier, latency_ns = comer.tier, now_ns - comer.arrival_ns
         if isinstance(outcome, Refusal):
             self._outcomes[tier, outcome.value].inc()
-            self._violations[tier].inc()
+            if outcome is not Refusal.gone or latency_ns > self.tiers[tier].slo_ns:
+                self._violations[tier].inc()
             return
-        latency_ns = now_ns - comer.arrival_ns
         self._outcomes[tier, "served"].inc()
         self._latency[tier].observe(latency_ns / 1e9)
         self._wait[tier].observe(outcome.waited_ns / 1e9)

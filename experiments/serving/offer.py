@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,12 @@ from experiments.schema_service import FixedTimeout
 from experiments.sentences import ScenarioError, suggestion
 from experiments.units import ms_to_ns
 from policies.contract import NEVER, Policy, Tier
+from profiles.runner import Contract, Port
 from sim.service import Service
 
-from .open_inference import LENGTH_MOST, Inference, RequestError
+from .inputs import LENGTH_MOST, RequestError
+from .open_inference import Inference
+from .taking import Taker, shown
 
 DIGITS = 24
 """Bytes of an element in JSON: a float as Python prints it, and a comma."""
@@ -46,11 +50,44 @@ class Offer:
     longest: int
     """Longer requests are cut, or refused; as long as any where length does not matter."""
     cuts: bool
+    contract: Contract | None = None
+    """What the model takes and gives, where it answers from the data of requests."""
+
+    def answering(self, contract: Contract | None) -> Offer:
+        """The same, with a model that answers from the data of requests."""
+        if contract is None:
+            return self
+        longest = min(self.longest, contract.longest)
+        cuts = self.cuts and self.longest <= contract.longest
+        return replace(self, contract=contract, longest=longest, cuts=cuts)
+
+    def taker(self) -> Taker | None:
+        """What holds the data of requests against the model's contract; None: there is none."""
+        if self.contract is None:
+            return None
+        return Taker(self.name, self.contract, self.unit, self.longest, cuts=self.cuts)
+
+    @property
+    def takes(self) -> str:
+        """The inputs of a request, for people."""
+        taker = self.taker()
+        return "lengths" if taker is None else taker.wanted()
+
+    @property
+    def gives(self) -> str:
+        """The outputs, for people."""
+        outputs = () if self.contract is None else self.contract.outputs
+        return ", ".join(map(shown, outputs)) or "what the function returns"
 
     @property
     def body_bytes(self) -> int:
         """The largest body: the longest request as JSON."""
-        items = min(self.longest, 2**20) * (SAMPLES_PER_MS if self.unit == "audio_ms" else 1)
+        longest = min(self.longest, 2**20)
+        items = longest * (SAMPLES_PER_MS if self.unit == "audio_ms" else 1)
+        if self.contract is not None and self.contract.inputs:
+            rate = self.contract.rate
+            width = -(-longest * rate // 1000) if rate else items
+            items = sum(_elements(port, width) for port in self.contract.inputs)
         return SPARE_BYTES + DIGITS * items
 
     def length(self, asked: Inference) -> int:
@@ -94,6 +131,13 @@ class Offer:
     def timeout_ns(self, tier: int, asked: Inference) -> int:
         """How long a request waits: as it asks, but never longer than its tier does."""
         return min(self.timeouts_ns[tier], asked.timeout_ns)
+
+
+def _elements(port: Port, width: int) -> int:
+    """The most elements of an input; of a text as if they were the tokens that it becomes."""
+    if port.datatype == "BYTES" or not port.shape:
+        return width
+    return math.prod(width if size == -1 else size for size in port.shape)
 
 
 def offered(

@@ -23,7 +23,8 @@ from sim.endless import Comer
 from sim.service_times import Batch
 from sim.timing import now_ns
 
-from .desk import Outcome, Refusal
+from .desk import Refusal
+from .open_inference import Served
 
 KEPT = 1_000_000
 """A quarter of an hour at 1,000 requests per second, and 40 MB."""
@@ -77,7 +78,7 @@ class Recording:
         """A request came."""
         self._waiting[id(comer)] = comer
 
-    def answered(self, comer: Comer, outcome: Outcome, now_ns: int) -> None:
+    def answered(self, comer: Comer, outcome: Served | Refusal, now_ns: int) -> None:
         """It is answered."""
         self._waiting.pop(id(comer), None)
         place = self.answered_so_far % len(self._rows)

@@ -24,10 +24,9 @@ from typing import Any
 
 import uvicorn
 
-from experiments.validation.preparing import cap_of
 from policies.contract import Policy
 from sim.timing import fine_timers
-from sim.worker import ModelOpening, Opening, Worker
+from sim.worker import Opening, Worker
 
 from .desk import Desk, Watch
 from .drift import WINDOW_NS, Drift, Expected
@@ -36,17 +35,16 @@ from .gauges import show, show_drift
 from .jobs.office import Office
 from .meters import Meters
 from .offer import Offer
-from .openings import Steadfast
 from .outlook import Outlook, adopt
 from .recording import KEPT, Recording
 from .recording_text import Recorder
 from .web import Front
+from .workers import contract_said, warm_up, worker_of
 
 BEAT_S = 0.5
 """How often it looks whether a server hangs and a window is over."""
 STEP_S = 0.02
 """How often it looks whether the last request is answered."""
-WARM_CALLS = 2
 IDLE_CONNECTION_S = 75
 """Longer than the 60 s of usual load balancers, which else meet a connection that just closed."""
 
@@ -117,6 +115,8 @@ class Serving:
         self.cut_off = 0
         """Requests that were not answered when it ended."""
         self.failure: Exception | None = None
+        self.notes: list[str] = []
+        """What is not as it should be, though it serves."""
         self._signals = 0
 
     def run(self, ready: Callable[[str, int], None], again: Again | None = None) -> None:
@@ -135,10 +135,11 @@ class Serving:
         workers: list[Worker] = []
         try:
             for server in range(self.offer.service.servers):
-                workers += [Worker(server, Steadfast(self.opening))]
+                workers += [worker_of(server, self.opening)]
             for worker in workers:
                 worker.about()
-                self._warm_up(worker)
+                self.offer = contract_said(worker, self.offer)
+                self.notes.append(warm_up(worker, self.offer))
             config = uvicorn.Config(self._app, **HTTP)
             self._http = Ended(config, self._signal)
             with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
@@ -149,17 +150,6 @@ class Serving:
                 worker.close()
         if self.failure is not None:
             raise self.failure
-
-    def _warm_up(self, worker: Worker) -> None:
-        """Call a model in its smallest and largest shape: the first calls allocate and compile."""
-        if not isinstance(self.opening, ModelOpening):
-            return
-        service = self.offer.service
-        shortest, longest = int(service.length_edges[0]), int(service.length_edges[-1])
-        largest = cap_of([self.offer.policy], service.largest_batch)
-        for lengths in ([shortest], [longest] * largest) * WARM_CALLS:
-            worker.start(0, lengths)
-            worker.answer()
 
     async def _app(self, scope: object, receive: object, send: object) -> None:
         await self._front(scope, receive, send)  # type: ignore[arg-type]

@@ -2,8 +2,8 @@
 
 1. Refusals are one sentence in ``{"error": ...}``, as the Open Inference Protocol has them: 400 the
    request is wrong, 401 no token, 404 and 405 no such path, 408 its body did not come, 413 it is
-   too large, 429 the queue is full, 503 the server ends or is broken or the policy sheds, 504 it
-   waited too long.
+   too large, 429 the queue is full, 500 its batch failed, 503 the server ends or is broken or the
+   policy sheds, 504 it waited too long.
 2. A full queue is answered at once, with the time that the queue takes to be served as
    ``Retry-After``.
 3. Health says nothing that is secret and needs no token; everything else does, where there is one.
@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from .desk import Outcome, Refusal
+from .desk import Failed, Outcome, Refusal
 from .drift import Drift
 from .driver import Driver, DriverError, whole_seconds
 from .meters import CONTENT_TYPE, Meters
@@ -44,6 +44,9 @@ BODY_S = 10.0
 POLICY, RECORDED = "/policy", "/recorded"
 TIER_HEADER = b"x-batchwright-tier"
 BINARY_HEADER = b"inference-header-content-length"
+BYTES = b"application/octet-stream"
+LEAVES_S = 0.1
+"""Who waits for longer is watched for having left: most are answered by then, and cost nothing."""
 
 
 class Front:
@@ -60,6 +63,7 @@ class Front:
     ) -> None:
         self.offer, self.driver, self.meters = offer, driver, meters
         self.recording, self.drift = recording, drift
+        self.taker = offer.taker()
         self.ready = True
         """Whether new requests should be sent here."""
         self.closed = False
@@ -100,7 +104,7 @@ class Front:
             reply = await self._answer(scope, receive)
         except RequestError as error:
             reply = refusal(error.status, str(error))
-        if reply.status >= 400 and reply.status not in (429, 503, 504):
+        if reply.status >= 400 and reply.status not in (429, 500, 503, 504):
             self.meters.refused(reply.status)
         await reply.sent(send, head=scope["method"] == "HEAD")
 
@@ -152,7 +156,8 @@ class Front:
         asked = self.read(body, header)
         tier = self.offer.tier(route, tier_header, asked.tier)
         try:
-            return self.told(*await self.ask(asked, tier, self.offer.timeout_ns(tier, asked)))
+            timeout_ns = self.offer.timeout_ns(tier, asked)
+            return self.told(*await self.ask(asked, tier, timeout_ns, receive))
         except DriverError as error:
             self.meters.failed(tier)
             return self._unavailable(str(error))
@@ -163,20 +168,49 @@ class Front:
         Raises:
             RequestError: it is none, or none that the model takes.
         """
-        return read(body, self.offer.unit, header_bytes)
+        return read(body, self.offer.unit, header_bytes, self.taker)
 
     async def ask(
-        self, asked: Inference, tier: int, timeout_ns: int
+        self, asked: Inference, tier: int, timeout_ns: int, receive: Receive | None = None
     ) -> tuple[Inference, int, Outcome]:
         """Let a request arrive, and wait for what becomes of it; gives what :meth:`told` takes.
+
+        Args:
+            asked: it.
+            tier: its place.
+            timeout_ns: how long it waits.
+            receive: of its client, who may leave meanwhile.
 
         Raises:
             RequestError: it is too long.
             DriverError: the driver has ended.
         """
         length = self.offer.length(asked)
-        outcome = await self.driver.submit(length, tier, timeout_ns)
-        return asked._replace(length=length), tier, outcome
+        group = (asked.tensors, asked.wishes.names) if asked.tensors else None
+        future = self.driver.submit(length, tier, timeout_ns, group)
+        asked = asked._replace(length=length, tensors=())
+        timer = None
+        if receive is not None:
+            timer = self.driver.loop.call_later(LEAVES_S, self._watch, receive, future)
+        try:
+            return asked, tier, await future
+        except asyncio.CancelledError:
+            self.driver.leave(future)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _watch(self, receive: Receive, future: asyncio.Future[Outcome]) -> None:
+        """See whether a client leaves, until it is answered."""
+
+        async def until_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.driver.leave(future)
+
+        watching = asyncio.ensure_future(until_gone())
+        future.add_done_callback(lambda _: watching.cancel())
 
     def told(self, asked: Inference, tier: int, outcome: Outcome) -> Reply:
         """The answer to a request of which something became."""
@@ -191,7 +225,12 @@ class Front:
             return self._unavailable("the policy let the request go, as there are too many")
         if isinstance(outcome, Refusal):
             return refusal(504, "the request waited as long as it may, and was given up")
-        return Reply(200, written(self.offer.name, name, asked, outcome))
+        if isinstance(outcome, Failed):
+            return refusal(outcome.status, outcome.sentence)
+        body, said = written(self.offer.name, name, asked, outcome)
+        if said is None:
+            return Reply(200, body)
+        return Reply(200, body, BYTES, ((BINARY_HEADER, str(said).encode()),))
 
     def _may(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         if self._token is None:
@@ -220,7 +259,7 @@ class Front:
         return Reply(200, json.dumps(content).encode())
 
     def _model(self) -> Reply:
-        content = described(self.offer.name, self.offer.platform, self.offer.unit)
+        content = described(self.offer.name, self.offer.platform, self.offer.unit, self.taker)
         return Reply(200, json.dumps(content).encode())
 
     def _policy(self) -> Reply:
