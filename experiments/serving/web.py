@@ -127,7 +127,9 @@ class Front:
                 self.active -= 1
         if path == POLICY and method == "PUT":
             return await self._put_policy(receive)
-        if path == RECORDED and self.recording is not None and method in ("GET", "HEAD"):
+        if path == RECORDED and self.recording is not None:
+            if method not in ("GET", "HEAD"):
+                return not_allowed("GET, HEAD")
             return recorded(self.recording, self.offer.tiers, scope)
         if self.jobs is not None and path.startswith(self.jobs.place):
             return await self.jobs.answer(scope, receive)
