@@ -17,7 +17,7 @@ from experiments.wording import settings_text
 from .asking import Asked
 
 OPTION = "--apply"
-OK, WRONG = 200, 400
+OK = 200
 
 
 def check_server(place: Asked) -> None:
@@ -59,15 +59,13 @@ def apply(place: Asked, scenario: Scenario, setting: Setting) -> str:
             f"{scenario.servers}: start another one with the run"
         )
     present = _present(place)
-    content: dict[str, Any] = {"policy": plain(setting.table)}
-    window = present.get("drift")
+    window, expected = present.get("drift"), None
     if isinstance(window, dict):
         window_ns = round(float(window["window_s"]) * 1e9)
-        _, service = scenario.draw()
         expected = foretold(scenario, setting.policy, window_ns)
-        alike = scenario.cluster is None or scenario.cluster.service_ns is None
-        content |= outlook.written(expected, service if alike else None)
-    answer = place.ask("/policy", content, "PUT")
+    alike = scenario.cluster is None or scenario.cluster.service_ns is None
+    told = outlook.written(expected, scenario.draw()[1] if alike else None)
+    answer = place.ask("/policy", {"policy": plain(setting.table), **told}, "PUT")
     if answer.status != OK:
         raise RunFailed(f"{place.shown} does not take the winner: {answer.error}")
     shown = {key: value for key, value in setting.table.items() if key != "kind"}

@@ -50,15 +50,16 @@ def adopt(
         drift.renew(outlook.expected)
 
 
-def written(expected: Expected, service: Service | None = None) -> dict[str, Any]:
+def written(expected: Expected | None, service: Service | None = None) -> dict[str, Any]:
     """An outlook as JSON has it, beside the policy.
 
     Args:
-        expected: of windows.
+        expected: of windows; None: what the server expects.
         service: whose times policies shall know; None: those that the server has.
     """
-    found: dict[str, Any] = {
-        "expected": {
+    found: dict[str, Any] = {}
+    if expected is not None:
+        found["expected"] = {
             "arrivals": list(expected.arrivals),
             "service": list(expected.service),
             "lengths": {
@@ -67,7 +68,6 @@ def written(expected: Expected, service: Service | None = None) -> dict[str, Any
                 "distance": expected.distance,
             },
         }
-    }
     if service is not None:
         found["times"] = {
             "lengths": service.length_edges.tolist(),

@@ -127,19 +127,23 @@ class Front:
                 self.active -= 1
         if path == POLICY and method == "PUT":
             return await self._put_policy(receive)
-        if path == RECORDED and self.recording is not None:
-            if method not in ("GET", "HEAD"):
-                return not_allowed("GET, HEAD")
-            return recorded(self.recording, self.offer.tiers, scope)
         if self.jobs is not None and path.startswith(self.jobs.place):
             return await self.jobs.answer(scope, receive)
-        if path in self._read:
-            if method not in ("GET", "HEAD"):
-                return not_allowed("GET, HEAD, PUT" if path == POLICY else "GET, HEAD")
-            return self._read[path]()
-        return refusal(
-            404, f"there is nothing at {path[:80]}; the model is at /v2/models/{self.offer.name}"
-        )
+        return self._told_of(path, method, scope)
+
+    def _told_of(self, path: str, method: str, scope: Scope) -> Reply:
+        """What is only read."""
+        records = path == RECORDED and self.recording is not None
+        if not (records or path in self._read):
+            return refusal(
+                404,
+                f"there is nothing at {path[:80]}; the model is at /v2/models/{self.offer.name}",
+            )
+        if method not in ("GET", "HEAD"):
+            return not_allowed("GET, HEAD, PUT" if path == POLICY else "GET, HEAD")
+        if records and self.recording is not None:
+            return recorded(self.recording, self.offer.tiers, scope)
+        return self._read[path]()
 
     async def _inference(self, scope: Scope, receive: Receive, route: str | None) -> Reply:
         """One request, from its body to its answer."""
