@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from judgement_by_hand import judgement
 from trial_by_hand import trial
 from typer.testing import CliRunner
 from windows_by_hand import calibrated, validated
@@ -93,6 +94,16 @@ def trial_of(folder):
     return run
 
 
+def judgement_of(folder):
+    """What LoadGen said, set by hand."""
+    run = folder / "runs" / "by-hand" / "judge-1"
+    run.mkdir(parents=True)
+    (run / RESULT).write_text(judgement().to_json())
+    about = {"command": "judge", "name": "by-hand", "scenario": {"description": EVIL}}
+    write_manifest(run, {**about, "started": now(), "status": "complete"})
+    return run
+
+
 def diagnosis_of(folder, run):
     """What ``diagnose --json`` says of a run, as a file."""
     done = batchwright("diagnose", run, "--json", "--policy", "waits <5", "--slo", "20")
@@ -119,5 +130,6 @@ def all_runs(folder):
     export_into(runs["compare"])
     runs["validate"] = validation_of(folder)
     runs["try"] = trial_of(folder)
+    runs["judge"] = judgement_of(folder)
     runs["diagnose"] = diagnosis_of(folder, runs["compare"])
     return runs

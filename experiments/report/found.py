@@ -55,6 +55,12 @@ class Run:
         """The scenario's name, or what was diagnosed."""
         return str(self.manifest.get("name") or self.result.get("subject") or self.name)
 
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the result says of the scenario; nothing where it only names it."""
+        found = self.result.get("scenario")
+        return found if isinstance(found, Mapping) else {}
+
 
 def opened(run: str | Path, root: Path = RUNS) -> Run:
     """A run by its folder, its scenario or ``latest``; or a diagnosis by its file.

@@ -104,7 +104,7 @@ def beside_run(found: Facts) -> Markup:
 
 def interrupted(run: Run) -> Markup | None:
     """A warning where a run did not go to its end."""
-    stopped = (run.result.get("scenario") or {}).get("stopped")
+    stopped = run.about.get("stopped")
     if run.result.get("interrupted"):
         return paragraph("This run was interrupted: what was done until then is shown.", "warning")
     return paragraph(f"This run ended early: {stopped}.", "warning") if stopped else None

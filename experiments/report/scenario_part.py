@@ -32,7 +32,7 @@ def scenario_part(run: Run) -> Markup | None:
 
 def told(run: Run) -> dict[str, str | None]:
     """The facts that a reader asks for first."""
-    scenario, about = run.manifest.get("scenario") or {}, run.result.get("scenario") or {}
+    scenario, about = run.manifest.get("scenario") or {}, run.about
     profile = run.manifest.get("profile") or {}
     workload = scenario.get("workload") or {}
     offered, load = about.get("offered_rate_per_s"), about.get("load")
