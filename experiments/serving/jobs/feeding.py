@@ -143,14 +143,20 @@ class Feeder:
                 raise AwayError(str(error)) from None
             if not self._opened:
                 raise AwayError(self.away)
-        await self._keep()
-        self._hand_over(await self._take())
+        if self.away:
+            await self._keep()  # before there is more of it
+        kept, taken = await asyncio.gather(self._keep(), self._take(), return_exceptions=True)
+        if not isinstance(taken, BaseException):
+            self._hand_over(taken)
+        for failure in (kept, taken):
+            if isinstance(failure, BaseException):
+                raise failure
         now_s = self._loop.time()
         if now_s - self._counted_s >= COUNT_S:
             self.counts = await self.queue.counts()
             self._counted_s = now_s
         if self.away:
-            self.say(f"the queue at {self.queue.about} is back")
+            self.say(f"{self.queue.about} is back")
         self.away = ""
 
     async def finish(self) -> None:
@@ -179,8 +185,9 @@ class Feeder:
         largest = cap_of((queue.policy for queue in station.queues), station.service.largest_batch)
         servers = station.service.servers
         lanes = sum(lane_count(queue.policy) for queue in station.queues)
-        waits = min(largest * max(servers, lanes), max(1, station.service.capacity // 2))
-        return min(waits + largest * servers - len(self._mine), waits - station.waiting)
+        lanes_of_jobs = -(-lanes // len(self.front.offer.tiers))
+        waits = min(largest * max(servers, lanes_of_jobs), max(1, station.service.capacity // 2))
+        return min(waits + largest * servers - self.active, waits - station.waiting)
 
     async def _take(self) -> Handful:
         none = self.draining or self.front.driver.failure is not None
@@ -211,6 +218,8 @@ class Feeder:
             self.tally.ended(State.dead)
         if handful.taken:
             self.on_hand_over()
+        if handful.held and not self._tasks:
+            self.wake()
 
     async def _serve(self, taken: Taken) -> None:
         """One job, from its hand-over to what became of it."""

@@ -41,7 +41,7 @@ class _Kept:
 class MemoryQueue:
     """A :class:`~.contract.JobQueue`."""
 
-    about = "in memory"
+    about = "the queue in memory"
 
     def __init__(
         self,

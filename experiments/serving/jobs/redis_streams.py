@@ -4,7 +4,8 @@
    :func:`~.redis_facts.doubts`.
 2. A server has a name of its own, which no other ever had.  It gives a sign of life of the jobs
    that it has with every question; whoever is silent for the time of a lease has lost them.
-3. No command is repeated blindly: steps are scripts (:mod:`.scripts`) that may be said twice.
+3. Steps are scripts (:mod:`.scripts`) that may be said twice, so that each is tried once more at
+   once: connections break unseen when Redis starts anew.
 """
 
 from __future__ import annotations
@@ -73,13 +74,13 @@ class RedisQueue:
             ValueError: the address is none.
         """
         self.capacity, self.keep_ms, self.lease_ms = capacity, ms(keep_s), ms(lease_s)
-        self.about = shown(url)
+        self.about = f"Redis at {shown(url)}"
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._place = f"batchwright:{{{model}}}:"
         self._stream = f"{self._place}jobs"
         self._asked = 0
         self._redis = Redis.from_url(
-            url, retry=Retry(NoBackoff(), 0), socket_timeout=ANSWER_S,
+            url, retry=Retry(NoBackoff(), 1), socket_timeout=ANSWER_S,
             socket_connect_timeout=ANSWER_S, health_check_interval=0,
         )  # fmt: skip
         self._scripts = {
@@ -100,11 +101,11 @@ class RedisQueue:
             version = str(about["redis_version"])
             if int(version.partition(".")[0]) < OLDEST:
                 raise ScenarioError(
-                    f"Redis at {self.about} is version {version}, but jobs need {OLDEST}.0 or newer"
+                    f"{self.about} is version {version}, but jobs need {OLDEST}.0 or newer"
                 )
             await self._set_up()
         except (AuthenticationError, NoPermissionError) as error:
-            raise ScenarioError(f"Redis at {self.about} does not let us in: {error}") from None
+            raise ScenarioError(f"{self.about} does not let us in: {error}") from None
         await self._run(scripts.TIDY, ms(FORGOTTEN_S))
         try:
             found = await self._answer(
@@ -129,7 +130,7 @@ class RedisQueue:
         try:
             said = await self._run(scripts.SUBMIT, *words)
         except OutOfMemoryError:
-            raise FullError(f"Redis at {self.about} has no memory left") from None
+            raise FullError(f"{self.about} has no memory left") from None
         if said and said[0] == b"full":
             raise FullError(f"{said[1]} jobs are unfinished, of {self.capacity}")
         return [Taking(text(each)) for each in said]
@@ -212,7 +213,7 @@ class RedisQueue:
         except OutOfMemoryError:
             raise
         except (ResponseError, AuthenticationError) as error:
-            raise AwayError(f"Redis at {self.about} refuses: {first_line(error)}") from None
+            raise AwayError(f"{self.about} refuses: {first_line(error)}") from None
 
     async def _answer(self, asked: Awaitable[Any] | Any) -> Any:
         """What Redis says.
@@ -226,7 +227,7 @@ class RedisQueue:
         except (ResponseError, AuthenticationError):
             raise
         except (RedisError, OSError) as error:
-            raise AwayError(f"Redis at {self.about} is away: {first_line(error)}") from None
+            raise AwayError(f"{self.about} is away: {first_line(error)}") from None
 
     def _job(self, identity: str) -> str:
         return f"{self._place}job:{identity}"
