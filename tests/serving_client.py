@@ -19,6 +19,7 @@ from experiments.serving.web import Front
 from policies.contract import NEVER, Tier
 from policies.greedy import Greedy
 from sim.service import Service
+from sim.tensors import tensor_of
 from sim.worker import Answer, WorkerError
 
 MS = 1_000_000
@@ -74,6 +75,33 @@ class FakeWorker:
     def close(self):
         os.close(self.reading)
         os.close(self.writing)
+
+
+class FakeAnswerer(FakeWorker):
+    """Answers each request from its own tensors, as ``respond`` says: outputs, or an error."""
+
+    def __init__(self, respond, server=0, *, at_once=True):
+        super().__init__(server, at_once=at_once)
+        self.respond, self.said, self.failure = respond, [], ""
+
+    def start(self, place, lengths, groups=()):
+        self.said = [
+            self.respond({part.name: part.array() for part in parts}, wanted)
+            for parts, wanted in groups
+        ]
+        super().start(place, lengths)
+
+    def answer(self):
+        answer = super().answer()
+        failure, self.failure = self.failure, ""
+        if failure:
+            return answer._replace(failure=failure)
+        groups = [
+            ((), said) if isinstance(said, list)
+            else ([tensor_of(name, np.asarray(array)) for name, array in said.items()], None)
+            for said in self.said
+        ]  # fmt: skip
+        return answer._replace(outputs=groups)
 
 
 def service(capacity=8, servers=1, largest=4, longest=512):
