@@ -10,6 +10,8 @@ import numpy as np
 from sim.backlog import beginning, places_of
 from sim.backlog import paced as faster
 from sim.sealed_limit import follows_rate
+from sim.sequences import at_pace as sequences_at_pace
+from sim.sequences import ended
 from sim.stability import Driver, Stability, assess
 from sim.workload import Workload
 
@@ -84,9 +86,11 @@ def first_requests(workload: Workload, count: int) -> Workload:
     """The first requests of an open workload, and as much of its backlogs as they last."""
     if places_of(workload.tiers):
         return beginning(workload, count)
+    kept = workload.sequences
     return replace(
         workload,
         length=workload.length[:count],
+        sequences=None if kept is None else ended(kept, count),
         arrival_ns=workload.arrival_ns[:count],
         tier=workload.tier[:count],
         timeout_ns=workload.timeout_ns[:count],
@@ -94,8 +98,17 @@ def first_requests(workload: Workload, count: int) -> Workload:
 
 
 def at_pace(workload: Workload, factor: float) -> Workload:
-    """The same arrivals, ``factor`` times as fast, and as much of its backlogs as they last."""
+    """The same arrivals, ``factor`` times as fast, and as much of its backlogs as they last.
+
+    Sequences begin so much faster; their own requests keep their gaps.
+    """
     if places_of(workload.tiers):
         return faster(workload, factor)
+    if workload.sequences is not None:
+        arrival_ns, sequences, order = sequences_at_pace(
+            workload.arrival_ns, workload.sequences, factor
+        )
+        length = workload.length[order]
+        return replace(workload, arrival_ns=arrival_ns, length=length, sequences=sequences)
     paced = np.rint(workload.arrival_ns / factor).astype(np.int64)
     return replace(workload, arrival_ns=paced)

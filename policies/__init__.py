@@ -24,6 +24,8 @@ from .priority_fill import PriorityFill
 from .queue_depth_wait import QueueDepthWait
 from .rate_aware import RateAware
 from .sealed_batches import SealedBatches
+from .sequence_direct import SequenceDirect
+from .sequence_oldest import SequenceOldest
 from .shortest_first import ShortestFirst
 from .size_or_timeout import SizeOrTimeout
 from .snap import Snap
@@ -60,6 +62,8 @@ POLICIES: dict[str, type] = {
     "ageing": Ageing,
     "edf": Edf,
     "shortest_first": ShortestFirst,
+    "sequence_direct": SequenceDirect,
+    "sequence_oldest": SequenceOldest,
 }
 
 __all__ = [
@@ -82,6 +86,8 @@ __all__ = [
     "QueueDepthWait",
     "RateAware",
     "SealedBatches",
+    "SequenceDirect",
+    "SequenceOldest",
     "ShortestFirst",
     "SizeOrTimeout",
     "Snap",

@@ -28,7 +28,8 @@ SOURCES = (
     *("answer.py", "cache.py", "compiled.py", "heaps.py", "service.py"),
     *("steps.py", "steps_queue.py", "system.py", "trace.py"),
     *("steps_cluster.py", "steps_scaling.py", "steps_sealed.py", "steps_views.py"),
-    *("steps_outcome.py", "changes.py"),
+    *("steps_outcome.py", "steps_sequences.py", "sequences.py", "changes.py"),
+    *("compiled_slots.py",),
     *("../policies/contract.py", "../policies/routing.py", "../policies/scaling.py"),
 )
 """Files, seen from here, whose code goes into every compiled kernel."""

@@ -21,6 +21,14 @@ from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, SOUND
 from .cache import cache_folder, code_digest, compile_kept, kernel_digest
 from .changes import Unchanging
 from .cluster import OnlyQueue
+from .compiled_slots import (
+    act_seated,
+    in_line,
+    is_sticky,
+    leave_slots,
+    next_of_sequences,
+    plan,
+)
 from .steps import advance, ask_next, complete_next, obey, open_round
 from .steps_cluster import change, join_again, next_orphan
 from .steps_queue import admit, begin, expire, next_arrival
@@ -187,6 +195,8 @@ def act(policies: Any, system: System, answer: int) -> None:
 
 @overload(act, strict=False, jit_options=INLINED)
 def _act(policies: Any, system: Any, answer: Any) -> Any:
+    if is_sticky(policies):
+        return act_seated
     return act_or_seal if _asks_ahead(policies) else act_now
 
 
@@ -217,6 +227,27 @@ def act_or_seal(policies: Any, system: System, answer: int) -> None:
     obey_or_seal(system, answer)
 
 
+def take_in(policies: Any, router: Any, system: System) -> None:
+    """Let the arrival at hand in, or reject it."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(take_in, strict=False, jit_options=INLINED)
+def _take_in(policies: Any, router: Any, system: Any) -> Any:
+    return in_sequence if is_sticky(policies) else by_itself
+
+
+def by_itself(policies: Any, router: Any, system: System) -> None:
+    """Where requests belong to no sequences; nothing of slots is compiled then."""
+    admit(system, queue_for(router, system))
+
+
+def in_sequence(policies: Any, router: Any, system: System) -> None:
+    """Where they may."""
+    if not in_line(system):
+        admit(system, queue_for(router, system))
+
+
 def simulate(policies: Any, router: Any, scaler: Any, system: System) -> None:
     """Run until no event remains or a rule breaks its contract; fills the columns."""
     count, queues = system.count, system.queues
@@ -230,11 +261,14 @@ def simulate(policies: Any, router: Any, scaler: Any, system: System) -> None:
     begin(system)
     while advance(system):
         expire(system)
+        leave_slots(policies, system)
         while complete_next(system):
             observe(of_kind(policies, queues[KIND, count.queue]), look(system))
+            next_of_sequences(policies, system)
         come_and_go(router, scaler, system)
         while next_arrival(system):
-            admit(system, queue_for(router, system))
+            take_in(policies, router, system)
+        plan(policies, system)
         if count.fault != SOUND:
             return
         open_round(system)
@@ -262,7 +296,7 @@ def _compiled(policy_class: type, router_class: type, scaler_class: type) -> Ker
     for other in (router_class, scaler_class):
         parts += [other.__module__, other.__qualname__]
     parts += [code_digest(own) for own in methods if own is not None]
-    parts += [name for name in ("seals", "sheds") if hasattr(policy_class, name)]
+    parts += [name for name in ("seals", "sheds", "slots") if hasattr(policy_class, name)]
     name = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{policy_class.__name__}-{name}"
     return compile_kept(simulate, folder, no_cfunc_wrapper=True, **UNCOUNTED)

@@ -5,7 +5,7 @@
     nobody with a limit is left unfinished (but in a batch that a run with an end left sealed).
     Where the policy sheds, requests may go before their limits.
 14. A request is rejected exactly where the queue that it finds is full, or where it is too long
-    (not looked at where the policy sheds).
+    (not looked at where the policy sheds, or where slots hold sequences).
 15. Servers are the service's; without noise a batch takes the profile's time (where every tier has
     the same model).
 
@@ -61,7 +61,8 @@ def check_workload(trace: Trace, workload: Workload) -> None:
 def check_admission(trace: Trace, service: Service) -> None:
     """Assert invariant 14, in the order of an instant: expiries, completions, arrivals, starts."""
     routed = service.grouping.queues > 1 or trace.changes is not None
-    if routed or len(service.tier_capacity) or trace.sheds:
+    slots = trace.sequences is not None and trace.sequences.slots > 0
+    if routed or len(service.tier_capacity) or trace.sheds or slots:
         return  # what an arrival found is not in the trace
     rejected = trace.status == REJECTED
     too_long = trace.length > service.longest_admitted
@@ -99,9 +100,9 @@ def check_times(trace: Trace, service: Service) -> None:
     if service.service_ns.shape[0] != 1 or service.noise.draws.shape[2] or service.idling.extra_ns:
         return
     took = trace.batch_finish_ns - trace.batch_start_ns
-    profile = table_ns(service, trace.batch_size, trace.batch_longest)
+    profile = table_ns(service, trace.batch_places, trace.batch_longest)
     expected = np.maximum(np.rint(profile).astype(np.int64), 1)
-    shown = {"took_ns": took, "profile_ns": expected, "size": trace.batch_size}
+    shown = {"took_ns": took, "profile_ns": expected, "size": trace.batch_places}
     demand(15, took == expected, "a batch takes the profile's time", shown, "batch")
 
 

@@ -17,9 +17,11 @@ from policies.contract import (
     seals,
     sheds,
 )
+from policies.sticky import has_places, max_idle_ns, slots
 
 from .changes import OFF, READY
 from .cluster import Cluster
+from .sequences import UNKNOWN, is_seated
 from .service import Service
 from .system import (
     ASK_NS,
@@ -43,14 +45,17 @@ from .system import (
     SERVERS,
     SIZE,
     STATE,
+    STATE_OF,
     TAKE,
     UNTIL_NS,
     UP,
     WAITING,
+    WAS_IDLE,
     Clients,
     Clock,
     Limits,
     Scaling,
+    Seating,
     System,
 )
 from .trace import UNFINISHED
@@ -64,16 +69,18 @@ def empty_system(policy: Policy, kind_of: IntArray, workload: Workload, service:
     closed = workload.closed is not None
     impatient = workload.timeout_ns.shape[0] > 0
     ahead = seals(policy)
+    seated = is_seated(policy, workload.sequences)
+    remembers = closed or fails or ahead > 0 or seated
     # every failure may end a batch on each server
     batches = total + group.outages_ns.size // 2 * group.servers
     return System(
-        arrival_ns=np.full(total, -1) if closed else workload.arrival_ns,
+        arrival_ns=_arrivals(workload, seated),
         length=workload.length,
         tier=workload.tier if workload.tier.shape[0] else np.zeros(total, dtype=np.int8),
         deadline_ns=_deadlines(workload),
         next=np.full(total, NOBODY, dtype=np.int32),
         fates=_rows(total, FATE, batch=-1, status=UNFINISHED),
-        links=_rows(total if closed or impatient or fails or ahead else 0, LINKS, client=-1),
+        links=_rows(total if remembers or impatient else 0, LINKS, client=-1),
         patience=np.empty(total if impatient else 0, dtype=np.int64),
         # these are touched only where rows are written
         batches=np.empty(batches, dtype=BATCH),
@@ -117,14 +124,46 @@ def empty_system(policy: Policy, kind_of: IntArray, workload: Workload, service:
             service.longest_admitted,
             service.tier_capacity,
             workload.until_ns,
-            closed or fails or ahead > 0,
+            remembers,
             ahead,
             sheds(policy),
         ),
         clients=_clients(workload),
         tiers=np.zeros(service.service_ns.shape[0], dtype=np.int64),
         memory=np.zeros((group.queues, memory_slots(policy))),
+        seating=_seating(policy, workload, group),
         count=_counters(group),
+    )
+
+
+def _arrivals(workload: Workload, seated: bool) -> IntArray:
+    """When requests arrive; a copy where rules are shown when their turn comes."""
+    if workload.closed is not None:
+        return np.full(len(workload), -1)
+    return workload.arrival_ns.copy() if seated else workload.arrival_ns
+
+
+def _seating(policy: Policy, workload: Workload, group: Cluster) -> Seating:
+    """All slots free, and no sequence has begun; nothing where rules are not sticky."""
+    known = workload.sequences if is_seated(policy, workload.sequences) else None
+    total = 0 if known is None else len(workload)
+    count = 0 if known is None else known.count
+    # a sequence takes the lowest free slot, so more than there are sequences are never needed
+    seats = min(slots(policy), max(1, count)) * group.servers if known is not None else 0
+    initial = {STATE_OF: UNKNOWN, WAS_IDLE: 0}
+    return Seating(
+        of=np.zeros(0, dtype=np.int32) if known is None else known.of,
+        ends=np.zeros(0, dtype=np.int8) if known is None else known.ends,
+        arrival_ns=workload.arrival_ns[:total],
+        ready_ns=np.full(total, -1),
+        sits=np.full(total, -1, dtype=np.int32),
+        sequences=_table(9, count, initial),
+        seats=np.full((2, seats), -1),
+        free=np.arange(seats),
+        order=np.zeros(seats, dtype=np.int64),
+        turns=np.array([0, seats, NOBODY, NOBODY]),
+        max_idle_ns=max_idle_ns(policy),
+        places=has_places(policy),
     )
 
 

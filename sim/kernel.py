@@ -17,14 +17,20 @@ from policies.contract import (
     Policy,
     PolicyError,
 )
+from policies.sticky import has_places, slots
 
 from .answer import NO_SUCH_REPLICA, SOUND, blame
 from .changes import Changes, Unchanging
 from .compiled import compiled
 from .empty_system import empty_system
+from .sequences import SequenceTimes, is_seated, unseated, with_slots
 from .service import Service
 from .steps_outcome import write_outcome
 from .system import (
+    FREED_NS,
+    SEAT,
+    SEATED_NS,
+    WAS_IDLE,
     Outcome,
     System,
 )
@@ -47,6 +53,7 @@ def run(policy: Policy, workload: Workload, service: Service) -> Trace:
         ValueError: a parameter of the policy is out of range.
         PolicyError: the policy broke the contract.
     """
+    service = with_slots(policy, workload, service)
     kinds, kind_of = service.policies(policy, workload.tiers)
     return _run(kinds, kind_of, workload, service)
 
@@ -84,7 +91,7 @@ def _run(kinds: list[Policy], kind_of: IntArray, workload: Workload, service: Se
     if fault != SOUND:
         culprit = router if fault == NO_SUCH_REPLICA else policy
         blame(culprit, fault, int(system.count.now_ns), service.largest_batch)
-    return trace_of(system, workload, service)
+    return trace_of(system, kinds[0], workload, service)
 
 
 def not_compiled(policy: Policy, error: Exception) -> str:
@@ -98,7 +105,7 @@ def not_compiled(policy: Policy, error: Exception) -> str:
     )
 
 
-def trace_of(system: System, workload: Workload, service: Service) -> Trace:
+def trace_of(system: System, policy: Policy, workload: Workload, service: Service) -> Trace:
     """Columns of those who arrived and of the batches that ran."""
     arrived, started = int(system.count.arrived), int(system.count.started)
     outcome = Outcome(
@@ -119,15 +126,41 @@ def trace_of(system: System, workload: Workload, service: Service) -> Trace:
     batches["batch_formed_ns"] = batches["batch_start_ns"]
     if system.limits.seals:
         batches["batch_formed_ns"] = system.formed_ns[:started].copy()
+    arrival_ns = system.arrival_ns[:arrived]
+    sequences = unseated(workload.sequences, arrival_ns)
+    if is_seated(policy, workload.sequences):
+        arrival_ns, sequences = system.seating.arrival_ns[:arrived], times_of(system, policy)
     return Trace(
-        arrival_ns=system.arrival_ns[:arrived],
+        arrival_ns=arrival_ns,
         length=system.length[:arrived],
         tier=system.tier[:arrived],
         **outcome._asdict(),
         **batches,
         changes=changes,
         sheds=system.limits.sheds,
+        sequences=sequences,
         servers=service.servers,
         tiers=workload.tiers,
         length_unit=workload.length_unit,
+    )
+
+
+def times_of(system: System, policy: Policy) -> SequenceTimes:
+    """Columns of the sequences that began, and of their requests."""
+    seating, arrived = system.seating, int(system.count.arrived)
+    of = seating.of[:arrived]
+    known = seating.sequences[:, : int(of.max(initial=-1)) + 1]
+    servers, seat = system.servers.shape[1], known[SEAT]
+    has = seat >= 0
+    return SequenceTimes(
+        of,
+        seating.ends[:arrived],
+        seating.ready_ns[:arrived],
+        np.where(has, seat % servers, -1).astype(np.int16),
+        np.where(has, seat // servers, -1).astype(np.int16),
+        known[SEATED_NS],
+        known[FREED_NS],
+        known[WAS_IDLE].astype(np.int8),
+        slots(policy),
+        has_places(policy),
     )

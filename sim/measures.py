@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .intervals import Estimate
 from .replica_use import ReplicaUse
+from .sequence_measures import SequenceMeasures
 from .stability import Stability
 from .stage_measures import StageMeasures
 from .trace import STATUS_NAMES
@@ -128,6 +129,8 @@ class Measures:
     """The CPU stages, and where latency is spent; None where there are none."""
     replicas: ReplicaUse | None = None
     """How the replicas of a cluster are used; None where the service is none."""
+    sequences: SequenceMeasures | None = None
+    """Sequences and the slots that hold them; None where requests belong to none."""
 
     @property
     def stable(self) -> bool | None:
@@ -152,6 +155,7 @@ class Measures:
             "tiers": {group.name: {**group.to_json(), **common} for group in self.tiers},
             **({} if self.stages is None else {"stages": self.stages.to_json()}),
             **({} if self.replicas is None else {"replicas": self.replicas.to_json()}),
+            **({} if self.sequences is None else {"sequences": self.sequences.to_json()}),
         }
 
     def to_frame(self) -> pd.DataFrame:

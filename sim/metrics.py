@@ -45,6 +45,7 @@ from .intervals import (
 from .measures import RATES, SHARES, Group, Measures
 from .replica_use import measure_replicas
 from .sections import Sections, as_traces, cut, leave_ns, overlap
+from .sequence_measures import measure_sequences
 from .service import Service
 from .stability import Stability
 from .stage_measures import measure_stages
@@ -102,7 +103,8 @@ def measure(
     warnings = () if refusal else tuple(_warnings(runs))
     stages = measure_stages(traces, [run.sections for run in runs], refusal, tail)
     replicas = measure_replicas(traces, [run.sections for run in runs], service)
-    return Measures(overall, groups, load, stability, warnings, stages, replicas)
+    sequences = measure_sequences(traces, [run.sections for run in runs], refusal, tail)
+    return Measures(overall, groups, load, stability, warnings, stages, replicas, sequences)
 
 
 def paired_difference(

@@ -19,6 +19,7 @@ from simpy.events import EventPriority
 
 from policies.contract import NEVER, IntArray, Policy
 
+from .sequences import with_slots
 from .service import Service
 from .service_times import Batch, DrawnTimes, ServiceTimes
 from .station import Station
@@ -69,6 +70,7 @@ def run(
         PolicyError: the policy broke the contract.
     """
     if service.stages is not None:
+        with_slots(policy, workload, service)
         from .model_stages import run_staged
 
         return run_staged(policy, workload, service, times or DrawnTimes(service))

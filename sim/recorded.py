@@ -95,7 +95,7 @@ class RecordedTimes:
         if took_ns is not None:
             self.found += 1
             return max(1, took_ns)
-        group = class_of(len(batch.members))
+        group = class_of(batch.size)
         keys = ((group, batch.server), (group, ANY), (ANY, ANY))
         lent = next(self._lent[key] for key in keys if key in self._lent)
         idling = self._service.idling

@@ -31,6 +31,13 @@ class Batch(NamedTuple):
     """How long its server was idle before."""
     on_gpu: int = 1
     """Batches that run on its GPU when it starts, itself included."""
+    places: int = 0
+    """That it is charged for, where those of a batch are fixed; 0: as many as members."""
+
+    @property
+    def size(self) -> int:
+        """How large it is for the profile."""
+        return self.places or len(self.members)
 
 
 class ServiceTimes(Protocol):
@@ -49,7 +56,7 @@ class DrawnTimes:
 
     def __call__(self, batch: Batch) -> int:
         """The largest of the times of the batch's models."""
-        service, size = self.service, len(batch.members)
+        service, size = self.service, batch.size
         noise, times, group = service.noise, [], service.grouping
         profile = group.profiles[batch.server]
         extra = idling_ns(service.idling.extra_ns, service.idling.half_ns, batch.idle_ns)

@@ -20,7 +20,9 @@ from .backlog import others_of, places_of, taken, without
 from .routed_limit import routed_saturation_per_s
 from .sealed_limit import sealed_saturation_per_s
 from .sections import overlap
+from .sequences import crowd_of
 from .service import Service
+from .slot_limit import SLOTS, slot_limit_per_s
 from .stage_limits import stage_limit
 from .trace import SERVED, Trace
 from .workload import NO_TIMES, Workload
@@ -47,7 +49,8 @@ class Stability:
     stages_per_s: float = np.inf
     """Requests that the CPU stages let through; no bounded queue helps above it."""
     stage: str = ""
-    """The stage that is slower than the GPU under this policy, in words; empty where none is."""
+    """The stage that is slower than the GPU under this policy, or its slots, in words; empty where
+    none is."""
     beside: str = ""
     """The backlogs that are always there, and are not counted."""
 
@@ -131,6 +134,8 @@ def assess(
     of_gpu = min(of_gpu, sealed)
     limit = stage_limit(others, service, of_gpu)
     stage = limit.name if limit.per_s <= of_gpu else ""
+    if slot_limit_per_s(policy, workload, service) <= of_gpu:
+        stage = SLOTS
     known = Stability(True, None, None, bounded_by, limit.per_s, stage, beside)
     return Stability.judged(rate_per_s, min(of_gpu, limit.per_s), known)
 
@@ -152,6 +157,9 @@ def saturation_per_s(
 ) -> float:
     """Requests per second that a policy serves while requests never run out.
 
+    Where slots hold sequences, all are held by ones that never end, and what slots let through
+    (:mod:`sim.slot_limit`) is the most that counts.
+
     A backlog of the workload's own lengths and tiers arrives within microseconds (1 ns apart, so
     that each request has its age), waits without limit, and is served.  In the middle of that run
     the useful work per second of the servers is measured, and divided by the useful work of a
@@ -162,6 +170,7 @@ def saturation_per_s(
     """
     if places_of(workload.tiers):
         return _saturation_beside(policy, workload, service, run, requests)
+    slots = slot_limit_per_s(policy, workload, service)
     crowd = backlog(workload, service, requests)
     if len(crowd) == 0:
         return np.inf
@@ -169,9 +178,12 @@ def saturation_per_s(
         most = 1.0 / load(1.0, service, crowd)
         per_s = routed_saturation_per_s(policy, crowd, _open_to_all(service), run, most)
         return min(per_s, stage_limit(workload, service, per_s).per_s)
+    if workload.sequences is not None:
+        held = crowd_of(policy, service.servers, len(crowd), service.largest_batch)
+        crowd = replace(crowd, sequences=held)
     trace = run(policy, crowd, _open_to_all(service))
     per_s = _pace(trace, service, np.ones(len(crowd), dtype=np.bool_), np.inf)
-    return min(per_s, stage_limit(workload, service, per_s).per_s)
+    return min(per_s, slots, stage_limit(workload, service, per_s).per_s)
 
 
 def _saturation_beside(
@@ -262,6 +274,7 @@ def backlog(workload: Workload, service: Service, requests: int) -> Workload:
         arrival_ns=np.arange(len(ids), dtype=np.int64),
         timeout_ns=NO_TIMES,
         closed=None,
+        sequences=None,
     )
 
 

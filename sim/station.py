@@ -29,6 +29,8 @@ from policies.contract import NEVER, SHED, Policy, lane_count
 
 from .answer import NO_SUCH_LANE, NO_SUCH_REPLICA, blame
 from .replicas import Replicas
+from .seating import Seating
+from .sequences import is_seated, with_slots
 from .served_queue import AHEAD, Sealed, ServedQueue
 from .service import Service
 from .service_times import Batch
@@ -52,6 +54,7 @@ class Station:
             ValueError: a parameter of the policy is out of range.
         """
         service.check_open(workload.closed is not None, policy)
+        service = with_slots(policy, workload, service)
         self.workload, self.service = workload, service
         total, servers = len(workload), service.servers
         kinds, kind_of = service.policies(policy, workload.tiers)
@@ -89,6 +92,10 @@ class Station:
         """Requests that wait or are in service, the integral of that, and up to when."""
         self._impatient: list[tuple[int, int]] = []  # heap of (deadline, request)
         self.replicas = Replicas(self) if service.grouping.changes else None
+        self.seating: Seating | None = None
+        if is_seated(policy, workload.sequences):
+            assert workload.sequences is not None
+            self.seating = Seating(self, kinds[0], workload.sequences)
 
     @property
     def busy(self) -> bool:
@@ -102,8 +109,10 @@ class Station:
 
     @property
     def next_ns(self) -> int:
-        """When to work through an instant again, at the latest: a question, or a change."""
-        return self.ask_ns if self.replicas is None else min(self.ask_ns, self.replicas.change_ns)
+        """When to work through an instant again, at the latest: a question, or someone goes."""
+        change_ns = NEVER if self.replicas is None else self.replicas.change_ns
+        idle_ns = NEVER if self.seating is None else self.seating.idle_ns
+        return min(self.ask_ns, change_ns, idle_ns)
 
     @property
     def expiry_ns(self) -> int:
@@ -127,6 +136,8 @@ class Station:
         self.ongoing_ns += self.ongoing * (now_ns - self.last_ns)
         self.last_ns = now_ns
         answered = self._expire(now_ns)
+        if self.seating is not None:
+            self.seating.time_out(now_ns)
         for finish_ns, server in sorted(done):
             answered += self._release(server, finish_ns, now_ns)
         if self.replicas is not None and self.replicas.change_ns <= now_ns:
@@ -147,7 +158,11 @@ class Station:
         for instant_ns in arrival_ns[: len(self.workload) - self.arrived]:
             request, self.arrived = self.arrived, self.arrived + 1
             self.room.arrival_ns[request] = instant_ns
-            if not self._join(request, self.route(request, now_ns)):
+            if self.seating is not None:
+                joined = self.seating.arrive(request, instant_ns, now_ns)
+            else:
+                joined = self._join(request, self.route(request, now_ns))
+            if not joined:
                 self.status[request] = REJECTED
                 refused.append(request)
         return refused + self._expire(now_ns)
@@ -219,6 +234,8 @@ class Station:
         self.frees(server, finish_ns)
         self.ongoing -= len(batch.members)
         self.queues[self.queue_of[server]].release(batch, finish_ns, now_ns)
+        if self.seating is not None:
+            self.seating.answered(server, batch.members, now_ns)
         return batch.members
 
     def frees(self, server: int, finish_ns: int) -> None:
@@ -297,7 +314,10 @@ class Station:
         queue.in_service += len(members)
         queue.idle.remove(server)
         self.on_gpu[self.service.grouping.gpus[server]] += 1
-        batch = batch_on(self, server, members, lane, now_ns)
+        places = 0
+        if self.seating is not None:
+            places = self.seating.taken(server, members, now_ns)
+        batch = batch_on(self, server, members, lane, now_ns, places)
         self.status[members] = SERVED
         self.batch_of[members] = batch.place
         self.running[server] = batch

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policies.contract import IntArray
+
 from .changes import Changes
+from .sequences import SequenceTimes, unseated
 from .trace import EXPIRED, SERVED, Trace
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def trace_of(station: Station) -> Trace:
         for name, values in (("start", start_ns), ("finish", finish_ns), ("server", server))
     }
     return Trace(
-        arrival_ns=station.room.arrival_ns[arrived],
+        arrival_ns=_arrival_ns(station),
         length=station.workload.length[arrived],
         tier=station.room.tier[arrived].astype(np.int8),
         lane=station.room.lane[arrived].astype(np.int16),
@@ -52,7 +55,21 @@ def trace_of(station: Station) -> Trace:
         length_unit=station.workload.length_unit,
         changes=_changes(station),
         sheds=any(queue.sheds for queue in station.queues),
+        sequences=_sequences(station),
     )
+
+
+def _arrival_ns(station: Station) -> IntArray:
+    """What rules see as arrivals may be when a request's turn came."""
+    seating = station.seating
+    known = station.room.arrival_ns if seating is None else seating.arrival_ns
+    return known[: station.arrived]
+
+
+def _sequences(station: Station) -> SequenceTimes | None:
+    if station.seating is None:
+        return unseated(station.workload.sequences, _arrival_ns(station))
+    return station.seating.times(station.arrived)
 
 
 def _changes(station: Station) -> Changes | None:

@@ -33,14 +33,25 @@ def route_view(station: Station, request: int, now_ns: int) -> RouteView:
     )
 
 
-def batch_on(station: Station, server: int, members: list[int], lane: int, now_ns: int) -> Batch:
-    """The batch that a server starts now; it counts among those on its GPU already."""
+def batch_on(
+    station: Station, server: int, members: list[int], lane: int, now_ns: int, places: int = 0
+) -> Batch:
+    """The batch that a server starts now; it counts among those on its GPU already.
+
+    Args:
+        station: where it starts.
+        server: on which.
+        members: requests.
+        lane: theirs, or -1.
+        now_ns: when.
+        places: that it is charged for; 0: as many as members.
+    """
     service, group, room = station.service, station.service.grouping, station.room
     longest = int(room.length[members].max())
     tables_ns = service.tables_ns[group.profiles[server]]
     models = {0} if len(tables_ns) == 1 else set(room.tier[members].tolist())
     usual = max(
-        expected_ns(tables_ns[model], service.length_edges, len(members), longest)
+        expected_ns(tables_ns[model], service.length_edges, places or len(members), longest)
         for model in models
     )
     return Batch(
@@ -55,4 +66,5 @@ def batch_on(station: Station, server: int, members: list[int], lane: int, now_n
         expected_ns=drawn_ns(usual, 1.0),
         idle_ns=now_ns - int(station.idle_since_ns[server]),
         on_gpu=int(station.on_gpu[group.gpus[server]]),
+        places=places,
     )

@@ -165,12 +165,15 @@ def start(system: System) -> None:
     count = system.count
     collect(system, count.started)
     system.queues[FORMED_NS, count.queue] = count.now_ns
-    occupy(system)
+    occupy(system, int(np.int64(system.batches[count.started].size)))
 
 
 @piece
-def occupy(system: System) -> None:
-    """The server at hand begins the next batch, whose members are known."""
+def occupy(system: System, places: int) -> None:
+    """The server at hand begins the next batch, which is charged for so many places.
+
+    Its members are known; their number is its size.
+    """
     count, clock, tiers = system.count, system.clock, system.tiers
     servers, server, record = system.servers, count.server, system.batches[count.started]
     queues, queue, profile = system.queues, count.queue, servers[PROFILE, count.server]
@@ -185,9 +188,9 @@ def occupy(system: System) -> None:
     for model in range(tiers.shape[0]):
         if tiers[model] > 0:
             table = clock.service_ns[profile, model]
-            expected = expected_ns(table, clock.length_edges, size, longest)
+            expected = expected_ns(table, clock.length_edges, places, longest)
             sizes = clock.class_of_size[profile]
-            factor = noise_factor(clock.draws, clock.quantiles, sizes, model, server, k, size)
+            factor = noise_factor(clock.draws, clock.quantiles, sizes, model, server, k, places)
             usual = max(usual, expected)
             drawn = max(drawn, drawn_ns((expected + extra) * slowed, factor))
     finish_ns = count.now_ns + drawn

@@ -193,7 +193,7 @@ def start_sealed(system: System) -> None:
         tiers[system.tier[request] if tiers.shape[0] > 1 else 0] += 1
         count_tier(system, queue, request, -1)
         request = system.links[request].mate
-    occupy(system)
+    occupy(system, int(np.int64(row.size)))
     count.server = NONE
 
 

@@ -14,7 +14,7 @@ import numpy as np
 STREAMS = (
     *("arrivals", "lengths", "service", "timeouts", "tuner", "tiers", "drift"),
     *("preprocessing", "postprocessing", "routes", "outages"),
-    "outputs",
+    *("outputs", "sequences"),
 )
 """Known streams.  The place in the table is part of the key, so new names go to the end."""
 

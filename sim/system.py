@@ -92,6 +92,29 @@ anything happened since the last one, its last completed batch, whether it takes
 servers it has, when the policy fired last, and its sealed batches: how many, the requests in them,
 the rows of the first and the last."""
 
+OCCUPANT, CURRENT = range(2)
+"""Rows of ``Seating.seats``: the sequence of each, and its request that is ready or running."""
+
+(
+    STATE_OF,
+    SEAT,
+    FIRST_WAITING,
+    LAST_WAITING,
+    LATEST,
+    WAS_IDLE,
+    NEXT_IN_LINE,
+    SEATED_NS,
+    FREED_NS,
+) = range(9)
+"""Rows of ``Seating.sequences``: what it is (:mod:`sim.sequences`), the seat that it has or had,
+its requests that are not ready (a list by ``System.next``), the request that came last, whether
+it was idle for too long since then, who is behind it in line, when it got its slot and when it gave
+it back."""
+
+SENT, FREE, LINE_HEAD, LINE_TAIL = range(4)
+"""Cells of ``Seating.turns``: the first request that may be the last of an idle sequence, the size
+of the heap of free seats, and the sequences in line."""
+
 IN_SEALED = 2**31 - 1
 """In the place of a batch's index: a batch that is sealed, or was, and never started."""
 
@@ -116,7 +139,7 @@ COUNTERS = np.dtype(
             "routed",  # requests that a router was asked for
             "ongoing",  # requests that wait or are in service
             "ongoing_ns",  # integral of that
-            "change_ns",  # when replicas may come or go next
+            "change_ns",  # when replicas may come or go next, or a sequence times out
             "tick_ns",  # when the autoscaler is asked next
             "orphans",  # size of the heap of requests whose replica failed
             "logged",  # changes that are written down
@@ -171,6 +194,26 @@ class Clients(NamedTuple):
     heap: IntArray  # (clients,) those that think, by (wake_ns, client)
 
 
+class Seating(NamedTuple):
+    """Sequences and the slots of servers that hold them; S sequences, K seats.
+
+    Nothing where rules are not sticky.
+    """
+
+    of: NDArray[np.int32]  # (N,)
+    ends: NDArray[np.int8]  # (N,)
+    arrival_ns: IntArray  # (N,) of the workload: what rules see may be another
+    ready_ns: IntArray  # (N,) -1 where it was never ready
+    sits: NDArray[np.int32]  # (N,) the seat of a request that is or was ready
+    sequences: IntArray  # (9, S)
+    seats: IntArray  # (2, K)
+    free: IntArray  # (K,) heap
+    order: IntArray  # (K,) zeros: seats are ordered by themselves
+    turns: IntArray  # (4,)
+    max_idle_ns: int
+    places: bool
+
+
 class System(NamedTuple):
     """Everything that a run changes or reads; N requests."""
 
@@ -203,6 +246,7 @@ class System(NamedTuple):
     clients: Clients
     tiers: IntArray  # (models,) requests of each model in the batch at hand
     memory: FloatArray  # (memory_slots,)
+    seating: Seating
     count: Any  # a record of COUNTERS
 
 

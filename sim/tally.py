@@ -39,7 +39,7 @@ class Tally:
     length: FloatArray = field(init=False)
     """Their lengths."""
     padded: FloatArray = field(init=False)
-    """The lengths that they were padded to."""
+    """The lengths that they were padded to, with a share of the places that nobody had."""
     batches: FloatArray = field(init=False)
     """Batches that they took; a request in a batch of k takes 1 / k of it."""
     busy_ns: FloatArray = field(init=False)
@@ -61,7 +61,8 @@ def tally(trace: Trace, service: Service, sections: Sections) -> Tally:
     tiers, count = len(trace.tiers), sections.count
     sums = Tally((tiers, count))
     slo_ns = np.array([tier.slo_ns for tier in trace.tiers], dtype=np.int64)
-    padded_to = np.maximum(trace.batch_longest, service.length_edges[0])
+    padded_to = np.maximum(trace.batch_longest, service.length_edges[0]).astype(np.float64)
+    padded_to *= trace.batch_places / trace.batch_size  # nobody's places are everybody's padding
     for low in range(0, len(trace), CHUNK):
         _add(sums, trace, service, sections.edges_ns, slice(low, low + CHUNK), slo_ns, padded_to)
     _add_busy(sums, trace, sections.edges_ns)
@@ -75,7 +76,7 @@ def _add(
     edges_ns: IntArray,
     part: slice,
     slo_ns: IntArray,
-    padded_to: IntArray,
+    padded_to: FloatArray,
 ) -> None:
     """Add a slice of the requests."""
     tiers, count = sums.shape
@@ -98,7 +99,7 @@ def _add(
     if places_of(trace.tiers):
         add(sums.least_ns, least_work_ns(service, length, tier))
     add(sums.length, length.astype(np.float64))
-    add(sums.padded, padded_to[batch].astype(np.float64))
+    add(sums.padded, padded_to[batch])
     add(sums.batches, 1.0 / trace.batch_size[batch])
 
 

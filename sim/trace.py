@@ -19,6 +19,8 @@ from policies.contract import NEVER, IntArray, Tier
 
 from .changes import Changes
 from .errors import WorkloadError
+from .sequence_files import load_sequences, save_slots
+from .sequences import SEQUENCE_COLUMNS, SequenceTimes
 from .service import Service
 from .stages import STAGE_COLUMNS, StageTimes
 from .trace_files import LABELS, read_batches, read_labels, read_table, write_table, wrong_key
@@ -108,6 +110,8 @@ class Trace:
     """Replicas that came and went; None: all were always there."""
     sheds: bool = False
     """Whether the policy may let requests go unserved: they are expired, too, at that instant."""
+    sequences: SequenceTimes | None = None
+    """Which requests belong together, and the slots that held them; None: none do."""
 
     def __len__(self) -> int:
         return int(self.arrival_ns.shape[0])
@@ -116,6 +120,13 @@ class Trace:
     def formed_ns(self) -> IntArray:
         """int64 (N,): when each request's batch was formed; -1 where it has none."""
         return np.append(self.batch_formed_ns, -1)[self.batch]
+
+    @property
+    def batch_places(self) -> NDArray[np.int32]:
+        """int32 (M,): what each batch is charged for: its size, or places where they are fixed."""
+        if self.sequences is None:
+            return self.batch_size
+        return self.sequences.places_of(self.batch, self.batch_size)
 
     @property
     def seals(self) -> bool:
@@ -127,18 +138,9 @@ class Trace:
         labels = (self.servers, self.tiers, self.length_unit, self.sheds)
         if labels != (other.servers, other.tiers, other.length_unit, other.sheds):
             return False
-        if self.stages is None or other.stages is None:
-            same_stages = self.stages is other.stages
-        else:
-            same_stages = self.stages.equals(other.stages)
-        if self.changes is None or other.changes is None:
-            same_changes = self.changes is other.changes
-        else:
-            same_changes = self.changes.equals(other.changes)
-        return (
-            same_stages
-            and same_changes
-            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _fields())
+        apart = ("stages", "changes", "sequences")
+        return all(_alike(getattr(self, name), getattr(other, name)) for name in apart) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in _fields()
         )
 
     def check(
@@ -150,6 +152,7 @@ class Trace:
     ) -> None:
         """Assert the numbered invariants of :mod:`sim.invariants` and :mod:`sim.conformance`.
 
+        Those of sequences are in :mod:`sim.sequence_invariants`.
         Where there are CPU stages those of :mod:`sim.stage_invariants` come first.
 
         Args:
@@ -161,7 +164,7 @@ class Trace:
             AssertionError: with the number of the invariant and the first request or batch that
                 breaks it.
         """
-        from . import conformance, invariants
+        from . import conformance, invariants, sequence_invariants
 
         if self.stages is not None:
             from . import stage_invariants
@@ -171,6 +174,7 @@ class Trace:
         if largest_batch is None:
             largest_batch = NEVER if service is None else service.largest_batch
         invariants.check(self, largest_batch)
+        sequence_invariants.check(self)
         if workload is not None:
             conformance.check_workload(self, workload)
         if service is not None:
@@ -222,6 +226,8 @@ class Trace:
             labels["changes"] = self.changes.to_dict()
         if self.sheds:
             labels["sheds"] = True
+        if self.sequences is not None:
+            labels["slots"] = save_slots(self.sequences, folder / f"sequences.{chosen}")
         (folder / LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -235,9 +241,11 @@ class Trace:
         folder = Path(folder)
         labels = read_labels(folder / LABELS)
         table = folder / f"requests.{labels['tables']}"
-        requests, stages = read_table(table, REQUEST_COLUMNS), None
+        requests, stages, sequences = read_table(table, REQUEST_COLUMNS), None, None
         if "stages" in labels:
             stages = StageTimes(*read_table(table, STAGE_COLUMNS).values(), *labels["stages"])
+        if "slots" in labels:
+            sequences = load_sequences(folder, labels)
         batches = read_batches(folder / f"batches.{labels['tables']}", BATCH_COLUMNS)
         found = cls(
             **requests,
@@ -248,6 +256,7 @@ class Trace:
             stages=stages,
             changes=_changes(folder / LABELS, labels, len(batches["start_ns"])),
             sheds=bool(labels.get("sheds", False)),
+            sequences=sequences,
         )
         try:
             found.check()
@@ -260,7 +269,16 @@ class Trace:
         columns = {name: getattr(self, name) for name in REQUEST_COLUMNS}
         if self.stages is not None:
             columns |= {name: getattr(self.stages, name) for name in STAGE_COLUMNS}
+        if self.sequences is not None:
+            columns |= {name: getattr(self.sequences, name) for name in SEQUENCE_COLUMNS}
         return columns
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two parts that a trace may have are the same, or both are missing."""
+    if one is None or other is None:
+        return one is other
+    return bool(one.equals(other))
 
 
 def _fields() -> list[str]:

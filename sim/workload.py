@@ -23,6 +23,8 @@ from .closed import Closed, check_closed
 from .errors import WorkloadError
 from .lengths import LONGEST, Column, Lengths
 from .replay import Replay
+from .sequence_arrivals import InSequences
+from .sequences import Sequences
 from .specs import TierSpec, Timeout, WorkloadSpec
 from .streams import Seeds, stream
 
@@ -61,6 +63,8 @@ class Workload:
     closed: ClosedLoop | None = None
     tiers: tuple[Tier, ...] = (Tier("all"),)
     length_unit: str = "tokens"
+    sequences: Sequences | None = None
+    """Which requests belong together, only in open workloads; None: none do."""
     until_ns: int = NEVER
     """From this instant on no batch starts: who still waits is left unfinished."""
 
@@ -85,10 +89,10 @@ def draw_workload(spec: WorkloadSpec, seeds: Seeds | None = None, replication: i
         rng = stream(seeds.arrivals, "arrivals", replication, 0)
         closed = ClosedLoop(spec.closed.think_table(rng, spec.requests))
         arrival_ns, requests = NO_TIMES, spec.requests
-        tier = _shared_tiers(spec, seeds, replication, requests)
+        tier, sequences = _shared_tiers(spec, seeds, replication, requests), None
     else:
         closed = None
-        arrival_ns, tier = _arrivals(spec, seeds, replication)
+        arrival_ns, tier, sequences = _arrivals(spec, seeds, replication)
         requests = len(arrival_ns)
     length = _lengths(spec, seeds, replication, requests, tier)
     workload = Workload(
@@ -99,6 +103,7 @@ def draw_workload(spec: WorkloadSpec, seeds: Seeds | None = None, replication: i
         closed=closed,
         tiers=tuple(each.tier for each in spec.tiers),
         length_unit=spec.unit or spec.length_unit,
+        sequences=sequences,
     )
     return _with_backlogs(spec, seeds, replication, workload) if spec.backlogs else workload
 
@@ -119,8 +124,13 @@ def _with_backlogs(
 
 def _arrivals(
     spec: WorkloadSpec, seeds: Seeds, replication: int
-) -> tuple[IntArray, NDArray[np.int8]]:
-    """Instants, and tiers (empty: all of tier 0)."""
+) -> tuple[IntArray, NDArray[np.int8], Sequences | None]:
+    """Instants, tiers (empty: all of tier 0), and sequences."""
+    if isinstance(spec.arrivals, InSequences):
+        rng = stream(seeds.arrivals, "sequences", replication)
+        arrival_ns, sequences = spec.arrivals.draw(rng, spec.requests, spec.duration_ns)
+        _check_count(spec, len(arrival_ns))
+        return arrival_ns, np.zeros(0, dtype=np.int8), sequences
     if spec.arrivals is not None:
         assert not isinstance(spec.arrivals, Closed), "handled by the caller"
         rng = stream(seeds.arrivals, "arrivals", replication, 0)
@@ -128,11 +138,11 @@ def _arrivals(
         _check_count(spec, len(arrival_ns))
         recorded = spec.arrivals.tier if isinstance(spec.arrivals, Replay) else None
         if recorded is not None:
-            return arrival_ns, recorded[: len(arrival_ns)]
-        return arrival_ns, _shared_tiers(spec, seeds, replication, len(arrival_ns))
+            return arrival_ns, recorded[: len(arrival_ns)], None
+        return arrival_ns, _shared_tiers(spec, seeds, replication, len(arrival_ns)), None
     arrival_ns, tier = _merged(spec, seeds, replication)
     _check_count(spec, len(arrival_ns))
-    return arrival_ns, tier if len(spec.tiers) > 1 else np.zeros(0, dtype=np.int8)
+    return arrival_ns, tier if len(spec.tiers) > 1 else np.zeros(0, dtype=np.int8), None
 
 
 def _merged(
