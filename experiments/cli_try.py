@@ -48,6 +48,14 @@ def try_(
             autocompletion=completion.policies,
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Run this reference model in truth; the scenario has its profile.",
+            autocompletion=completion.reference_models,
+        ),
+    ] = None,
     default: Annotated[
         bool, typer.Option("--default", help="Also run the stack with nothing set but batching.")
     ] = False,
@@ -99,8 +107,12 @@ def try_(
             read_loads(load), read_time("--window", window), repeats,
             read_time("--calibrate", calibrate), default, urgent=not ordinary,
         )  # fmt: skip
-        python = python_of(row, install=install, say=say)
         asked = asked_for(source, policy, settings or (), out, row, nearest=nearest)
+        if model is not None:
+            from .stacks.real_model import with_model
+
+            asked, row = with_model(asked, row, model)
+        python = python_of(row, install=install, say=say)
         with progress_bar(quiet=quiet or json, still=True) as progress:
 
             def compute(folder: Path) -> Any:

@@ -94,6 +94,13 @@ def tried_stacks(incomplete: str) -> list[str]:
     return _beginning(incomplete, list(STACKS))
 
 
+def reference_models(incomplete: str) -> list[str]:
+    """Models that are built in."""
+    from profiles.models.catalogue import MODELS
+
+    return _beginning(incomplete, list(MODELS))
+
+
 def profiles(incomplete: str) -> list[str]:
     """Names of the shipped profiles, and side files of others below what is typed."""
     found = sorted(path.stem for path in _folder("profiles").glob("*/*.json"))

@@ -46,12 +46,12 @@ def batchwright(*arguments):
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-def tried(folder, *arguments):
-    """Try a policy of the scenario; returns the run's folder and what it printed as JSON."""
-    scenario = folder / "slow.toml"
-    scenario.write_text(SCENARIO)
+def tried(folder, *arguments, scenario=SCENARIO):
+    """Try a policy of a scenario; returns the run's folder and what it printed as JSON."""
+    path = folder / "slow.toml"
+    path.write_text(scenario)
     out = folder / "runs"
-    done = batchwright("try", scenario, *arguments, *SHORT, "--json", "--out", out)
+    done = batchwright("try", path, *arguments, *SHORT, "--json", "--out", out)
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     return Path(found["run"]), found

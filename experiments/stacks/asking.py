@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from experiments import compare
 from experiments.assemble import assembled
@@ -186,3 +187,18 @@ def drawn(scenario: Scenario, costs: Costs, window: int) -> Workload:
     workload, _ = scenario.draw(window)
     longest = np.int32(min(int(costs.length_edges[-1]), np.iinfo(np.int32).max))
     return replace(workload, length=np.minimum(workload.length, longest))
+
+
+def burst_lengths(wish: Wish, count: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """int32 (count,): of the requests of calibrating bursts.
+
+    A model that sleeps is told the longest length; how far a real one is off its profile is asked
+    at the lengths that come.
+    """
+    costs = wish.costs
+    longest = int(costs.length_edges[-1])
+    if wish.real is None:
+        return np.full(count, longest, dtype=np.int32)
+    drawn_lengths = rng.choice(costs.length, count, p=costs.probability)
+    found: NDArray[np.int32] = np.minimum(drawn_lengths, longest).astype(np.int32)
+    return found

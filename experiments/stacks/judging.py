@@ -153,6 +153,8 @@ def _about(variant: Variant) -> dict[str, object]:
         "servers": variant.ruling.servers,
         "notes": list(variant.ruling.notes),
         "overheads": None if variant.overheads is None else variant.overheads.to_dict(),
+        "against_profile": None if variant.against is None else variant.against.to_dict(),
+        "windows_took": variant.windows_took,
     }
 
 

@@ -1,4 +1,4 @@
-"""LitServe: the exported arguments and launcher, with the model of known cost beside them.
+"""LitServe: the exported arguments and launcher, with the model beside them.
 
 The exported launcher leaves address and port to LitServe, which would listen on every address; a
 starter beside it runs the launcher's server on the loopback.
@@ -15,27 +15,32 @@ from experiments.export.contract import Exported
 from experiments.export.litserve import LAUNCHER, NAME, export
 
 from .contract import Bare, Command, Request, Ruling, StackError, Wish
-from .model_files import put_model
+from .model_files import PROFILES, put_served
 from .processes import LOCALHOST
 from .rulings import WINDOW, table_of
 
 PORTS = 1
 READY = "/health"
+REAL_MODELS = True
+SCRATCH = (PROFILES,)
+"""Not kept when the server has ended."""
 
 START = "start.py"
 
 MODEL_CODE = '''\
-"""The model of known cost as an API of LitServe."""
+"""The model as an API of LitServe."""
+
+from pathlib import Path
 
 import litserve
-from slow_model import SlowModel
+from served import Served
 
 
 class Model(litserve.LitAPI):
     """Without batching ``predict`` is given one request, and else a list of them."""
 
     def setup(self, device):
-        self.slow = SlowModel()
+        self.model = Served(Path(__file__).parent)
 
     def decode_request(self, request):
         return request["id"], request["length"]
@@ -45,8 +50,8 @@ class Model(litserve.LitAPI):
 
     def predict(self, x):
         if isinstance(x, tuple):
-            return self.slow.run([x[0]], [x[1]])[0]
-        return self.slow.run([who for who, _ in x], [length for _, length in x])
+            return self.model.run([x[0]], [x[1]])[0]
+        return self.model.run([who for who, _ in x], [length for _, length in x])
 
     def unbatch(self, output):
         return output
@@ -83,7 +88,7 @@ def write(folder: Path, wish: Wish) -> Exported:
         (folder / NAME).write_text(json.dumps(bare_arguments(wish), indent=2), encoding="utf-8")
     (folder / "model.py").write_text(MODEL_CODE, encoding="utf-8")
     (folder / START).write_text(START_CODE, encoding="utf-8")
-    put_model(folder, wish.costs)
+    put_served(folder, wish)
     return found
 
 

@@ -1,4 +1,7 @@
-"""The model of known cost, put next to a stack's files, and the log that it wrote read back."""
+"""The model put next to a stack's files, and the log that it wrote read back.
+
+Either one of known cost, which sleeps, or a reference model that is really run.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,21 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import profiles
 from experiments.export.contract import Exported
 from experiments.export.setting import Costs
 
-from . import slow_model
-from .contract import StackError
+from . import slow_model, torch_model
+from .contract import RealModel, StackError, Wish
 
 COSTS = "costs.json"
 LOGS = "batches-*.jsonl"
+MODEL_JSON = "model.json"
+PROFILES = "profiles"
+"""The copy of the package that opens models, for servers in environments without this project."""
+
+SLEEPS = "from slow_model import SlowModel"
+RUNS = "from real.torch_model import TorchModel"
 
 
 class Logged(NamedTuple):
@@ -46,6 +56,35 @@ def put_model(folder: Path, costs: Costs) -> None:
     shutil.copyfile(slow_model.__file__, folder / "slow_model.py")
     table = {"service_ns": costs.service_ns.tolist(), "edges": costs.length_edges.tolist()}
     (folder / COSTS).write_text(json.dumps(table), encoding="utf-8")
+
+
+def put_served(folder: Path, wish: Wish) -> None:
+    """Put ``served.py`` into a folder, whose ``Served`` is the model that was wished for."""
+    put_model(folder, wish.costs)
+    what = SLEEPS if wish.real is None else RUNS
+    (folder / "served.py").write_text(f"{what} as Served  # noqa: F401\n", encoding="utf-8")
+    if wish.real is not None:
+        _put_real(folder, wish.real)
+
+
+def _put_real(folder: Path, model: RealModel) -> None:
+    """The package ``real``, what it asks for, and the code of :mod:`profiles` without its data."""
+    package = folder / "real"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    for module in (slow_model, torch_model):
+        source = Path(str(module.__file__))
+        shutil.copyfile(source, package / source.name)
+    asked = {
+        "model": model.name, "device": model.device, "precision": model.precision,
+        "mode": model.mode, "threads": model.threads, "seed": model.seed,
+    }  # fmt: skip
+    (folder / MODEL_JSON).write_text(json.dumps(asked), encoding="utf-8")
+    source, target = Path(profiles.__file__).parent, folder / PROFILES
+    for path in source.rglob("*.py"):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
 
 
 def logged(folder: Path) -> list[Logged]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -49,9 +49,10 @@ def headline(found: Trial) -> str:
     how = ", before all other processes" if stack["before_other_processes"] else ""
     servers = "1 server" if scenario["servers"] == 1 else f"{scenario['servers']} servers"
     windows = f"{scenario['repeats']} windows of {scenario['window_s']:g} s at each load"
+    model = f"\nmodel: {scenario['model']}" if scenario.get("model") else ""
     return (
         f"{stack['title']} ({stack['needs'][0]}) on the loopback{how}\n"
-        f"{scenario['source']}, {servers}, {windows}"
+        f"{scenario['source']}\n{servers}, {windows}{model}"
     )
 
 
@@ -129,11 +130,25 @@ def grouped(most: int) -> list[tuple[int, int]]:
 def overheads_line(found: Trial, variant: str) -> str:
     """What the calibration found."""
     known = found.variants[variant]["overheads"]
+    real = model_text(found.variants[variant])
+    over = "rest of the model" if real else "overshoot of sleeps"
     thin = " (FEW SAMPLES: give --calibrate more time)" if known["thin"] else ""
     return (
         f"calibrated, medians in ms: way in {known['enter_ms']:.2f}, between batches "
-        f"{known['turnaround_ms']:.2f} and {known['per_request_ms']:.3f} a request, overshoot of "
-        f"sleeps {known['overshoot_ms']:.2f}, way out {known['leave_ms']:.2f}{thin}"
+        f"{known['turnaround_ms']:.2f} and {known['per_request_ms']:.3f} a request, {over} "
+        f"{known['overshoot_ms']:.2f}, way out {known['leave_ms']:.2f}{thin}{real}"
+    )
+
+
+def model_text(about: Mapping[str, Any]) -> str:
+    """What a real model takes here by what its profile says; nothing of one that sleeps."""
+    against = about.get("against_profile")
+    if against is None:
+        return ""
+    share, fixed = against["share"], against["fixed_ms"]
+    return (
+        f"\nthe model takes {share:.3f} of what its profile says, and {fixed:+.2f} ms a batch; in "
+        f"the windows it took {about['windows_took']:.3f} of that"
     )
 
 

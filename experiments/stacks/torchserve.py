@@ -14,7 +14,7 @@ from experiments.export.torchserve import DEFAULT_DELAY_MS, NAME, PROPERTIES, ex
 from policies.timer_from_pick import TimerFromPick
 
 from .contract import MODEL, Bare, Command, Request, Ruling, Wish
-from .model_files import only_file, put_model
+from .model_files import PROFILES, only_file, put_served
 from .processes import LOCALHOST
 from .rulings import table_of
 
@@ -24,33 +24,36 @@ READY = f"/predictions/{MODEL}"
 """``/ping`` is also healthy while workers that have died are started again."""
 
 STORE = "store"
+REAL_MODELS = True
+SCRATCH = (f"{STORE}/{MODEL}/{PROFILES}",)
+"""Not kept when the server has ended."""
 
 CLOCK_MS = 1
 """``pollBatch`` counts the wait in whole ticks."""
 
 HANDLER_CODE = '''\
-"""The model of known cost as a handler of TorchServe."""
+"""The model as a handler of TorchServe."""
 
 import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from slow_model import SlowModel  # noqa: E402
+from served import Served  # noqa: E402
 
 
 class Handler:
     """One worker."""
 
     def initialize(self, context):
-        self.slow = SlowModel(Path(__file__).parent)
+        self.model = Served(Path(__file__).parent)
 
     def handle(self, data, context):
         rows = [row.get("body", row.get("data")) for row in data]
         if not all(rows):  # whether this worker lives is asked without a body
             return ["ready"] * len(rows)
         rows = [row if isinstance(row, dict) else json.loads(row) for row in rows]
-        return self.slow.run([row["id"] for row in rows], [row["length"] for row in rows])
+        return self.model.run([row["id"] for row in rows], [row["length"] for row in rows])
 '''
 
 MANIFEST = {
@@ -81,7 +84,7 @@ def write(folder: Path, wish: Wish) -> Exported:
     (place / "MAR-INF" / "MANIFEST.json").write_text(json.dumps(MANIFEST), encoding="utf-8")
     (place / NAME).write_text(text, encoding="utf-8")
     (place / "handler.py").write_text(HANDLER_CODE, encoding="utf-8")
-    put_model(place, wish.costs)
+    put_served(place, wish)
     return found
 
 

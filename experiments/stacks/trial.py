@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.export.setting import Costs
 from experiments.parallel import Progress
 from policies.contract import IntArray
 from sim.workload import Workload
 
 from . import Row
-from .asking import Asked, at_load, drawn
-from .calibrate import Overheads, bursts, overheads_of
-from .conditions import STALL_MS, Condition, condition_of
-from .contract import OwnBatches, Ruling, StackFailed, Wish
-from .fitting import LOAD, Stream, fitted
+from .asking import Asked, at_load, burst_lengths, drawn
+from .calibrate import bursts
+from .conditions import STALL_MS
+from .contract import StackFailed, Wish
+from .fitting import LOAD, Stream
 from .outcome import DEFAULT, TUNED, Trial
 from .processes import can_be_urgent
 from .rig import Rig, Sent, Window, floor, module_of, running
-
-Part = TypeVar("Part")
+from .variant import Measured, Variant
 
 SERVER = "server"
 """The folder of a run with what each server loaded, said and logged."""
@@ -52,43 +48,6 @@ class Plan:
     seed: int = 0
     urgent: bool = True
     """Whether servers run before all ordinary processes, where that is allowed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """One window that was driven."""
-
-    load: float | None
-    repeat: int
-    attempt: int
-    workload: Workload
-    window: Window
-    condition: Condition
-
-
-@dataclass
-class Variant:
-    """One setting of the stack, as it was run."""
-
-    name: str
-    wish: Wish
-    words: str
-    ruling: Ruling
-    overheads: Overheads | None = None
-    """Of the whole calibration."""
-    around: dict[int, Overheads] = field(default_factory=dict)
-    """By repeat: of the parts of the calibration before and after its windows."""
-    bursts: list[Window] = field(default_factory=list)
-    streams: list[Stream] = field(default_factory=list)
-    own: tuple[OwnBatches, ...] = ()
-    measured: list[Measured] = field(default_factory=list)
-
-    def counting(self) -> Iterator[Measured]:
-        """Windows that count: of each kind the last that did not stall, or the least disturbed."""
-        kinds = dict.fromkeys((each.load, each.repeat) for each in self.measured)
-        for kind in kinds:
-            tries = [each for each in self.measured if (each.load, each.repeat) == kind]
-            yield min(tries, key=lambda each: each.condition.worst_ms)
 
 
 def run_trial(
@@ -129,7 +88,7 @@ class Campaign:
         self.scenarios = {load: at_load(asked, load, plan.window_ns) for load in plan.loads}
         self.floors: list[dict[str, float | None]] = []
         self.interrupted = False
-        self.variants = [self._variant(TUNED, asked.wish, asked.source)]
+        self.variants = [self._variant(TUNED, asked.wish, f"policy {asked.name}")]
         if plan.default:
             bare = self.module.bare(asked.wish)
             self.variants.append(self._variant(DEFAULT, bare.wish, bare.words))
@@ -149,12 +108,7 @@ class Campaign:
             self.interrupted = True
         self.variants = [variant for variant in self.variants if variant.measured]
         for variant in self.variants:
-            variant.overheads = _overheads(variant, variant.bursts, variant.streams)
-            for repeat in {each.repeat for each in variant.measured}:
-                parts = slice(repeat, repeat + 2)
-                near = _overheads(variant, variant.bursts[parts], variant.streams[parts])
-                calm = any(not _stalled(each.window, variant) for each in variant.streams[parts])
-                variant.around[repeat] = near if calm and not near.thin else variant.overheads
+            variant.calibrate()
 
     def _variant(self, name: str, wish: Wish, words: str) -> Variant:
         return Variant(name, wish, words, self.module.policy(wish))
@@ -206,8 +160,7 @@ class Campaign:
         """Bursts, then ordinary traffic; again where the machine stalled."""
         for _ in range(1 + RETRIES):
             found = self._calibrated(rig, variant, block, rng)
-            stalled = [condition_of(each, variant.wish.costs).worst_ms for each in found]
-            if max(stalled) <= STALL_MS:
+            if max(variant.condition_of(each).worst_ms for each in found) <= STALL_MS:
                 break
         bursts_seen, stream_seen = found
         variant.bursts.append(bursts_seen)
@@ -242,7 +195,7 @@ class Campaign:
         """Instants and lengths of calibrating bursts."""
         costs = variant.wish.costs
         at_ns = bursts(variant.ruling, costs, variant.wish.largest_batch, time_ns, rng)
-        return at_ns, np.full(len(at_ns), int(costs.length_edges[-1]), dtype=np.int32)
+        return at_ns, burst_lengths(variant.wish, len(at_ns), rng)
 
     def _stream_load(self, variant: Variant) -> float:
         """Half the load, or half of what the variant can do at all, where that is less."""
@@ -260,7 +213,7 @@ class Campaign:
             workload = drawn(self.scenarios[load], variant.wish.costs, repeat)
             for attempt in range(1 + RETRIES):
                 found = self._window(rig, variant, workload)
-                condition = condition_of(found, variant.wish.costs)
+                condition = variant.condition_of(found)
                 variant.measured.append(Measured(load, repeat, attempt, workload, found, condition))
                 if not condition.stalled:
                     break
@@ -271,25 +224,6 @@ class Campaign:
         if not found.good.any():
             raise StackFailed(f"{self.row.title} answered nothing: {rig.server.last_lines()}")
         return found
-
-
-def _overheads(variant: Variant, bursts_: Sequence[Window], streams: Sequence[Stream]) -> Overheads:
-    """What the parts of a calibration say in which the machine did not stall."""
-    costs = variant.wish.costs
-    calm = _calm(streams, [each.window for each in streams], costs)
-    parts = [*_calm(bursts_, bursts_, costs), *(each.window for each in calm)]
-    found = overheads_of(parts, variant.ruling, costs, variant.own)
-    return fitted(found, variant.ruling, costs, calm)
-
-
-def _stalled(window: Window, variant: Variant) -> bool:
-    return condition_of(window, variant.wish.costs).stalled
-
-
-def _calm(parts: Sequence[Part], windows: Sequence[Window], costs: Costs) -> list[Part]:
-    """Those whose windows did not stall; all where each did."""
-    stalled = [condition_of(each, costs).stalled for each in windows]
-    return [part for part, bad in zip(parts, stalled, strict=True) if not bad] or list(parts)
 
 
 __all__ = ["Campaign", "Measured", "Plan", "Variant", "run_trial"]
