@@ -36,6 +36,12 @@ class Reply(NamedTuple):
         return json.loads(self.body)
 
     @property
+    def json_and_bytes(self):
+        """An answer whose outputs follow the JSON."""
+        header = int(self.headers["inference-header-content-length"])
+        return json.loads(self.body[:header]), self.body[header:]
+
+    @property
     def error(self):
         return self.json["error"]
 

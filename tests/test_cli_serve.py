@@ -6,12 +6,7 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +15,7 @@ from typer.testing import CliRunner
 pytest.importorskip("prometheus_client")
 
 from serving_client import inference
+from serving_process import PATIENCE_S, ask, running
 
 from experiments.cli import app
 
@@ -58,7 +54,6 @@ def dies(lengths):
         os._exit(3)
     return [0.5] * len(lengths)
 """
-PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -70,38 +65,6 @@ def place(tmp_path_factory):
     )
     (folder / "mine.py").write_text(MINE)
     return folder
-
-
-@contextmanager
-def running(place, *words, environment=()):
-    """A server of a process of its own; gives it and its address."""
-    command = [
-        sys.executable, "-c", "from experiments.cli import main; main()", "serve", *words,
-        "--port", "0", "--json", "--no-drift",
-    ]  # fmt: skip
-    own = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **dict(environment)}
-    process = subprocess.Popen(
-        command, cwd=place, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        yield process, json.loads(line)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
-
-
-def ask(url, body=None, **headers):
-    """Status, headers and content of an answer."""
-    request = urllib.request.Request(url, body, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
 
 
 def test_a_server_finishes_what_it_took_and_ends_with_code_0(place):
