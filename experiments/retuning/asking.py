@@ -123,10 +123,15 @@ def token_of(file: Path | None) -> str | None:
     """The token that servers want: of a file, or of the variable; None: none.
 
     Raises:
-        OSError: the file cannot be read.
+        ScenarioError: the file cannot be read.
     """
-    given = os.environ.get(TOKEN) if file is None else file.read_text(encoding="utf-8")
-    return None if given is None else given.strip() or None
+    if file is None:
+        return os.environ.get(TOKEN)
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise ScenarioError(f"--token-file {file} cannot be read: {why}") from None
 
 
 __all__ = ["Answer", "Asked", "asked", "is_url", "token_of"]
