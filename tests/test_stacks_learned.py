@@ -56,7 +56,8 @@ def past_of(trace, now_ns):
     end_ns[trace.batch[served]] = trace.finish_ns[served]
     done = end_ns < now_ns
     columns = (firsts, trace.batch_start_ns, end_ns)
-    return Past(*(each[done] - now_ns for each in columns), trace.batch_size[done].astype(np.int64))
+    size = trace.batch_size[done].astype(np.int64)
+    return Past(*(each[done] - now_ns for each in columns), size, np.ones_like(size))
 
 
 def memory_after(arrivals):
@@ -131,9 +132,10 @@ def test_a_log_is_read_up_to_an_instant():
     batches = [
         Logged(70, 90, (3, 4), 1), Logged(10, 30, (1, 0), 1), Logged(40, 60, (2,), 1)
     ]  # fmt: skip
-    past = Past.of(batches, np.array([5, 1, 20, 33, 44]), now_ns=65)
-    assert [column.tolist() for column in past] == [[-64, -45], [-55, -25], [-35, -5], [2, 1]]
-    assert Past.of(batches, np.arange(5), now_ns=0).size.tolist() == []
+    sent_ns, length = np.array([5, 1, 20, 33, 44]), np.array([7, 9, 8, 8, 8])
+    past = Past.of(batches, sent_ns, length, now_ns=65)
+    assert [each.tolist() for each in past] == [[-64, -45], [-55, -25], [-35, -5], [2, 1], [9, 8]]
+    assert Past.of(batches, sent_ns, length, now_ns=0).size.tolist() == []
 
 
 def test_only_rules_that_learn_ask_for_the_past():

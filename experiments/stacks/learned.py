@@ -48,14 +48,19 @@ class Past(NamedTuple):
     """int64 (M,)."""
     size: IntArray = NOTHING
     """int64 (M,)."""
+    longest: IntArray = NOTHING
+    """int64 (M,): the longest of their requests."""
 
     @classmethod
-    def of(cls, batches: Sequence[Logged], sent_ns: IntArray, now_ns: int) -> Past:
+    def of(
+        cls, batches: Sequence[Logged], sent_ns: IntArray, length: IntArray, now_ns: int
+    ) -> Past:
         """Of a server's log, up to an instant.
 
         Args:
             batches: all that were logged.
             sent_ns: int64 (any,), when requests were sent, by identity.
+            length: int64 (any,), of requests, by identity.
             now_ns: the instant.
         """
         done = sorted((each for each in batches if each.end_ns < now_ns), key=lambda b: b.end_ns)
@@ -65,15 +70,19 @@ class Past(NamedTuple):
                 each.begin_ns - now_ns,
                 each.end_ns - now_ns,
                 len(each.identities),
+                int(length[list(each.identities)].max()),
             )
             for each in done
         ]
-        return cls(*np.array(columns, dtype=np.int64).reshape(-1, 4).T)
+        return cls(*np.array(columns, dtype=np.int64).reshape(-1, 5).T)
 
     def at(self, now_ns: int) -> Past:
         """The same where the instant is not 0."""
-        first_ns, begin_ns, end_ns, size = self
-        return Past(first_ns + now_ns, begin_ns + now_ns, end_ns + now_ns, size)
+        return self._replace(
+            first_sent_ns=self.first_sent_ns + now_ns,
+            begin_ns=self.begin_ns + now_ns,
+            end_ns=self.end_ns + now_ns,
+        )
 
 
 class Learner:

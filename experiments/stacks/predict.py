@@ -5,7 +5,8 @@
 2. A batch keeps its server for what the model was asked to take, a drawn overshoot, the turnaround
    by its size and a drawn rest of the turnaround.
 3. Latency in the server ends with the model; the client's has a drawn way out beside it.
-4. A policy that learns begins with what it has learned of the server's batches until then.
+4. A policy that learns begins with what it has learned of the server's batches until then, and its
+   server pauses as it did.
 
 All draws are from the calibration.  Several draws of one window give the interval of its figures.
 """
@@ -28,6 +29,7 @@ from .calibrate import Overheads, cost_ns
 from .contract import Ruling
 from .figures_of_window import Figures, figures_of
 from .learned import Past, learns, run_after
+from .pauses import Pauses, pauses_of
 from .rulings import policy_of
 
 DRAWS = 8
@@ -50,8 +52,14 @@ class Forecast:
 class StackTimes:
     """How long batches keep a server, and when the model in them ends."""
 
-    def __init__(self, costs: Costs, overheads: Overheads, rng: np.random.Generator) -> None:
-        self.costs, self.overheads, self.rng = costs, overheads, rng
+    def __init__(
+        self,
+        costs: Costs,
+        overheads: Overheads,
+        rng: np.random.Generator,
+        pauses: Pauses = Pauses(),  # noqa: B008 - it cannot change
+    ) -> None:
+        self.costs, self.overheads, self.rng, self.pauses = costs, overheads, rng, pauses
         self.model_ns: list[int] = []
         """From the start of each batch to the end of its model."""
 
@@ -59,7 +67,7 @@ class StackTimes:
         """Turnaround, model and rest."""
         cost, size = self.overheads, len(batch.members)
         until_ns = cost.before_ns(size) + cost_ns(self.costs, size, batch.longest)
-        until_ns += int(self.rng.choice(cost.overshoot_ns))
+        until_ns += int(self.rng.choice(cost.overshoot_ns)) + self.pauses.draw(size, self.rng)
         self.model_ns.append(max(1, until_ns))
         rest_ns = int(self.rng.choice(cost.turnaround_ns))
         return self.model_ns[-1] + cost.after_ns(size) + rest_ns
@@ -95,13 +103,14 @@ def simulated(
         tiers=workload.tiers[:1],
         length_unit=workload.length_unit,
     )
-    times = StackTimes(costs, overheads, rng)
     service = Service(costs.service_ns[np.newaxis], costs.length_edges, ruling.servers)
     policy = policy_of(ruling)
     if past is not None and learns(policy):
+        times = StackTimes(costs, overheads, rng, pauses_of(past, costs))
         past = past.at(int(workload.arrival_ns[0]))
         trace = run_after(past, overheads.usual_enter_ns, policy, here, service, times)
     else:
+        times = StackTimes(costs, overheads, rng)
         trace = model.run(policy, here, service, times=times)
     served = np.flatnonzero(trace.status == SERVED)
     batch = trace.batch[served].astype(np.int64)

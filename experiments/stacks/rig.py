@@ -80,6 +80,7 @@ class Rig:
         self._next = 0
         self._went_ns: list[IntArray] = []
         """When requests were sent, or should have been, by identity."""
+        self._length: list[NDArray[np.int32]] = []
 
     def send(self, planned_ns: IntArray, length: NDArray[np.int32]) -> Sent:
         """Send requests at instants.
@@ -99,23 +100,27 @@ class Rig:
         plan = Plan(LOCALHOST, self.ports[0], planned_ns.tolist(), requests)
         answers = self.sender.run(plan)
         self._went_ns.append(np.where(answers.sent_ns < 0, answers.planned_ns, answers.sent_ns))
+        self._length.append(length)
         self.server.check("the server")
         return Sent(first, length, answers)
 
     def windows(self, sent: Sequence[Sent]) -> list[Window]:
         """Batches and requests of what was sent, brought together by identity."""
         batches = logged(self.folder)
-        went_ns = np.concatenate(self._went_ns)
-        return [_window(each, batches, went_ns) for each in sent]
+        went_ns, length = np.concatenate(self._went_ns), np.concatenate(self._length)
+        return [_window(each, batches, went_ns, length) for each in sent]
 
 
-def _window(sent: Sent, batches: Sequence[Logged], went_ns: IntArray) -> Window:
+def _window(
+    sent: Sent, batches: Sequence[Logged], went_ns: IntArray, length: NDArray[np.int32]
+) -> Window:
     """What became of requests.
 
     Args:
         sent: the requests.
         batches: all that the server has made.
         went_ns: int64 (any,), when requests were sent, by identity.
+        length: int32 (any,), of requests, by identity.
     """
     first, count = sent.first, len(sent.length)
     mine = [each for each in batches if first <= each.identities[0] < first + count]
@@ -136,7 +141,7 @@ def _window(sent: Sent, batches: Sequence[Logged], went_ns: IntArray) -> Window:
         end_ns=np.array([each.end_ns - zero for each in mine], dtype=np.int64),
         size=np.array([len(each.identities) for each in mine], dtype=np.int64),
         instance=np.array([each.process for each in mine], dtype=np.int64),
-        before=Past.of(batches, went_ns, zero),
+        before=Past.of(batches, went_ns, length.astype(np.int64), zero),
     )
 
 
