@@ -17,13 +17,13 @@ def table(rows, seed, dtype=np.float32):
     return np.random.default_rng(seed).standard_normal((rows, WIDTH)).astype(dtype)
 
 
-def written(path, nodes, inputs, weights, output=TensorProto.FLOAT):
-    """An ONNX file; ``inputs`` are (name, type, shape), the output is ``out``."""
+def written(path, nodes, inputs, weights, output=TensorProto.FLOAT, beside=()):
+    """An ONNX file; ``inputs`` are (name, type, shape), the output is ``out``, then others."""
     graph = helper.make_graph(
         nodes,
         "small",
         [helper.make_tensor_value_info(*given) for given in inputs],
-        [helper.make_tensor_value_info("out", output, None)],
+        [helper.make_tensor_value_info(name, output, None) for name in ("out", *beside)],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     path.parent.mkdir(exist_ok=True)
