@@ -18,6 +18,8 @@ from serving_client import MS, offer, play, serving
 from experiments.serving import monitoring
 from experiments.serving.drift import Drift
 from experiments.serving.gauges import show, show_drift
+from experiments.serving.jobs.memory import MemoryQueue
+from experiments.serving.jobs.office import Office
 from experiments.serving.meters import edges, sizes
 from policies.contract import Tier
 
@@ -37,6 +39,7 @@ def page():
 
             show(served.meters, served.driver, lambda: True)
             show_drift(served.meters, Drift(FLAT))
+            Office(MemoryQueue(8, 60.0), 0, served.front)
             await asyncio.gather(*(served.infer(tier=tier.name) for tier in TIERS))
             await served.infer(tier="no")
             return (await served.ask("/metrics", method="GET")).body.decode()
