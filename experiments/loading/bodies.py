@@ -4,7 +4,8 @@
    masks are ones, types of tokens zeros.
 2. Open dimensions of an input are one row and the length; fixed ones stay.
 3. ``parameters.timeout`` says in microseconds how patient a request is.
-4. With ``binary`` tensors follow the JSON as bytes.  Of a model with one input all requests then
+4. A text has as many words as a request has tokens.
+5. With ``binary`` tensors follow the JSON as bytes.  Of a model with one input all requests then
    share one piece of data, of which each has its beginning.
 """
 
@@ -76,7 +77,7 @@ class Bodies:
         most = self._size(longest)
         self.data = [_data(one, most, rng) for one in model.inputs]
         self.shared = self.data[0].tobytes() if self._shares else b""
-        self._texts = [None if binary else _words(data) for data in self.data]
+        self._words = [[] if binary else _words(data) for data in self.data]
         self._known: dict[tuple[int, int, int], Request] = {}
 
     def requests(self, workload: Workload) -> list[Request]:
@@ -103,20 +104,21 @@ class Bodies:
         return length * SAMPLES_PER_MS if self.unit == "audio_ms" else length
 
     def _made(self, length: int, tier: int, timeout_ns: int) -> Request:
-        size = self._size(length)
         parameters = {} if timeout_ns == NEVER else {"timeout": max(1, timeout_ns // 1000)}
         inputs, after = [], []
-        for one, data, words in zip(self.model.inputs, self.data, self._texts, strict=True):
-            shape = shape_of(one, size)
+        for one, data, words in zip(self.model.inputs, self.data, self._words, strict=True):
+            shape = shape_of(one, self._size(length))
             count = math.prod(shape)
             said: dict[str, Any] = {"name": one.name, "datatype": one.datatype, "shape": shape}
-            if words is None:
-                after.append(_bytes(data[:count]))
+            mine = data[:count] if len(data) else _texts(length, count)
+            if self.binary:
+                after.append(_bytes(mine))
                 said["parameters"] = {"binary_data_size": len(after[-1])}
                 inputs.append(json.dumps(said, separators=(",", ":")))
             else:
                 head = json.dumps(said, separators=(",", ":"))[:-1]
-                inputs.append(f'{head},"data":[{",".join(words[:count])}]}}')
+                values = words[:count] if words else _words(mine)
+                inputs.append(f'{head},"data":[{",".join(values)}]}}')
         more = f'"parameters":{json.dumps(parameters)},' if parameters else ""
         text = f'{{{more}"inputs":[{",".join(inputs)}]}}'.encode()
         return self._whole(text, tier, after)
@@ -153,8 +155,8 @@ def shape_of(one: Input, size: int) -> list[int]:
 def _data(one: Input, most: int, rng: np.random.Generator) -> NDArray[Any]:
     """What an input holds at most."""
     count = max(most, math.prod(shape_of(one, most)))
-    if one.datatype == "BYTES":
-        return np.array([(WORD * most).strip()] * count, dtype=object)
+    if one.datatype == "BYTES":  # made for each length
+        return np.array([], dtype=object)
     if one.datatype not in TYPES:
         raise ScenarioError(
             f"input {one.name} of the model has {one.datatype}, which load does not make; it makes "
@@ -168,6 +170,11 @@ def _data(one: Input, most: int, rng: np.random.Generator) -> NDArray[Any]:
     if "type" in one.name or kind.itemsize < 2:
         return np.zeros(count, dtype=kind)
     return rng.integers(FIRST_ID, LAST_ID + 1, count).astype(kind)
+
+
+def _texts(length: int, count: int) -> NDArray[Any]:
+    """Elements of an input that takes text."""
+    return np.array([(WORD * length).strip()] * count, dtype=object)
 
 
 def _words(data: NDArray[Any]) -> list[str]:

@@ -26,7 +26,7 @@ from sim.workload import Workload
 from .asking import Wanted, at_load, drawn
 from .bodies import Bodies, Request
 from .endpoint import Endpoint, Model, Reply
-from .floor import SERVER, Floor, exact_server, measured
+from .floor import SERVER, Floor, exact_server, measured, together
 from .predict import Rule
 from .sending import Plan, Sender
 from .window import Window, condition_of, seen_of
@@ -61,6 +61,7 @@ class Driven:
     wanted: Wanted
     scenarios: Mapping[float | None, Scenario]
     floors: list[Floor] = field(default_factory=list)
+    """Before each window, and every attempt."""
     windows: list[Window] = field(default_factory=list)
     """Every attempt."""
     interrupted: bool = False
@@ -80,7 +81,7 @@ class Driven:
 
     def floor_of(self, load: float | None) -> Floor:
         """What the client alone costs at a load."""
-        return next(each for each in self.floors if each.load == load)
+        return together([each for each in self.floors if each.load == load])
 
 
 def _rank(window: Window) -> tuple[bool, float]:
@@ -106,7 +107,7 @@ class Driving:
             binary=target.binary, seed=wanted.seed,
         )  # fmt: skip
         self.found = Driven(target, wanted, scenarios)
-        self.steps = len(self.workloads) + 1
+        self.steps = len(self.workloads)
 
     def run(self) -> Driven:
         """Send everything, or up to Ctrl-C once there is a window.
@@ -119,11 +120,10 @@ class Driving:
         self._probe()
         try:
             with Sender() as sender, self._floor_server() as at:
-                self._floors(sender, at)
                 for repeat in range(self.wanted.repeats):
                     for load in self.wanted.loads:
+                        self._floor(sender, at, load, repeat)
                         self._windows(sender, load, repeat)
-                self._floors(sender, at)
         except KeyboardInterrupt:
             if not self.found.windows:
                 raise
@@ -161,24 +161,27 @@ class Driving:
         with exact_server(target.source, target.settings, name, log, urgent=can_be_urgent()) as at:
             yield at
 
-    def _floors(self, sender: Sender, at: str) -> None:
-        """The client alone, at every load; together with what was seen before."""
-        done = len(self.found.windows)
-        self.progress("measuring what the client alone costs", done, self.steps)
-        before = self.found.floors
-        now = [
-            measured(sender, self.target.floor, at, self.found.scenarios[load], load,
-                     self.workloads[load, 0], self.bodies)
-            for load in self.wanted.loads
-        ]  # fmt: skip
-        pairs = zip(before, now, strict=True)
-        self.found.floors = [old.beside(new) for old, new in pairs] if before else now
+    def _floor(self, sender: Sender, at: str, load: float | None, repeat: int) -> None:
+        """The client alone; again where the generator did not keep to its plan."""
+        self.progress("measuring what the client alone costs", self._done, self.steps)
+        for _ in range(1 + RETRIES):
+            found = measured(
+                sender, self.target.floor, at, self.found.scenarios[load], load,
+                self.workloads[load, repeat], self.bodies,
+            )  # fmt: skip
+            self.found.floors.append(found)
+            if found.calm:
+                break
+
+    @property
+    def _done(self) -> int:
+        """Windows that were driven, whatever their attempts."""
+        return len({(each.load, each.repeat) for each in self.found.windows})
 
     def _windows(self, sender: Sender, load: float | None, repeat: int) -> None:
         """One at a load; again where the generator did not keep to its plan."""
-        done = len({(each.load, each.repeat) for each in self.found.windows}) + 1
         at = "" if load is None else f" at load {load:g}"
-        self.progress(f"window {repeat + 1} of {self.wanted.repeats}{at}", done, self.steps)
+        self.progress(f"window {repeat + 1} of {self.wanted.repeats}{at}", self._done, self.steps)
         workload = self.workloads[load, repeat]
         for attempt in range(1 + RETRIES):
             window = self._window(sender, load, repeat, attempt, workload)

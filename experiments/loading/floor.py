@@ -8,7 +8,8 @@
 4. A server of ours says how long each batch took.  What that is beyond its model is what handing a
    batch to a worker and back costs; it keeps the worker from the next batch, so it belongs to every
    batch (the median: ``turnaround``).  What is left belongs to every request.
-5. It is measured before the windows and after them.
+5. It is measured before each window.  Where the generator did not keep to its plan it is measured
+   again, as windows are, and does not count where another of its load does.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from .bodies import Bodies, Request
 from .endpoint import Endpoint, endpoint_of
 from .http_answers import request_bytes
 from .sending import Plan, Sender
-from .window import parts_of
+from .window import condition_of, parts_of
 
 AUTO, LIVE, SERVER, NONE = "auto", "live", "server", "none"
 KINDS = (AUTO, LIVE, SERVER, NONE)
 NULL = "address"
 """What floors of kind 3 are called."""
 LOAD_MOST = 0.7
-FLOOR_NS = 4_000_000_000
-"""How long it is measured, at each load."""
+FLOOR_NS = 2_000_000_000
+"""How long it is measured, before each window."""
 READY_S = 120.0
 RULE = "floor"
 """The policy of a server that is started for the floor: it takes whatever is there."""
@@ -63,18 +64,13 @@ class Floor(NamedTuple):
     """int64 (any,): what each request costs beside its batch."""
     batch_ns: IntArray = NONE_SEEN
     """int64 (any,): what batches cost beside their models, one for each request; empty: unknown."""
+    calm: bool = True
+    """Whether the generator kept to its plan."""
 
     @property
     def turnaround_ns(self) -> int:
         """What each batch costs beside its model."""
         return max(0, int(np.median(self.batch_ns))) if len(self.batch_ns) else 0
-
-    def beside(self, other: Floor) -> Floor:
-        """Both together."""
-        return self._replace(
-            rest_ns=np.append(self.rest_ns, other.rest_ns),
-            batch_ns=np.append(self.batch_ns, other.batch_ns),
-        )
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""
@@ -151,14 +147,25 @@ def measured(
     if not good.any():
         status = sorted({int(each) for each in answers.status})
         raise ScenarioError(f"the floor at {target.url} answers no request (HTTP {status})")
+    calm = not condition_of(answers, 0.0).rejected
     wait, service, size, padded = parts_of(answers.content, len(planned))[:, good]
     named = kind if kind in KINDS else NULL
     if (size < 0).any():
-        return Floor(load, named, answers.latency_ns[good])
+        return Floor(load, named, answers.latency_ns[good], calm=calm)
     rest = answers.latency_ns[good] - wait - service
     if kind == SERVER:
         service = service - _model_ns(scenario, size, padded)
-    return Floor(load, named, rest, service)
+    return Floor(load, named, rest, service, calm)
+
+
+def together(floors: Sequence[Floor]) -> Floor:
+    """Those of one load that count."""
+    calm = [each for each in floors if each.calm] or list(floors)
+    return calm[0]._replace(
+        rest_ns=np.concatenate([each.rest_ns for each in calm]),
+        batch_ns=np.concatenate([each.batch_ns for each in calm]),
+        calm=calm[0].calm,
+    )
 
 
 def _model_ns(scenario: Scenario, size: IntArray, padded: IntArray) -> IntArray:
@@ -205,19 +212,19 @@ def exact_server(
         {"BATCHWRIGHT_TOKEN": ""},
     )  # fmt: skip
     with serving(command, log, urgent=urgent) as server:
-        yield _said(server, log)
+        yield address_in(server, log)
 
 
-def _said(server: Server, log: Path) -> str:
+def address_in(server: Server, log: Path) -> str:
     """Wait for the line in which a server says where it is."""
     began = time.monotonic()
     while time.monotonic() < began + READY_S:
-        server.check("the server for the floor")
+        server.check("the server")
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("{"):
                 return str(json.loads(line)["url"])
         time.sleep(0.1)
-    raise StackFailed(f"the server for the floor was not ready after {READY_S:.0f} s: {log}")
+    raise StackFailed(f"the server was not ready after {READY_S:.0f} s: {log}")
 
 
 __all__ = [

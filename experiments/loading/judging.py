@@ -54,7 +54,7 @@ def judged(driven: Driven, tell: Tell = lambda _load: None) -> Loaded:
         shapes.append(_shape(load, windows, draws))
     return Loaded(
         _scenario(driven), _target(driven), _rule(driven),
-        tuple(each.to_dict() for each in driven.floors),
+        tuple(driven.floor_of(load).to_dict() for load, _ in kinds(driven)),
         tuple(_reading(each) for each in driven.windows),
         tuple(cells), tuple(estimates), tuple(fates), tuple(shapes), driven.interrupted,
     )  # fmt: skip
