@@ -31,8 +31,10 @@ from .resolve import (
     KeyedError,
     blaming,
     check_drift,
+    check_sticky,
     check_trace,
     digests,
+    in_sequences,
     lengths_of,
     load_profile,
     load_steady,
@@ -122,6 +124,8 @@ def _workload(spec: Spec, folder: Path, profile: Profile | None) -> WorkloadSpec
     if table.arrivals is not None:
         with blaming("workload.arrivals"):
             arrivals = process_of(table.arrivals, folder, names, table.lengths)
+            if table.sequences is not None:
+                arrivals = in_sequences(table.sequences, arrivals)
     tiers = tuple(tier_spec(tier, i, folder) for i, tier in enumerate(table.tiers or ()))
     tiers = tiers or (TierSpec(),)
     lengths = _shared_lengths(spec, folder, arrivals, tiers, profile)
@@ -294,6 +298,7 @@ def _check_policies(scenario: Scenario) -> None:
     """Bind every policy once, so that its parameters are checked before anything runs."""
     slowest_ns = scenario.service_ns.max(axis=0)
     for name, policy in scenario.policies.items():
+        check_sticky(scenario.spec, name, policy)
         try:
             bind(policy, slowest_ns, scenario.length_edges, scenario.tiers, scenario.servers)
         except ValueError as error:

@@ -22,6 +22,7 @@ from .plain import dumps
 from .records import writer
 from .results import Comparison, Result, Sweep
 from .runs import RESULT, create_run, name_latest, now, write_atomic, write_manifest
+from .sequence_words import sequence_tables
 from .stage_words import stage_tables
 from .terminal import (
     difference_table,
@@ -290,6 +291,7 @@ def print_result(screen: Console, result: Result | Sweep) -> None:
             exact_table(result),
             *stage_tables(result),
             *replica_tables(result),
+            *sequence_tables(result),
         ):
             if more is not None:
                 screen.print(more)

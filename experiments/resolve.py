@@ -14,7 +14,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from policies.contract import NEVER, Tier
+from policies.contract import NEVER, Policy, Tier
 from profiles.blocks import Steady, steady_of
 from profiles.calls import RAW, raw_path, read_calls
 from profiles.latency import Profile, ProfileError
@@ -26,6 +26,7 @@ from sim.closed import Closed
 from sim.errors import WorkloadError
 from sim.modulated import Mmpp, RateCurve
 from sim.replay import Replay, read_trace
+from sim.sequence_arrivals import InSequences
 from sim.specs import TierSpec, Timeout
 
 from . import schema_arrivals as a
@@ -33,6 +34,7 @@ from . import schema_lengths as n
 from .places import at_home, is_file, is_folder
 from .schema import Slo, Spec
 from .schema import Tier as TierTable
+from .schema_sequences import Sequences as SequencesTable
 from .schema_service import BlocksNoise, FixedTimeout
 from .schema_service import Timeout as TimeoutTable
 from .units import ms_to_ns, s_to_ns
@@ -180,6 +182,29 @@ def _replay(table: a.TraceFile, folder: Path, tiers: tuple[str, ...], lengths: A
     if table.time_scale is not None:
         return replace(replay, time_scale=float(table.time_scale))
     return replay
+
+
+def in_sequences(table: SequencesTable, starts: Any) -> InSequences:
+    """An arrival process of sequences, as one of their requests."""
+    return InSequences(
+        starts,
+        lengths_of(table.requests, Path(), None).pmf(),
+        ms_to_ns(table.gap_ms),
+        float(table.gap_cv or 0),
+        ms_to_ns(table.jitter_ms),
+        float(table.without_end or 0),
+    )
+
+
+def check_sticky(spec: Spec, name: str, policy: Policy) -> None:
+    """A rule that keeps sequences together needs some."""
+    if hasattr(type(policy), "slots") and spec.workload.sequences is None:
+        key = f"policies.{name}.kind"
+        raise KeyedError(
+            key,
+            f"{key} = {spec.policies[name]['kind']} keeps sequences together, but requests belong "
+            "to none: add [workload.sequences] with requests = { constant = 30 } and gap_ms = 320.0",
+        )
 
 
 def lengths_of(table: Any, folder: Path, source: object = None) -> kinds.Lengths:

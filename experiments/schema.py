@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from .schema_arrivals import Arrivals, Backlog, Closed, TraceFile
 from .schema_lengths import Lengths
+from .schema_sequences import Sequences
 from .schema_service import Model, Service, Timeout
 from .schema_tune import Tune
 from .sentences import broken_rule, missing_key, wrong, wrong_at
@@ -90,6 +91,21 @@ class Workload(Table):
     arrivals: Arrivals | None = None
     lengths: Lengths | None = None
     tiers: Annotated[tuple[Tier, ...] | None, BeforeValidator(_list_of_tables)] = None
+    sequences: Sequences | None = None
+    """Not given: every request is one by itself."""
+
+    @model_validator(mode="after")
+    def _sequences_are_drawn(self) -> Self:
+        if self.sequences is None:
+            return self
+        if len(self.tiers or ()) > 1:
+            raise broken_rule("sequences are of one tier: leave out workload.tiers but one")
+        if self.arrivals is None or isinstance(self.arrivals, Closed | TraceFile):
+            raise broken_rule(
+                "where there are sequences, arrivals say when they begin: give workload.arrivals "
+                'that are drawn, as { process = "poisson", rate_per_s = 2.0 }'
+            )
+        return self
 
     @model_validator(mode="after")
     def _how_many(self) -> Self:
@@ -176,6 +192,21 @@ class Spec(Table):
     run: Run = Run()
     seeds: Seeds = Seeds()
     tune: Tune = Tune()
+
+    @model_validator(mode="after")
+    def _sequences_wait_for_slots(self) -> Self:
+        if self.workload.sequences is None:
+            return self
+        for key in ("capacity", "timeout", "cluster", "preprocessing", "postprocessing"):
+            if getattr(self.service, key) is not None:
+                raise broken_rule(f"sequences wait for slots, without service.{key}: leave it out")
+        if self.service.over_length == "reject":
+            raise broken_rule('sequences have no holes: over_length must be "error" or "truncate"')
+        for tier in self.workload.tiers or ():
+            for key in ("timeout", "capacity", "arrivals"):
+                if getattr(tier, key) is not None:
+                    raise broken_rule(f"sequences wait for slots: leave out {key} of {tier.name}")
+        return self
 
     @model_validator(mode="after")
     def _backlogs_have_room(self) -> Self:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .outcome import judged_by, leaders
+from .sequence_words import by_sequences
 from .stage_words import by_stages
 from .stretched import of_few
 from .wording import amount, joined, settings_text, whole_run, with_interval
@@ -26,7 +27,9 @@ GREEDY = "greedy"
 def verdict_of(found: Comparison) -> str:
     """The sentences, most important first."""
     if found.best is None:
-        sentences = [*unstable(found.outcomes), *by_stages(found), load_and_busy(found)]
+        sentences = [
+            *unstable(found.outcomes), *by_stages(found), *by_sequences(found), load_and_busy(found)
+        ]  # fmt: skip
         return " ".join(sentences).strip()
     sentences = [
         winner(found),
@@ -35,6 +38,7 @@ def verdict_of(found: Comparison) -> str:
         *spare(found),
         *unstable(found.outcomes),
         *by_stages(found),
+        *by_sequences(found),
         load_and_busy(found),
         *short_runs(found.outcomes),
         of_few(found.scenario),

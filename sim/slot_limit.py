@@ -46,7 +46,8 @@ def holds_ns(workload: Workload, max_idle_ns: int) -> FloatArray:
     assert sequences is not None
     first, last, says = ends_of(sequences)
     idle_ns = np.where(says, 0.0, float(max_idle_ns))
-    found: FloatArray = workload.arrival_ns[last] - workload.arrival_ns[first] + idle_ns
+    span_ns = (workload.arrival_ns[last] - workload.arrival_ns[first]).astype(np.float64)
+    found: FloatArray = span_ns + idle_ns
     return found
 
 

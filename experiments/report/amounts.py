@@ -12,7 +12,10 @@ Facts = Mapping[str, Any]
 
 NOTHING = Estimate(None, None, None, 0)
 
-SHARES = ("utilisation", "useful_fraction", "padding_waste", "slo_attainment", "share_of_bound")
+SHARES = (
+    *("utilisation", "useful_fraction", "padding_waste", "slo_attainment", "share_of_bound"),
+    *("slot_utilisation", "waited", "overtaking"),
+)
 """Statistics that are written in per cent."""
 
 STATISTICS = {

@@ -53,6 +53,7 @@ def more_tables(scenario: Facts, policies: tables.Policies) -> list[Table]:
         tables.stages_table(policies),
         tables.parts_table(policies),
         tables.replicas_table(policies),
+        tables.sequences_table(policies),
         tables.parameters_table(policies),
     ]
 

@@ -220,6 +220,28 @@ def replicas_table(policies: Policies) -> Table:
     return Table("Replicas", heads, rows)
 
 
+def sequences_table(policies: Policies) -> Table:
+    """What becomes of sequences, and of the slots that hold them."""
+    rows = []
+    for name, one in policies.items():
+        found = one.get("sequences")
+        if found:
+            slots = found["slots"] > 0
+            waits = ("waited", "to_slot_ms.mean") if slots else ()
+            rows.append(Row([
+                name, count(found["slots"]) if slots else "-",
+                text(statistic(found, "slot_utilisation")) if slots else "-",
+                *([text(statistic(found, key)) for key in waits] or ["-", "-"]),
+                *(text(statistic(found, f"worst_ms.{key}")) for key in ("mean", "p50", "p95")),
+                count(found["timed_out"]), text(statistic(found, "overtaking")),
+            ]))  # fmt: skip
+    heads = ["policy", "slots", "used, %", "waited for one, %", "mean wait for it, ms",
+             "worst latency, mean, ms", "worst latency, p50, ms", "worst latency, p95, ms",
+             "timed out", "overtaking, %"]  # fmt: skip
+    note = "The worst latency is that of one sequence, over all of them."
+    return Table("Sequences", heads, rows, note=note)
+
+
 def warnings_of(policies: Policies) -> list[str]:
     """What a reader has to be warned of, with the policy's name."""
     return [f"{name}: {warning}" for name, one in policies.items()
@@ -228,5 +250,6 @@ def warnings_of(policies: Policies) -> list[str]:
 
 __all__ = [
     "differences_table", "exact_table", "numbers_table", "parameters_table", "parts_table",
-    "policies_table", "replicas_table", "share", "stages_table", "tiers_table", "warnings_of",
+    "policies_table", "replicas_table", "sequences_table", "share", "stages_table", "tiers_table",
+    "warnings_of",
 ]  # fmt: skip
