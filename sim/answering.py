@@ -64,7 +64,8 @@ class Answerer(Worker):
             WorkerError: the worker has died.
         """
         try:
-            self._block()
+            # libuv makes the files that it watches return with a part of a message.
+            os.set_blocking(self.fileno(), True)
             send(self.connection, b"", [place, list(lengths)], groups)
         except OSError as error:
             raise self.died() from error
@@ -75,7 +76,6 @@ class Answerer(Worker):
         Raises:
             WorkerError: the worker ends, or has died.
         """
-        self._block()
         message = self.received()
         if message[:1] == BROKEN:
             return Answer(0, 0, -1, 0, failure=message[1:].decode())
@@ -84,10 +84,6 @@ class Answerer(Worker):
         except (EOFError, OSError) as error:
             raise self.died() from error
         return Answer(place, wall_ns, device_ns, cpu_ns, groups)
-
-    def _block(self) -> None:
-        """Wait for whole messages: libuv makes the files that it watches return with a part."""
-        os.set_blocking(self.fileno(), True)
 
 
 def respond(

@@ -122,7 +122,6 @@ class EndlessStation(Station):
         """Let a request give up at the next instant; False where it is in a batch, or gone."""
         waits = self._is_here(request) and self._gives_up(request)
         if waits:
-            self.room.deadline_ns[request] = now_ns
             heappush(self._impatient, (now_ns, request))
         return waits
 

@@ -135,9 +135,10 @@ def test_a_batch_that_fails_is_told_to_its_requests_and_the_server_goes_on():
     async def scene():
         async with serving(*answering()) as served:
             (worker,) = served.workers
-            worker.failure = "the model raised KeyError: 'x'"
+            worker.failure, rate = "the model raised KeyError: 'x'", served.driver.rate_per_s
             failed = await served.ask(body=asked(1))
             batches = served.counted("batch_size_count")
+            assert served.driver.rate_per_s == rate
             good = await served.ask(body=asked(1))
             ready = await served.ask("/v2/health/ready", method="GET")
             return failed, good, ready, batches, served

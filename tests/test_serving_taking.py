@@ -243,6 +243,7 @@ def test_a_longer_request_is_cut_where_the_scenario_cuts():
     }  # fmt: skip
     whole = taken(long, mask, longest=4, cuts=False)
     assert whole.length == 6  # the offer refuses it
+    assert arrays(whole) == {"input_ids": [[1, 2, 3, 4, 5, 6]], "attention_mask": [[1] * 6]}
     clip = taken(SOUND, contract=WAVE, unit="audio_ms", longest=30, cuts=True)
     assert clip.tensors[0].shape == (1, 480)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from multiprocessing import Pipe
@@ -124,6 +125,20 @@ def test_a_message_may_be_larger_than_what_the_system_buffers_and_have_many_part
     _, found = exchanged(None, [([tensor_of("large", large)], None), (many, None)])
     np.testing.assert_array_equal(found[0][0][0].array(), large)
     assert [part.array()[0] for part in found[1][0]] == list(range(2000))
+
+
+def test_a_message_is_whole_though_the_system_takes_it_bit_by_bit(monkeypatch):
+    whole = os.writev
+
+    def bit_by_bit(file, buffers):
+        return whole(file, [buffers[0][: max(1, len(buffers[0]) // 2)]])
+
+    monkeypatch.setattr(os, "writev", bit_by_bit)
+    many = [tensor_of(str(at), np.arange(at)) for at in range(1, 40)]
+    _, found = exchanged(None, [(many, None)])
+    assert [part.array().tolist() for part in found[0][0]] == [
+        list(range(at)) for at in range(1, 40)
+    ]
 
 
 def test_a_sender_that_ends_early_is_noticed():
