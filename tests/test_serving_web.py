@@ -14,7 +14,7 @@ pytest.importorskip("prometheus_client")
 
 from serving_client import MS, PATH, FakeWorker, inference, offer, play, service, serving, until
 
-from experiments.serving import web
+from experiments.serving import bodies
 from policies import POLICIES
 from policies.contract import Tier, fire, shed, wait
 from policies.size_or_timeout import SizeOrTimeout
@@ -260,7 +260,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read():
 
 
 def test_a_body_that_does_not_come_is_given_up(monkeypatch):
-    monkeypatch.setattr(web, "BODY_S", 0.01)
+    monkeypatch.setattr(bodies, "BODY_S", 0.01)
 
     async def scene():
         async with serving() as served:

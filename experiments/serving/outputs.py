@@ -36,6 +36,10 @@ class Wishes(NamedTuple):
         """Of those that it names."""
         return [wish.name for wish in self.named]
 
+    def in_json(self) -> Wishes:
+        """The same outputs, none as bytes."""
+        return Wishes(tuple(wish._replace(binary=False) for wish in self.named))
+
 
 PLAIN = Wishes()
 

@@ -18,10 +18,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .bodies import Receive, Scope, read_body, whole
 from .desk import Failed, Outcome, Refusal
 from .drift import Drift
 from .driver import Driver, DriverError, whole_seconds
@@ -36,11 +37,6 @@ from .replies import Reply, Send, not_allowed, refusal
 if TYPE_CHECKING:
     from .jobs.paths import JobPaths
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-BODY_S = 10.0
-"""How long a body may take to come."""
 POLICY, RECORDED = "/policy", "/recorded"
 TIER_HEADER = b"x-batchwright-tier"
 BINARY_HEADER = b"inference-header-content-length"
@@ -282,47 +278,4 @@ class Front:
         return Reply(200, self.meters.page(), CONTENT_TYPE.encode())
 
 
-async def read_body(receive: Receive, size: int, most: int) -> bytes:
-    """The whole body of a request.
-
-    Args:
-        receive: gives its parts.
-        size: what its header says, 0 where it says nothing.
-        most: bytes.
-
-    Raises:
-        RequestError: it is too large, or does not come.
-    """
-    too_large = RequestError(f"the body must be at most {most} bytes", 413)
-    if size > most:
-        raise too_large
-    parts, total, more = [], 0, True
-    try:
-        async with asyncio.timeout(BODY_S):
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise RequestError("the client left before its body was whole")
-                parts.append(message.get("body", b""))
-                total += len(parts[-1])
-                if total > most:
-                    raise too_large
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise RequestError(f"the body did not come within {BODY_S:.0f} s", 408) from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def whole(name: bytes, value: bytes) -> int:
-    """A header that is a whole number.
-
-    Raises:
-        RequestError: it is none.
-    """
-    if not (value.isdigit() and len(value) <= 12):
-        given = value[:40].decode("latin-1")
-        raise RequestError(f"{name.decode()} = {given!r} must be a whole number of bytes")
-    return int(value)
-
-
-__all__ = ["Front", "read_body", "whole"]
+__all__ = ["BINARY_HEADER", "TIER_HEADER", "Front", "Receive", "Scope", "read_body", "whole"]

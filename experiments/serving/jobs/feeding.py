@@ -225,6 +225,7 @@ class Feeder:
         """One job, from its hand-over to what became of it."""
         try:
             asked = self.front.read(taken.job.body, taken.job.header_bytes)
+            asked = asked._replace(wishes=asked.wishes.in_json())  # a result is kept as JSON
             reply = self.front.told(*await self.front.ask(asked, self.tier, NEVER))
         except RequestError as error:
             self._end(Ended(taken, State.failed, str(error).encode()))
