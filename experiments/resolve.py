@@ -202,8 +202,8 @@ def check_sticky(spec: Spec, name: str, policy: Policy) -> None:
         key = f"policies.{name}.kind"
         raise KeyedError(
             key,
-            f"{key} = {spec.policies[name]['kind']} keeps sequences together, but requests belong "
-            "to none: add [workload.sequences] with requests = { constant = 30 } and gap_ms = 320.0",
+            f"{key} = {spec.policies[name]['kind']} keeps sequences together, but requests are of "
+            "none: add [workload.sequences] with requests = { constant = 30 } and gap_ms = 320.0",
         )
 
 

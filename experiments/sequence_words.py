@@ -64,11 +64,19 @@ def _shown(found: Estimate) -> str:
 
 
 def by_sequences(found: Comparison) -> list[str]:
-    """How many are open, and which policies mix up the order that a model with a memory needs."""
+    """How many are open, who has too few slots for them, and who mixes up the order in them."""
     there = _there(found)
     if not there:
         return []
     said = [f"{_open(there[0][1])} sequences are open at a time."]
+    for outcome, one in there:
+        wait = one.to_slot_ms["mean"].value
+        if 0 < one.slots < (one.open.value or 0.0) and wait is not None:
+            said.append(
+                f"{outcome.policy} has {one.slots:,} slots for them: "
+                f"{hundred(one.waited.value)} % of the sequences wait for one, on average "
+                f"{amount(wait / 1e3)} s."
+            )
     mixing = {
         outcome.policy: one.overtaking.value
         for outcome, one in there

@@ -22,7 +22,6 @@ from .sealed_limit import sealed_saturation_per_s
 from .sections import overlap
 from .sequences import crowd_of
 from .service import Service
-from .slot_limit import SLOTS, slot_limit_per_s
 from .stage_limits import stage_limit
 from .trace import SERVED, Trace
 from .workload import NO_TIMES, Workload
@@ -49,8 +48,7 @@ class Stability:
     stages_per_s: float = np.inf
     """Requests that the CPU stages let through; no bounded queue helps above it."""
     stage: str = ""
-    """The stage that is slower than the GPU under this policy, or its slots, in words; empty where
-    none is."""
+    """The stage that is slower than the GPU under this policy, in words; empty where none is."""
     beside: str = ""
     """The backlogs that are always there, and are not counted."""
 
@@ -134,8 +132,6 @@ def assess(
     of_gpu = min(of_gpu, sealed)
     limit = stage_limit(others, service, of_gpu)
     stage = limit.name if limit.per_s <= of_gpu else ""
-    if slot_limit_per_s(policy, workload, service) <= of_gpu:
-        stage = SLOTS
     known = Stability(True, None, None, bounded_by, limit.per_s, stage, beside)
     return Stability.judged(rate_per_s, min(of_gpu, limit.per_s), known)
 
@@ -157,8 +153,9 @@ def saturation_per_s(
 ) -> float:
     """Requests per second that a policy serves while requests never run out.
 
-    Where slots hold sequences, all are held by ones that never end, and what slots let through
-    (:mod:`sim.slot_limit`) is the most that counts.
+    Where slots hold sequences, all of them are held by sequences whose requests are all there.  Too
+    few slots make sequences wait, not the run unstable: who waited long enough has everything
+    ready, and needs its slot for a short time only.
 
     A backlog of the workload's own lengths and tiers arrives within microseconds (1 ns apart, so
     that each request has its age), waits without limit, and is served.  In the middle of that run
@@ -170,7 +167,6 @@ def saturation_per_s(
     """
     if places_of(workload.tiers):
         return _saturation_beside(policy, workload, service, run, requests)
-    slots = slot_limit_per_s(policy, workload, service)
     crowd = backlog(workload, service, requests)
     if len(crowd) == 0:
         return np.inf
@@ -183,7 +179,7 @@ def saturation_per_s(
         crowd = replace(crowd, sequences=held)
     trace = run(policy, crowd, _open_to_all(service))
     per_s = _pace(trace, service, np.ones(len(crowd), dtype=np.bool_), np.inf)
-    return min(per_s, slots, stage_limit(workload, service, per_s).per_s)
+    return min(per_s, stage_limit(workload, service, per_s).per_s)
 
 
 def _saturation_beside(

@@ -109,6 +109,8 @@ class Case(NamedTuple):
             parts.append(f"{self.candidates} candidates")
         if self.preferred:
             parts.append(f"preferred {list(self.preferred)}")
+        if self.most == 1:
+            parts.append("one request each")
         if self.without_end:
             parts.append(f"{self.without_end:g} never end")
         return ", ".join([*parts, f"{self.instances} at a time"])
@@ -136,6 +138,7 @@ CASES = [
     Case("oldest", 40, 11.0, candidates=12, preferred=(3,)),
     Case("oldest", 0, 5.0, candidates=3, idle_ms=400, without_end=0.4),
     Case("oldest", 30, 14.0, instances=2, candidates=12),
+    Case("oldest", 30, 25.0, candidates=12, most=1),
 ]
 TRIES, CALM_NS = 5, 6_000_000
 """A recording in which the machine stalled for longer is made again, so many times at most."""

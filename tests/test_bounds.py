@@ -62,6 +62,8 @@ RULES = {
     "ageing": (),
     "edf": (16, 0, np.array([50 * MS])),
     "shortest_first": (40 * MS,),
+    "sequence_direct": (),
+    "sequence_oldest": (16, 4 * MS),
 }
 
 

@@ -23,6 +23,8 @@ from policies import (
     QueueDepthWait,
     RateAware,
     SealedBatches,
+    SequenceDirect,
+    SequenceOldest,
     ShortestFirst,
     SizeOrTimeout,
     Snap,
@@ -97,6 +99,10 @@ EXAMPLES = [
     Edf(8, default_slo_ns=2_000 * MS),
     ShortestFirst(100 * MS),
     ShortestFirst(0, 16, 5 * MS, 8),
+    SequenceDirect(),
+    SequenceDirect(16, 5 * MS, 0.5, 300 * MS),
+    SequenceOldest(),
+    SequenceOldest(16, 5 * MS, 40, np.array([4, 8])),
 ]
 
 

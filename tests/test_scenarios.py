@@ -21,7 +21,8 @@ STAGED = [name for name in NAMES if load_scenario(name).spec.service.preprocessi
 TEXTBOOK = [name for name in NAMES if name not in (*PROFILED, *STAGED, "stacks")]
 MIXED = [name for name in PROFILED if len(load_scenario(name).tiers) > 1]
 """Several kinds of traffic: each has a test file of its own for what it claims."""
-ONE_KIND = [name for name in PROFILED if name not in MIXED]
+ONE_KIND = [name for name in PROFILED if name not in (*MIXED, "streaming_speech")]
+"""Requests that are all alike; of sequences ``test_sequences_scenario.py`` says more."""
 
 
 @cache
