@@ -71,9 +71,8 @@ def test_the_slot_of_a_sequence_that_ends_is_free_though_its_request_still_waits
     trace = kernel.run(rule, drawn, service(2, 2.5, 3, 3.5))
     assert trace.sequences.slot.tolist() == [0, 0, 1]
     assert trace.batch.tolist() == [0, 1, 0]
-    apart = kernel.run(
-        rule, workload([0, MS // 10, MS // 5], [0, 1, 2], [0, 0, 0]), service(2, 2, 2)
-    )
+    open_still = workload([0, MS // 10, MS // 5], [0, 1, 2], [0, 0, 0])
+    apart = kernel.run(rule, open_still, service(2, 2.5, 3, 3.5))
     assert apart.batch.tolist() == [0, 0, 0]
 
 
