@@ -14,7 +14,7 @@ pytest.importorskip("prometheus_client")
 
 from serving_client import MS, PATH, FakeAnswerer, FakeWorker, offer, play, service, serving, until
 
-from experiments.serving import web
+from experiments.serving import leavers
 from policies.contract import Tier
 from policies.size_or_timeout import SizeOrTimeout
 from profiles.runner import Contract, Port
@@ -177,8 +177,9 @@ def test_many_at_once_of_whom_some_leave_get_each_their_own():
         values = [number, *(rng.randrange(1000) for _ in range(rng.randrange(1, 9)))]
         body = asked(*values)
         task = asyncio.create_task(served.ask(body=body))
-        if rng.random() < 0.3:
-            await asyncio.sleep(rng.random() * 0.02)
+        if number % 3 == 0:
+            for _ in range(number // 3 % 5):  # before it begins, while it waits, or later
+                await asyncio.sleep(0)
             task.cancel()
         try:
             reply = await task
@@ -198,7 +199,7 @@ def test_many_at_once_of_whom_some_leave_get_each_their_own():
 
     found, workers, active = play(scene())
     assert sum(one is True for one in found) > count // 2
-    assert found.count(None) > 10
+    assert found.count(None) >= count // 15  # who leaves at once
     assert max(len(batch) for worker in workers for batch in worker.batches) == 4
     assert active == 0
 
@@ -234,7 +235,7 @@ def test_who_leaves_while_it_waits_gives_its_place_up():
 
 
 def test_a_client_that_hangs_up_is_noticed_while_it_waits(monkeypatch):
-    monkeypatch.setattr(web, "LEAVES_S", 0.001)
+    monkeypatch.setattr(leavers, "LOOK_S", 0.001)
 
     async def scene():
         held = FakeWorker(at_once=False)

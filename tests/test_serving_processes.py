@@ -185,8 +185,9 @@ def test_many_at_once_get_each_their_own_from_two_processes():
         await asyncio.sleep(rng.random() * 0.05)
         values = [100 + number, *(rng.randrange(1000) for _ in range(rng.randrange(40)))]
         task = asyncio.create_task(asked(served, values))
-        if rng.random() < 0.3:
-            await asyncio.sleep(rng.random() * 0.02)
+        if number % 3 == 0:
+            for _ in range(number // 3 % 5):  # before it begins, while it waits, or later
+                await asyncio.sleep(0)
             task.cancel()
         try:
             found = await task
@@ -203,7 +204,7 @@ def test_many_at_once_get_each_their_own_from_two_processes():
 
     found = play(scene())
     assert sum(one is True for one in found) > 100
-    assert found.count(None) > 10
+    assert found.count(None) >= 200 // 15  # who leaves at once
 
 
 LOOPS = ["asyncio", "uvloop"]

@@ -170,7 +170,9 @@ class Desk:
 
     def hand_over(self, batch: Batch) -> list[Group]:
         """The data of the requests of a batch that starts; they are not kept here any more."""
-        groups = []
+        groups: list[Group] = []
+        if self._waiting[batch.members[0]].group is None:
+            return groups  # all have data, or none
         for member in batch.members:
             guest = self._waiting[member]
             if guest.group is not None:

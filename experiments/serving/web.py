@@ -26,6 +26,7 @@ from .bodies import Receive, Scope, read_body, whole
 from .desk import Failed, Outcome, Refusal
 from .drift import Drift
 from .driver import Driver, DriverError, whole_seconds
+from .leavers import Leavers
 from .meters import CONTENT_TYPE, Meters
 from .offer import Offer
 from .open_inference import VERSION, Inference, RequestError, described, read, written
@@ -41,8 +42,6 @@ POLICY, RECORDED = "/policy", "/recorded"
 TIER_HEADER = b"x-batchwright-tier"
 BINARY_HEADER = b"inference-header-content-length"
 BYTES = b"application/octet-stream"
-LEAVES_S = 0.1
-"""Who waits for longer is watched for having left: most are answered by then, and cost nothing."""
 
 
 class Front:
@@ -60,6 +59,7 @@ class Front:
         self.offer, self.driver, self.meters = offer, driver, meters
         self.recording, self.drift = recording, drift
         self.taker = offer.taker()
+        self._leavers = Leavers(driver)
         self.ready = True
         """Whether new requests should be sent here."""
         self.closed = False
@@ -191,28 +191,15 @@ class Front:
         group = (asked.tensors, asked.wishes.names) if asked.tensors else None
         future = self.driver.submit(length, tier, timeout_ns, group)
         asked = asked._replace(length=length, tensors=())
-        timer = None
         if receive is not None:
-            timer = self.driver.loop.call_later(LEAVES_S, self._watch, receive, future)
+            self._leavers.wait(future, receive)
         try:
             return asked, tier, await future
         except asyncio.CancelledError:
             self.driver.leave(future)
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
-
-    def _watch(self, receive: Receive, future: asyncio.Future[Outcome]) -> None:
-        """See whether a client leaves, until it is answered."""
-
-        async def until_gone() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            self.driver.leave(future)
-
-        watching = asyncio.ensure_future(until_gone())
-        future.add_done_callback(lambda _: watching.cancel())
+            self._leavers.answered(future)
 
     def told(self, asked: Inference, tier: int, outcome: Outcome) -> Reply:
         """The answer to a request of which something became."""
