@@ -47,7 +47,11 @@ EVERY_KIND = {
     "ageing": {"rates": [Decimal("0.25")], "max_wait_ms": [1]},
     "edf": {"slo_ms": [50], "default_slo_ms": 900, "boundaries": [100]},
     "shortest_first": {"max_age_ms": 30, "length_lanes": 16},
-    "sequence_direct": {"max_wait_ms": 20, "min_slot_utilization": 0.5, "max_idle_ms": 2000},
+    "sequence_direct": {
+        "max_wait_ms": 20,
+        "min_slot_utilization": Decimal("0.5"),
+        "max_idle_ms": 2000,
+    },
     "sequence_oldest": {"max_wait_ms": 20, "max_candidates": 64, "preferred_batch_size": [4, 8]},
 }
 

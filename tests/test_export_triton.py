@@ -470,8 +470,9 @@ def test_a_model_that_does_not_batch_serves_every_request_alone(text, note):
             "max_batch_size = 4",
         ),
         (
-            "max_batch_size: 4 sequence_batching { }",
-            "config.pbtxt: sequence_batching is not simulated; give a model with dynamic_batching",
+            "max_batch_size: 4 ensemble_scheduling { }",
+            "config.pbtxt: ensemble_scheduling is not simulated; give a model with "
+            "dynamic_batching",
         ),
         (
             "max_batch_size: -1",

@@ -1,4 +1,4 @@
-"""NVIDIA Triton: ``config.pbtxt``.
+"""NVIDIA Triton: ``config.pbtxt``; of rules for sequences see :mod:`.triton_sequences`.
 
 Triton's dynamic batcher counts its delay from the arrival of the oldest request, also while every
 instance is busy, so that the windows of this package are its own (``GetDynamicBatch`` in
@@ -43,6 +43,7 @@ from .triton_instances import instance_groups, instance_notes, routed_by
 from .triton_levels import check_level_timeouts, level_limits_given_up, level_lines, level_notes
 from .triton_read import read, recognises
 from .triton_router import router
+from .triton_sequences import export_sequences, keeps_sequences
 from .windows import reason_of
 
 __all__ = ["export", "read", "recognises"]
@@ -57,6 +58,8 @@ def export(setting: Setting, *, nearest: bool) -> Exported:
     Raises:
         NotExpressible: Triton cannot do what the policy does.
     """
+    if keeps_sequences(setting):
+        return export_sequences(setting)
     asked = levels_plan(setting) if knows_tiers(setting) else plan_of(setting)
     plan = fitted(setting, asked, nearest=nearest)
     _check_timeout(setting, plan)

@@ -14,6 +14,7 @@ from .pbtxt import Message, inner, known_fields, only, parse, whole
 from .plan import Window, buckets, plan_table, window, window_table
 from .rounding import in_ms
 from .triton_left_out import QUEUE, left_out
+from .triton_sequences import read_sequences
 
 __all__ = ["BATCHING", "MODEL", "QUEUE", "read", "recognises"]
 
@@ -96,6 +97,11 @@ def read(files: Mapping[str, str]) -> Imported:
     configs = {name: text for name, text in files.items() if name.endswith(".pbtxt")}
     if not configs:
         raise ForeignFileError(f"{', '.join(files) or 'nothing'}: no config.pbtxt of Triton")
+    if len(configs) == 1:
+        ((name, text),) = configs.items()
+        if "sequence_batching" in (found := parse(name, text)):
+            known_fields(name, found, MODEL)
+            return read_sequences(name, found, _servers(name, found))
     models = [read_model(name, text) for name, text in configs.items()]
     if len(models) == 1:
         (model,) = models

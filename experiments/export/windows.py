@@ -177,6 +177,12 @@ def _stops(policy: Any, length: int) -> Window:
     return window(stops[-1], 0, preferred=stops)
 
 
+def _whoever_is_there(policy: Any, _setting: Setting) -> tuple[Window, str]:
+    """Requests of sequences as if they belonged to none."""
+    loses = "requests of a sequence go to any server and may overtake, which no state survives"
+    return window(policy.max_batch_size, policy.max_wait_ns), loses
+
+
 def _fixed_cap(policy: Any, setting: Setting) -> tuple[Window, str]:
     rate_per_s = setting.evidence.rate_per_s
     if rate_per_s is None:
@@ -254,6 +260,10 @@ NEAREST: dict[str, Approximation] = {
     "snap": Approximation(
         "snap takes the size with the best throughput for the lengths of those that wait",
         _efficient_sizes,
+    ),
+    **dict.fromkeys(
+        ("sequence_direct", "sequence_oldest"),
+        Approximation("it keeps each sequence on one slot of one server", _whoever_is_there),
     ),
     "balanced_cap": Approximation(
         "balanced_cap shares the queue between the servers by the rate that it sees", _fixed_cap

@@ -1,0 +1,152 @@
+"""``streaming_speech``, and what a scenario with sequences may not say."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from experiments.compare import compare, simulate
+from experiments.config import ScenarioError, load_scenario
+from experiments.sequence_words import by_sequences, sequence_tables
+from sim import kernel, model
+
+NAME = "streaming_speech"
+SHORT = ["workload.requests=20_000"]
+
+PLAIN = """
+[workload]
+requests = 4_000
+arrivals = { process = "poisson", load = 0.5 }
+
+[workload.sequences]
+requests = { constant = 10 }
+gap_ms = 100.0
+
+[service]
+model = { base_ms = 2.0, per_request_ms = 1.0, max_batch_size = 8 }
+
+[policies.sticky]
+kind = "sequence_oldest"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "s.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def mistake(path, *settings):
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path, settings)
+    return str(caught.value)
+
+
+def test_a_load_is_that_of_the_requests(written):
+    scenario = load_scenario(written(PLAIN))
+    assert scenario.load == pytest.approx(0.5)
+    workload, _ = scenario.draw()
+    seconds = workload.arrival_ns[-1] / 1e9
+    assert scenario.offered_rate_per_s == pytest.approx(0.5 * 8_000 / 10)
+    assert len(workload) / seconds == pytest.approx(scenario.offered_rate_per_s, rel=0.2)
+    assert set(np.bincount(workload.sequences.of)[:-100]) == {10}
+
+
+def test_a_rate_is_that_of_the_sequences(written):
+    rated = PLAIN.replace("load = 0.5", "rate_per_s = 3.0")
+    assert load_scenario(written(rated)).offered_rate_per_s == pytest.approx(30.0)
+
+
+def test_both_engines_agree_on_the_shipped_scenario():
+    scenario = load_scenario(NAME, ["workload.requests=3_000"])
+    workload, service = scenario.draw()
+    for policy in scenario.policies.values():
+        one, other = (run(policy, workload, service) for run in (kernel.run, model.run))
+        assert one.equals(other)
+        one.check(service, workload)
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return compare(NAME, settings=SHORT, load_curve=False)
+
+
+def test_direct_holds_as_many_callers_as_a_batch_has_places_and_others_wait(compared):
+    direct = compared.outcome("direct").measures.sequences
+    oldest = compared.outcome("oldest").measures.sequences
+    assert direct.slots == 16
+    assert direct.open.value > 20
+    assert direct.waited.value > 0.5
+    assert direct.to_slot_ms["mean"].value > 1_000
+    assert oldest.waited.value == 0.0
+    assert oldest.slots == 128
+
+
+def test_without_a_memory_the_gpu_does_what_oldest_does(compared):
+    """The candidates suffice: what sticks costs nothing here, and a p99 of less than a chunk."""
+    oldest, stateless = (compared.outcome(name) for name in ("oldest_waiting", "stateless"))
+    assert oldest.value("latency_ms.mean") == pytest.approx(
+        stateless.value("latency_ms.mean"), rel=0.02
+    )
+    assert stateless.measures.sequences.slot_utilisation is None
+    assert oldest.measures.sequences.overtaking.value == 0.0
+
+
+def test_a_comparison_says_who_waits_for_slots(compared):
+    said = " ".join(by_sequences(compared))
+    assert "sequences are open at a time. direct has 16 slots for them:" in said
+    (table,) = sequence_tables(compared)
+    assert table.row_count == len(compared.outcomes)
+    assert "direct has 16 slots" in compared.verdict
+
+
+def test_a_scenario_without_sequences_has_no_such_table():
+    assert sequence_tables(simulate("mm1", settings=["workload.requests=2_000"])) == []
+
+
+def test_the_json_of_a_run_holds_the_sequences(compared):
+    found = compared.outcome("direct").measures.to_json()["sequences"]
+    assert found["slots"] == 16
+    assert found["sequences"] > 100
+    assert {"waited", "open", "overtaking", "slot_utilisation"} <= set(found["intervals"])
+
+
+def test_a_sticky_rule_needs_sequences(written):
+    alone = PLAIN.replace("[workload.sequences]\nrequests = { constant = 10 }\ngap_ms = 100.0", "")
+    said = mistake(written(alone))
+    assert "policies.sticky.kind = sequence_oldest keeps sequences together, but requests" in said
+    assert said.endswith(
+        "add [workload.sequences] with requests = { constant = 30 } and gap_ms = 320.0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("service.timeout={ ms = 5.0 }", "sequences wait for slots, without service.timeout"),
+        ("service.capacity={ requests = 5 }", "sequences wait for slots, without service.capacity"),
+        ("service.over_length='reject'", "sequences have no holes: over_length must be"),
+        ("workload.arrivals={ process = 'closed', clients = 3, think_ms = 1.0 }",
+         "arrivals say when they begin"),
+        ("workload.sequences.gap_ms=-1.0", "gap_ms = -1.0 must be a number of milliseconds"),
+        ("workload.sequences.without_end=2.0", "without_end = 2.0 must be a number above 0"),
+        ("workload.sequences.gaps=2.0", "did you mean workload.sequences.gap_ms?"),
+        ("policies.sticky.max_idle_ms=0.0", "max_idle"),
+        ("policies.sticky.max_candidates=-1", "max_candidates"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_with_sequences_is_one_sentence(written, setting, said):
+    assert said in mistake(written(PLAIN), setting)
+
+
+def test_gaps_jitter_and_sizes_are_what_is_asked_for(written):
+    text = PLAIN.replace("gap_ms = 100.0", "gap_ms = 100.0\ngap_cv = 0.5\njitter_ms = 20.0")
+    text = text.replace("constant = 10", 'distribution = "uniform", min = 2, max = 6')
+    arrivals = load_scenario(written(text)).workload.arrivals
+    assert arrivals.mean_size == 4.0
+    assert (arrivals.gap_ns, arrivals.jitter_ns) == (100 * 10**6, 20 * 10**6)
+    assert arrivals.gap_cv_inside == float(Decimal("0.5"))
