@@ -25,6 +25,7 @@ def verdict_of(found: Capacities) -> str:
     sentences = [
         *winner(found),
         *behind(found),
+        *held(found),
         *offered(found),
         *begins(found.capacities),
         *by_stability(found.capacities),
@@ -70,6 +71,20 @@ def behind(found: Capacities) -> list[str]:
         f"{name} {amount(100 * (1 - value / best))} %" for value, name in sorted(less, reverse=True)
     ]
     return [f"Less: {joined(parts)}."]
+
+
+def held(found: Capacities) -> list[str]:
+    """How many sequences are open at a time at those rates."""
+    rate, there = (found.scenario.get(key) for key in ("offered_rate_per_s", "open_sequences"))
+    if not rate or not there or found.best is None:
+        return []
+    others = [one for one in found.capacities if one.value and one.policy not in found.tied]
+    parts = [
+        f"{one.value / rate * there:.0f} under {one.policy}"
+        for one in (found.of(found.best), *others)
+        if one.value is not None
+    ]
+    return [f"Sequences that are open at a time then: {joined(parts)}."]
 
 
 def offered(found: Capacities) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from policies.contract import NEVER, Policy
 from sim.backlog import others_of
 from sim.metrics import SHARES, measure
+from sim.sequence_arrivals import InSequences
 from sim.service import Service
 from sim.stability import Driver, Stability, assess
 from sim.workload import Workload
@@ -190,6 +191,7 @@ def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
     servers, first = scenario.servers, draws[0][0]
     what = "a model" if scenario.profile is None else scenario.profile.name
     others = others_of(first.tier, first.tiers)
+    arrivals = scenario.workload.arrivals
     bounds = {one.tier: one.to_dict() for one in bounds_of(scenario, draws[0][1])}
     backlogs = {} if others is None else {"backlogs": bounds}
     return {
@@ -206,4 +208,5 @@ def about(scenario: Scenario, draws: Sequence[Draw]) -> dict[str, Any]:
         **recorded(scenario.spec.workload.arrivals),
         **({} if scenario.memory is None else {"memory": scenario.memory.to_dict()}),
         **backlogs,
+        **({"open_sequences": arrivals.mean_open} if isinstance(arrivals, InSequences) else {}),
     }

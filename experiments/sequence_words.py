@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .outcome import judged_by
 from .terminal import table
 from .wording import amount, hundred, joined, with_interval
 
@@ -63,6 +64,20 @@ def _shown(found: Estimate) -> str:
     return "unstable" if found.reason else with_interval(found)
 
 
+def _with_memory(there: list[tuple[Outcome, SequenceMeasures]]) -> list[str]:
+    """The best of those that keep sequences together, where others stand beside them."""
+    keep = [outcome for outcome, one in there if one.slots and outcome.stable]
+    measure = judged_by(keep) if keep else "mean"
+    known = {one.policy: one.value(f"latency_ms.{measure}") for one in keep}
+    values = {name: value for name, value in known.items() if value is not None}
+    if not values or len(keep) == len(there):
+        return []
+    best = min(values, key=lambda name: values[name])
+    what = "p99" if measure == "p99" else "mean latency"
+    lowest = f"{best} has the lowest {what} ({amount(values[best])} ms)"
+    return [f"A model that remembers sequences needs a policy with slots; of those {lowest}."]
+
+
 def by_sequences(found: Comparison) -> list[str]:
     """How many are open, who has too few slots for them, and who mixes up the order in them."""
     there = _there(found)
@@ -77,6 +92,7 @@ def by_sequences(found: Comparison) -> list[str]:
                 f"{hundred(one.waited.value)} % of the sequences wait for one, on average "
                 f"{amount(wait / 1e3)} s."
             )
+    said += _with_memory(there)
     mixing = {
         outcome.policy: one.overtaking.value
         for outcome, one in there
