@@ -4,10 +4,14 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from experiments.cli import app
 from experiments.compare import compare, simulate
 from experiments.config import ScenarioError, load_scenario
 from experiments.sequence_words import by_sequences, sequence_tables
+from experiments.serving.put_policy import without_slots
+from policies import Greedy, SequenceDirect
 from sim import kernel, model
 
 NAME = "streaming_speech"
@@ -150,3 +154,25 @@ def test_gaps_jitter_and_sizes_are_what_is_asked_for(written):
     assert arrivals.mean_size == 4.0
     assert (arrivals.gap_ns, arrivals.jitter_ns) == (100 * 10**6, 20 * 10**6)
     assert arrivals.gap_cv_inside == float(Decimal("0.5"))
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["serve", NAME, "--policy", "oldest"], "serve takes requests that belong to none"),
+        (["try", NAME, "--on", "triton"], "try sends requests that belong to none"),
+        (["load", "http://127.0.0.1:9", NAME], "load sends requests that belong to none"),
+        (["validate", NAME], "validate sends requests that belong to none"),
+    ],
+)
+def test_commands_that_send_requests_of_no_sequence_say_so(command, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 2
+    assert said in " ".join((found.output + found.stderr).split())
+
+
+def test_a_server_takes_no_policy_with_slots():
+    with pytest.raises(ValueError, match=r"^SequenceDirect keeps sequences together, and this"):
+        without_slots(SequenceDirect(4))
+    assert without_slots(Greedy()) == Greedy()

@@ -58,6 +58,8 @@ def scenario_of(source: str, settings: Sequence[str]) -> Scenario:
     why = None
     if scenario.workload.closed is not None:
         why = "its clients wait for answers, and load sends requests at instants of their own"
+    elif scenario.spec.workload.sequences is not None:
+        why = "its requests belong to sequences, and load sends requests that belong to none"
     elif scenario.workload.backlogs:
         why = "it has a backlog that is always there, whose requests have no instants"
     if why is not None:

@@ -210,6 +210,11 @@ def _check(scenario: Scenario) -> None:
     for stage in ("preprocessing", "postprocessing"):
         if getattr(service, stage) is not None:
             problem = f"has service.{stage}; serve runs what batches, without CPU stages around it"
+    if scenario.spec.workload.sequences is not None:
+        problem = (
+            "has workload.sequences; serve takes requests that belong to none (Triton keeps them "
+            "together: batchwright export --to triton)"
+        )
     cluster = service.cluster
     if cluster is not None and getattr(scenario.draw()[1].grouping, "changes", False):
         problem = (

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from experiments.rules import ParameterError, policy_of
+from policies.contract import Policy
 
 from . import outlook
 from .drift import Drift
@@ -41,11 +42,25 @@ def put(body: bytes, driver: Driver, drift: Drift | None) -> None:
     table, beside = tables(body)
     found = outlook.read(beside, driver.desk.station.service)
     try:
-        outlook.adopt(driver, drift, policy_of(table), table, found)
+        outlook.adopt(driver, drift, without_slots(policy_of(table)), table, found)
     except ParameterError as error:
         raise RequestError(f"policy.{error.key} {error}") from None
     except ValueError as error:
         raise RequestError(f"policy: {error}") from None
+
+
+def without_slots(policy: Policy) -> Policy:
+    """The policy, which keeps no sequences together.
+
+    Raises:
+        ValueError: it does.
+    """
+    if hasattr(type(policy), "slots"):
+        raise ValueError(
+            f"{type(policy).__name__} keeps sequences together, and this server takes requests that"
+            " belong to none; give a policy without slots"
+        )
+    return policy
 
 
 def tables(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -127,6 +127,8 @@ def _check(scenario: Scenario) -> None:
     why = None
     if scenario.workload.closed is not None:
         why = "its clients wait for answers, and try sends requests at instants of their own"
+    elif scenario.spec.workload.sequences is not None:
+        why = "its requests belong to sequences, and try sends requests that belong to none"
     elif scenario.workload.backlogs:
         why = "it has a backlog that is always there"
     elif replicas_of(scenario, scenario.servers) is not None:

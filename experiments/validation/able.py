@@ -25,6 +25,8 @@ def _problems(scenario: Scenario, device: str) -> Iterator[str]:
     for stage in ("preprocessing", "postprocessing"):
         if getattr(service, stage) is not None:
             yield f"has service.{stage}; validate runs what batches, without CPU stages around it"
+    if scenario.spec.workload.sequences is not None:
+        yield "has workload.sequences; validate sends requests that belong to none"
     cluster = service.cluster
     if cluster is not None and cluster.others and device != "emulated":
         yield (
