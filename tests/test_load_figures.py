@@ -166,11 +166,24 @@ def test_the_floor_is_added_to_each_request_and_its_turnaround_to_each_batch(sce
     assert np.array_equal(
         simulated(rule, scenario, workload, rest, 0).latency_ns, plain.latency_ns + 2 * MS
     )
-    slower = Floor(None, "server", np.zeros(1, np.int64), np.array([MS, MS, 9 * MS]))
-    assert slower.turnaround_ns == MS
+    slower = Floor(
+        None, "server", np.zeros(1, np.int64), np.array([MS, MS, 9 * MS]), np.array([1, 1, 1])
+    )
+    assert slower.turnaround_ns(3).tolist() == [MS] * 3
     found = simulated(rule, scenario, workload, slower, 0)
     assert found.figures()["service_mean_ms"] > plain.figures()["service_mean_ms"] + 0.8
     assert found.figures()["wait_mean_ms"] > plain.figures()["wait_mean_ms"]
+
+
+def test_the_turnaround_of_a_batch_grows_with_its_size_by_a_line_through_medians():
+    size = np.repeat([1, 2, 4], [100, 50, 20])
+    cost = 500 + 100 * (size - 1)
+    cost[::7] += 90_000  # a machine that stalls now and then is no cost of every batch
+    floor = Floor(0.5, "server", cost, cost, size)
+    assert floor.turnaround_ns(5).tolist() == [500, 600, 700, 800, 900]
+    falling = Floor(0.5, "server", cost, 900 - 100 * size, size)
+    assert len(set(falling.turnaround_ns(5).tolist())) == 1
+    assert NO_FLOOR.turnaround_ns(2).tolist() == [0, 0]
 
 
 def test_a_full_queue_is_predicted_as_the_server_has_it(scenario):
@@ -185,8 +198,8 @@ def test_a_full_queue_is_predicted_as_the_server_has_it(scenario):
 
 
 def test_floors_that_were_disturbed_do_not_count_where_others_do():
-    calm = Floor(0.5, "server", np.array([1]), np.array([10]))
-    wild = Floor(0.5, "server", np.array([9]), np.array([90]), calm=False)
+    calm = Floor(0.5, "server", np.array([1]), np.array([10]), np.array([2]))
+    wild = Floor(0.5, "server", np.array([9]), np.array([90]), np.array([2]), calm=False)
     assert together([wild, calm, calm]).rest_ns.tolist() == [1, 1]
     assert together([wild]).rest_ns.tolist() == [9]
 

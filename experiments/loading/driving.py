@@ -158,7 +158,10 @@ class Driving:
         folder = self.folder / LOGS
         folder.mkdir(parents=True)
         log, name = folder / "server.log", target.model.name
-        with exact_server(target.source, target.settings, name, log, urgent=can_be_urgent()) as at:
+        table = None if target.rule is None else target.rule.table
+        with exact_server(
+            target.source, target.settings, name, table, log, urgent=can_be_urgent()
+        ) as at:
             yield at
 
     def _floor(self, sender: Sender, at: str, load: float | None, repeat: int) -> None:

@@ -3,11 +3,12 @@
 1. ``live``: the server's own ``/v2/health/live``, which has nothing to do.
 2. ``server``: a server of the same scenario, started here beside the other, whose model sleeps
    exactly as long as the profile says.  It gets the very same requests, so that their size, and how
-   they are read, count too; they come no faster than at :data:`LOAD_MOST`.
+   they are read, count too, and has the same policy, so that batches are as large; they come no
+   faster than at :data:`LOAD_MOST`.
 3. An address: a server of the same scenario that somebody else has started with ``--model null``.
 4. A server of ours says how long each batch took.  What that is beyond its model is what handing a
    batch to a worker and back costs; it keeps the worker from the next batch, so it belongs to every
-   batch (the median: ``turnaround``).  What is left belongs to every request.
+   batch (``turnaround``, which grows with its size).  What is left belongs to every request.
 5. It is measured before each window.  Where the generator did not keep to its plan it is measured
    again, as windows are, and does not count where another of its load does.
 """
@@ -18,11 +19,11 @@ import ipaddress
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,9 +45,15 @@ AUTO, LIVE, SERVER, NONE = "auto", "live", "server", "none"
 KINDS = (AUTO, LIVE, SERVER, NONE)
 NULL = "address"
 """What floors of kind 3 are called."""
-LOAD_MOST = 0.7
+LOAD_MOST = 0.9
 FLOOR_NS = 2_000_000_000
 """How long it is measured, before each window."""
+PATIENCE_S = 5.0
+"""Some policies never start the last batch."""
+LEAST = 5
+"""Requests of a size, or it says nothing."""
+TOLD = 8
+"""Sizes of batches whose turnaround is told."""
 READY_S = 120.0
 RULE = "floor"
 """The policy of a server that is started for the floor: it takes whatever is there."""
@@ -63,14 +70,30 @@ class Floor(NamedTuple):
     rest_ns: IntArray
     """int64 (any,): what each request costs beside its batch."""
     batch_ns: IntArray = NONE_SEEN
-    """int64 (any,): what batches cost beside their models, one for each request; empty: unknown."""
+    """int64 (B,): what batches cost beside their models, one for each request; empty: unknown."""
+    size: IntArray = NONE_SEEN
+    """int64 (B,): requests of these batches."""
     calm: bool = True
     """Whether the generator kept to its plan."""
 
-    @property
-    def turnaround_ns(self) -> int:
-        """What each batch costs beside its model."""
-        return max(0, int(np.median(self.batch_ns))) if len(self.batch_ns) else 0
+    def turnaround_ns(self, largest: int) -> IntArray:
+        """int64 (largest,): what a batch of each size costs beside its model.
+
+        A line through the medians by size, each as heavy as it has requests.
+        """
+        if not len(self.batch_ns):
+            return np.zeros(largest, dtype=np.int64)
+        sizes, counts = np.unique(self.size, return_counts=True)
+        usual = np.array([np.median(self.batch_ns[self.size == each]) for each in sizes])
+        enough = counts >= min(LEAST, int(counts.max()))
+        sizes, counts, usual = sizes[enough], counts[enough], usual[enough]
+        more, one = 0.0, float(np.average(usual, weights=counts))
+        if len(sizes) > 1:
+            more, one = np.polyfit(sizes - 1, usual, 1, w=np.sqrt(counts)).tolist()
+        if more < 0.0 or one < 0.0:
+            more, one = 0.0, max(0.0, float(np.average(usual, weights=counts)))
+        found: IntArray = np.rint(one + more * np.arange(largest)).astype(np.int64)
+        return found
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""
@@ -78,7 +101,7 @@ class Floor(NamedTuple):
         p50, p99 = np.quantile(values, (0.5, 0.99)).tolist() if len(values) else (None, None)
         return {
             "load": self.load, "kind": self.kind, "requests": len(values), "p50_ms": p50,
-            "p99_ms": p99, "turnaround_ms": self.turnaround_ns / 1e6,
+            "p99_ms": p99, "turnaround_ms": (self.turnaround_ns(TOLD) / 1e6).tolist(),
         }  # fmt: skip
 
 
@@ -141,6 +164,7 @@ def measured(
     plan = Plan(
         target.host, target.port, planned.tolist(), [one.data for one in requests], keeps=True,
         shared=shared, shares=[one.shares for one in requests] if shared else (),
+        patience_s=PATIENCE_S,
     )  # fmt: skip
     answers = sender.run(plan)
     good = answers.good
@@ -155,7 +179,7 @@ def measured(
     rest = answers.latency_ns[good] - wait - service
     if kind == SERVER:
         service = service - _model_ns(scenario, size, padded)
-    return Floor(load, named, rest, service, calm)
+    return Floor(load, named, rest, service, size, calm)
 
 
 def together(floors: Sequence[Floor]) -> Floor:
@@ -164,6 +188,7 @@ def together(floors: Sequence[Floor]) -> Floor:
     return calm[0]._replace(
         rest_ns=np.concatenate([each.rest_ns for each in calm]),
         batch_ns=np.concatenate([each.batch_ns for each in calm]),
+        size=np.concatenate([each.size for each in calm]),
         calm=calm[0].calm,
     )
 
@@ -192,9 +217,18 @@ def _requests(
 
 @contextmanager
 def exact_server(
-    source: str, settings: Sequence[str], model: str, log: Path, *, urgent: bool
-) -> Iterator[str]:
+    source: str, settings: Sequence[str], model: str, table: Mapping[str, Any] | None, log: Path,
+    *, urgent: bool,
+) -> Iterator[str]:  # fmt: skip
     """The address of a server of a scenario whose model takes exactly the profile's time.
+
+    Args:
+        source: the scenario.
+        settings: overrides of it.
+        model: its name.
+        table: its policy; None: it takes whatever is there.
+        log: a file for what it says.
+        urgent: before all ordinary processes, where the system allows it.
 
     Raises:
         StackFailed: it did not start.
@@ -212,7 +246,12 @@ def exact_server(
         {"BATCHWRIGHT_TOKEN": ""},
     )  # fmt: skip
     with serving(command, log, urgent=urgent) as server:
-        yield address_in(server, log)
+        url = address_in(server, log)
+        if table is not None:
+            answer = endpoint_of(url).ask("/policy", "PUT", json.dumps(table).encode())
+            if answer.status != 200:
+                raise StackFailed(f"the server for the floor refuses the policy: {answer.says}")
+        yield url
 
 
 def address_in(server: Server, log: Path) -> str:

@@ -67,7 +67,7 @@ def simulated(rule: Rule, scenario: Scenario, workload: Workload, floor: Floor, 
     Raises:
         PolicyError: the policy broke its contract, or does not fit the scenario.
     """
-    trace = _run(rule.policy, workload, rule.service(scenario, draw), floor.turnaround_ns)
+    trace = _run(rule.policy, workload, rule.service(scenario, draw), floor)
     fate = np.array([FATE_OF[k] for k in range(len(FATE_OF))], dtype=np.int8)[trace.status]
     served = trace.status == traces.SERVED
     latency = np.where(trace.finish_ns >= 0, trace.finish_ns - trace.arrival_ns, 0)
@@ -87,9 +87,10 @@ def simulated(rule: Rule, scenario: Scenario, workload: Workload, floor: Floor, 
     )
 
 
-def _run(policy: Policy, workload: Workload, service: Service, turnaround_ns: int) -> traces.Trace:
-    """Simulate, each batch longer by the turnaround, of which the policy knows nothing."""
-    slower = replace(service, service_ns=service.service_ns + turnaround_ns)
+def _run(policy: Policy, workload: Workload, service: Service, floor: Floor) -> traces.Trace:
+    """Simulate, each batch longer by its turnaround, of which the policy knows nothing."""
+    more_ns = floor.turnaround_ns(service.service_ns.shape[1])
+    slower = replace(service, service_ns=service.service_ns + more_ns[np.newaxis, :, np.newaxis])
     kinds, _ = service.policies(policy, workload.tiers)
     if len(kinds) > 1 or service.stages is not None:
         return kernel.run(policy, workload, slower)

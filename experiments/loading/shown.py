@@ -179,8 +179,14 @@ def floor_line(found: Loaded) -> str:
         for each in found.floors
     ]
     against = kinds[found.floors[0]["kind"]]
-    turns = [f"{each['turnaround_ms']:.2f}" for each in found.floors if each["turnaround_ms"]]
-    batches = f"; a batch costs {', '.join(turns)} ms beside its model" if turns else ""
+    turns = [
+        f"{each['turnaround_ms'][0]:.2f} to {each['turnaround_ms'][-1]:.2f}"
+        for each in found.floors
+        if any(each["turnaround_ms"])
+    ]
+    most = len(found.floors[0]["turnaround_ms"])
+    batches = f"; batches of 1 to {most} cost {', '.join(turns)} ms beside their model"
+    batches = batches if turns else ""
     return f"floor, in the predictions: {against}, p50 and p99: {', '.join(parts)}{batches}"
 
 
