@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.sequences import SEQUENCE_COLUMNS
 from sim.stages import STAGE_COLUMNS
 from sim.trace import STATUS_NAMES, Trace
 
@@ -40,6 +41,10 @@ def requests_frame(trace: Trace) -> pd.DataFrame:
     frame["status"] = pd.Categorical.from_codes(trace.status.astype(np.int64), names)
     if trace.stages is not None:
         frame = frame.assign(**{name: getattr(trace.stages, name) for name in STAGE_COLUMNS})
+    if trace.sequences is not None:
+        known = trace.sequences
+        frame = frame.assign(**{name: getattr(known, name) for name in SEQUENCE_COLUMNS})
+        frame["slot"] = known.slot[known.sequence]
     return frame.rename_axis("request")
 
 
@@ -49,6 +54,8 @@ def batches_frame(trace: Trace) -> pd.DataFrame:
 
     columns = ("start_ns", "finish_ns", "size", "longest", "lane", "server")
     frame = pd.DataFrame({name: getattr(trace, f"batch_{name}") for name in columns})
+    if trace.sequences is not None and trace.sequences.places:
+        frame["places"] = trace.batch_places
     return frame.rename_axis("batch")
 
 

@@ -45,6 +45,8 @@ A policy class may also define (each is optional):
     for any number.  (A class without the name is compiled without sealed batches.)
 ``sheds``
     property or class attribute: True where it may let requests go unserved.
+``slots``, ``places``, ``max_idle_ns``
+    of a rule that keeps each sequence on one slot of one server (:mod:`policies.sticky`).
 ``space() -> tuple of dimensions``
     static: which of its numbers a tuner may choose, and from what (:mod:`policies.space`).
 """

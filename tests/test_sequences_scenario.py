@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from experiments.cli import app
 from experiments.compare import compare, simulate
 from experiments.config import ScenarioError, load_scenario
+from experiments.records import batches_frame, requests_frame
 from experiments.sequence_words import by_sequences, sequence_tables
 from experiments.serving.put_policy import without_slots
 from policies import Greedy, SequenceDirect
@@ -110,6 +111,17 @@ def test_a_comparison_says_who_waits_for_slots(compared):
 
 def test_a_scenario_without_sequences_has_no_such_table():
     assert sequence_tables(simulate("mm1", settings=["workload.requests=2_000"])) == []
+
+
+def test_records_say_whose_turn_it_was_and_in_which_place():
+    scenario = load_scenario(NAME, ["workload.requests=2_000"])
+    trace = kernel.run(scenario.policies["direct"], *scenario.draw())
+    requests, batches = requests_frame(trace), batches_frame(trace)
+    assert {"sequence", "ends", "ready_ns", "slot"} <= set(requests)
+    assert (batches["places"] >= batches["size"]).all()
+    assert (batches["places"] > batches["size"]).any()
+    highest = requests.groupby("batch")["slot"].max() + 1
+    assert (highest == batches["places"]).all()
 
 
 def test_the_json_of_a_run_holds_the_sequences(compared):
