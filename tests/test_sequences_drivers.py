@@ -11,10 +11,12 @@ from policies import SequenceDirect, SequenceOldest
 from policies.contract import NEVER
 from sim import kernel, live, model
 from sim.errors import WorkloadError
+from sim.sections import Sections
 from sim.sequences import SEQUENCE_COLUMNS, SLOT_COLUMNS, Sequences
 from sim.service import Service
 from sim.service_times import DrawnTimes
 from sim.stages import Stage, Stages
+from sim.tally import tally
 from sim.trace import REJECTED, Trace
 from sim.virtual import VirtualWorld
 from sim.workload import Workload
@@ -163,6 +165,40 @@ class TestByHand:
         )
         trace = driver.run(SequenceDirect(2), alone, service())
         assert ((trace.batch_finish_ns - trace.batch_start_ns) // MS).tolist() == [10, 12, 10, 12]
+
+    def test_a_batch_goes_once_so_many_slots_have_a_request_or_the_oldest_has_waited(self, driver):
+        of, ends = np.array([0, 1], dtype=np.int32), np.ones(2, dtype=np.int8)
+        two = replace(
+            workload(),
+            length=np.ones(2, dtype=np.int32),
+            arrival_ns=np.array([1, 4]) * MS,
+            sequences=Sequences(of, ends),
+        )
+        starts = [
+            (driver.run(SequenceDirect(2, 20 * MS, share), two, service()).start_ns // MS).tolist()
+            for share in (0.0, 0.5, 0.75, 1.0)
+        ]
+        assert starts == [[1, 11], [1, 11], [4, 4], [4, 4]]
+        late = replace(two, arrival_ns=np.array([1, 40]) * MS)
+        found = driver.run(SequenceDirect(2, 20 * MS, 1.0), late, service())
+        assert (found.start_ns // MS).tolist() == [21, 60]
+
+    def test_places_that_nobody_has_are_padding(self, driver):
+        """In the last batch only the second of two places is somebody's."""
+        of, ends = np.array([0, 1, 0, 1], dtype=np.int32), np.zeros(4, dtype=np.int8)
+        known = replace(
+            workload(),
+            length=np.full(4, 8, dtype=np.int32),
+            arrival_ns=np.array([0, 0, 30, 60]) * MS,
+            sequences=Sequences(of, ends),
+        )
+        served = Service(np.array([[[10], [12]]]) * MS, np.array([8]))
+        trace = driver.run(SequenceDirect(2), known, served)
+        assert trace.batch_places.tolist() == [2, 1, 2]
+        whole = Sections(np.array([0, 4]), np.array([-1, 10**9]))
+        sums = tally(trace, served, whole)
+        assert sums.length.sum() == 32
+        assert sums.padded.sum() == 8 * 5
 
     def test_a_sequence_that_sends_nothing_loses_its_slot(self, driver):
         quiet = replace(

@@ -1,11 +1,13 @@
 """``streaming_speech``, and what a scenario with sequences may not say."""
 
+import re
 from decimal import Decimal
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from experiments.capacity import capacity
 from experiments.cli import app
 from experiments.compare import compare, simulate
 from experiments.config import ScenarioError, load_scenario
@@ -107,6 +109,16 @@ def test_a_comparison_says_who_waits_for_slots(compared):
     (table,) = sequence_tables(compared)
     assert table.row_count == len(compared.outcomes)
     assert "direct has 16 slots" in compared.verdict
+
+
+def test_a_capacity_says_how_many_callers_that_is():
+    """At a chunk each 320 ms a caller is 3.1 requests a second, a little more for short calls."""
+    scenario = load_scenario(NAME, ["workload.requests=130_000"])
+    found = capacity(scenario, ["direct", "oldest"])
+    said = re.search(r"then: (\d+) under (\w+) and (\d+) under direct", found.verdict)
+    most, best, least = said.groups()
+    assert int(most) == pytest.approx(found.of(best).value * 0.32, rel=0.05)
+    assert int(least) < 16 < int(most)
 
 
 def test_a_scenario_without_sequences_has_no_such_table():
