@@ -55,8 +55,8 @@ class JobCounts:
         """What is read only when somebody asks for metrics."""
         watch = self._meters.watch
         unfinished = "Jobs of the queue, whichever server has them."
-        watch("jobs_queued", unfinished, lambda: float(counts().waiting), state="waiting")
-        watch("jobs_queued", unfinished, lambda: float(counts().running), state="running")
+        watch("jobs_unfinished", unfinished, lambda: float(counts().waiting), state="waiting")
+        watch("jobs_unfinished", unfinished, lambda: float(counts().running), state="running")
         watch("jobs_dead", "Jobs whose servers died twice.", lambda: float(counts().dead))
         watch("jobs_oldest_seconds", "Age of the oldest one that is not over.",
               lambda: counts().oldest_s)  # fmt: skip
