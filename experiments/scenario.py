@@ -20,6 +20,7 @@ from profiles.latency import Profile
 from profiles.noise import noise_label
 from profiles.store import fingerprint
 from sim.cluster import Cluster
+from sim.sequence_arrivals import InSequences
 from sim.service import Noise, Service
 from sim.specs import WorkloadSpec
 from sim.streams import Seeds, stream
@@ -247,6 +248,13 @@ class Scenario:
             return f"{amount} from {self.workload.closed.clients} clients in a closed loop"
         kind = "each tier its own" if table.arrivals is None else table.arrivals.process
         rate, load = self.offered_rate_per_s, self.load
+        if isinstance(self.workload.arrivals, InSequences):
+            known = self.workload.arrivals
+            return (
+                f"{amount} in sequences of {known.mean_size:.3g}, {kind} beginnings at "
+                f"{known.starts.rate_per_s:.4g} per second, {known.mean_open:.3g} open at a time "
+                f"(load {load:.3g})"
+            )
         return f"{amount}, {kind} arrivals at {rate:,.6g} per second (load {load:.3g})"
 
 

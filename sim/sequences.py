@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.contract import NEVER, IntArray, Policy
+from policies.contract import NEVER, IntArray, Policy, seals, sheds
 from policies.sticky import slots
 
 from .cluster import Cluster
@@ -197,6 +197,7 @@ def with_slots(policy: Policy, workload: Any, service: Service) -> Service:
         "lengths that are rejected": service.longest_admitted < NEVER,
         "CPU stages": service.stages is not None,
         "a cluster": service.cluster is not None,
+        "batches that are sealed or requests that are shed": seals(policy) > 0 or sheds(policy),
     }
     for what, there in beside.items():
         if there:

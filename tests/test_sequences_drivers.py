@@ -229,6 +229,17 @@ def test_what_no_slot_can_hold_is_refused(driver, more, beside):
         driver.run(SequenceDirect(2), workload(**given), service(**own))
 
 
+@pytest.mark.parametrize("driver", [kernel, model])
+def test_a_rule_with_slots_seals_nothing(driver):
+    class Sealing(SequenceDirect):
+        """Says both."""
+
+        seals = 3
+
+    with pytest.raises(WorkloadError, match=r"not with batches that are sealed or requests"):
+        driver.run(Sealing(2), workload(), service())
+
+
 @pytest.mark.parametrize("kind", STICKY)
 def test_without_sequences_a_sticky_rule_is_an_ordinary_one(kind):
     run = random_sequences(11, kind)

@@ -68,6 +68,12 @@ def test_a_rate_is_that_of_the_sequences(written):
     assert load_scenario(written(rated)).offered_rate_per_s == pytest.approx(30.0)
 
 
+def test_what_arrives_is_said_in_sequences():
+    said = load_scenario(NAME).describe()
+    assert "300,000 requests in sequences of 95.7, poisson beginnings at 1.35 per second" in said
+    assert "41 open at a time (load 0.499)" in said
+
+
 def test_both_engines_agree_on_the_shipped_scenario():
     scenario = load_scenario(NAME, ["workload.requests=3_000"])
     workload, service = scenario.draw()
