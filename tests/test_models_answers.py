@@ -22,6 +22,7 @@ from profiles.runner import ModelError  # noqa: E402
 from sim.answering import Answerer  # noqa: E402
 from sim.worker import ModelOpening  # noqa: E402
 
+cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 RNG = np.random.default_rng(8)
 TOLERANCE = 2e-5
 """Of float32, between one kernel's order of sums and another's."""
@@ -119,6 +120,21 @@ def test_a_model_says_whether_it_still_serves(tiny, monkeypatch):
     assert tiny.recovers()
     monkeypatch.setattr(tiny, "_call", lambda *_: 1 / 0)
     assert not tiny.recovers()
+
+
+@cuda_only
+@pytest.mark.parametrize("mode", ["eager", "graphs"])
+def test_a_gpu_gives_what_the_cpu_gives_and_keeps_it(tiny, mode):
+    runner = open_runner("bert-tiny", device="cuda", mode=mode)
+    batch = [{"input_ids": ids(length)} for length in (5, 60, 17)]
+    found, served = runner.respond(batch)
+    runner.respond([{"input_ids": ids(60)}] * 3)
+    assert served.device_ns > 0
+    for request, outputs in zip(batch, found, strict=True):
+        np.testing.assert_allclose(
+            outputs["embedding"], alone(tiny, request)["embedding"], atol=1e-3
+        )
+    assert runner.contract().inputs[2].most == (1 if mode == "eager" else 0)
 
 
 def test_halves_are_answered_as_float32():

@@ -98,7 +98,7 @@ def test_a_request_that_the_model_does_not_take_is_refused_before_it_waits():
 
     reply, arrived, refused = play(scene())
     assert reply.error == (
-        "the inputs lack x; m takes x (INT64 [1, -1]), name (BYTES [1], optional)"
+        "the inputs lack x; m takes x INT64 [1, -1] (optional: name)"
     )
     assert (arrived, refused) == (0, 1)
 

@@ -79,8 +79,8 @@ REFUSED = [
     (
         [{**IDS, "name": "ids"}],
         {},
-        "the inputs lack input_ids; m takes input_ids (INT64 [1, -1]), attention_mask (INT64 "
-        "[1, -1], optional), ",
+        "the inputs lack input_ids; m takes input_ids INT64 [1, -1] (optional: attention_mask, "
+        "token_type_ids)",
     ),
     ([IDS, {**IDS, "name": "x"}], {}, "the inputs have 'x'; m takes input_ids"),
     ([IDS, IDS], {}, "two of the inputs have the same name"),
@@ -155,7 +155,7 @@ REFUSED = [
     (
         [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}],
         {},
-        "m has no tokenizer, so that it takes no text; it takes input_ids (INT64 [1, -1])",
+        "m has no tokenizer, so that it takes no text; it takes input_ids INT64 [1, -1]",
     ),
 ]
 

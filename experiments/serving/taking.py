@@ -112,10 +112,12 @@ class Taker:
 
     def wanted(self) -> str:
         """The inputs, for people."""
-        said = [shown(port) for port in self.contract.inputs] or ["whatever comes"]
-        if self.texts is not None:
-            said.append(f"or {TEXT} (BYTES [1])")
-        return ", ".join(said)
+        inputs = self.contract.inputs
+        said = ", ".join(shown(port) for port in inputs if port.required) or "whatever comes"
+        optional = ", ".join(port.name for port in inputs if not port.required)
+        if optional:
+            said += f" (optional: {optional})"
+        return said if self.texts is None else f"{said}, or {TEXT} BYTES [1]"
 
     def _fitting(self, tensor: Tensor, port: Port) -> Tensor:
         """A tensor in the shape and type of a port, with values in its range."""
@@ -266,8 +268,7 @@ def _table(port: Port) -> dict[str, Any]:
 
 def shown(port: Port) -> str:
     """A port, for people."""
-    kind = f"{port.datatype} {list(port.shape)}" if port.shape else port.datatype
-    return f"{port.name} ({kind})" if port.required else f"{port.name} ({kind}, optional)"
+    return " ".join((port.name, port.datatype, str(list(port.shape)) if port.shape else "")).strip()
 
 
 __all__ = ["SAMPLE_RATE", "Taker", "length_of"]
