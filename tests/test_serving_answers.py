@@ -14,6 +14,7 @@ pytest.importorskip("prometheus_client")
 
 from serving_client import MS, PATH, FakeAnswerer, FakeWorker, offer, play, service, serving, until
 
+from experiments.sentences import ScenarioError
 from experiments.serving import leavers
 from policies.contract import Tier
 from policies.size_or_timeout import SizeOrTimeout
@@ -97,9 +98,7 @@ def test_a_request_that_the_model_does_not_take_is_refused_before_it_waits():
             )  # fmt: skip
 
     reply, arrived, refused = play(scene())
-    assert reply.error == (
-        "the inputs lack x; m takes x INT64 [1, -1] (optional: name)"
-    )
+    assert reply.error == ("the inputs lack x; m takes x INT64 [1, -1] (optional: name)")
     assert (arrived, refused) == (0, 1)
 
 
@@ -305,6 +304,24 @@ def test_who_leaves_while_its_batch_runs_stays_in_it():
 
     later, counted = play(scene())
     assert (later.status, counted) == (200, 2)
+
+
+def test_a_model_of_another_unit_than_the_scenario_is_refused():
+    waves = OWN._replace(finite=True, rate=16_000)
+    with pytest.raises(ScenarioError, match=r"^fake takes requests in ms of audio, but those of"):
+        offer().answering(waves)
+    with pytest.raises(ScenarioError, match=r"^fake takes requests in tokens, but .* in audio_ms:"):
+        offer(unit="audio_ms").answering(OWN._replace(finite=True))
+    assert offer(unit="audio_ms").answering(waves).contract == waves
+    assert offer(unit="audio_ms").answering(OWN).contract == OWN  # a function knows itself
+
+
+def test_outputs_that_are_given_on_request_are_said_so():
+    said = offer().answering(OWN)
+    assert said.takes == "x INT64 [1, -1] (optional: name)"
+    assert said.gives == "sum INT64 [1], twice INT64 [1, -1]"
+    assert offer().answering(OWN._replace(given=1)).gives == "sum INT64 [1] (on request: twice)"
+    assert offer().answering(OWN._replace(outputs=())).gives == "what the function returns"
 
 
 @pytest.mark.parametrize("cuts", [False, True])

@@ -54,9 +54,20 @@ class Offer:
     """What the model takes and gives, where it answers from the data of requests."""
 
     def answering(self, contract: Contract | None) -> Offer:
-        """The same, with a model that answers from the data of requests."""
+        """The same, with a model that answers from the data of requests.
+
+        Raises:
+            ScenarioError: it takes waves where requests are tokens, or the other way round.
+        """
         if contract is None:
             return self
+        waves = bool(contract.rate)
+        if contract.finite and waves != (self.unit == "audio_ms"):
+            takes = "ms of audio" if waves else "tokens"
+            raise ScenarioError(
+                f"{self.platform} takes requests in {takes}, but those of this scenario are in "
+                f"{self.unit}: serve it with a scenario of its own"
+            )
         longest = min(self.longest, contract.longest)
         cuts = self.cuts and self.longest <= contract.longest
         return replace(self, contract=contract, longest=longest, cuts=cuts)
@@ -76,8 +87,12 @@ class Offer:
     @property
     def gives(self) -> str:
         """The outputs, for people."""
-        outputs = () if self.contract is None else self.contract.outputs
-        return ", ".join(map(shown, outputs)) or "what the function returns"
+        contract = self.contract
+        outputs = () if contract is None else contract.outputs
+        usual = outputs if contract is None or not contract.given else outputs[: contract.given]
+        said = ", ".join(map(shown, usual)) or "what the function returns"
+        others = ", ".join(port.name for port in outputs[len(usual) :])
+        return f"{said} (on request: {others})" if others else said
 
     @property
     def body_bytes(self) -> int:
