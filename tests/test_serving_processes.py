@@ -36,7 +36,7 @@ def opened(function="infer"):
         worker.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def worker():
     with opened() as found:
         yield found
@@ -96,10 +96,11 @@ def test_a_batch_that_fails_is_not_the_end(worker):
         (15, "callable:answering_functions:infer raised AcceleratorError: the device is lost"),
     ],
 )
-def test_a_function_that_cannot_go_on_ends_its_process(worker, number, sentence):
-    worker.start(1, [1], [group(number)])
-    with pytest.raises(WorkerError, match=f"^{sentence}$"):
-        worker.answer()
+def test_a_function_that_cannot_go_on_ends_its_process(number, sentence):
+    with opened() as worker:
+        worker.start(1, [1], [group(number)])
+        with pytest.raises(WorkerError, match=f"^{sentence}$"):
+            worker.answer()
 
 
 def test_a_function_of_lengths_fails_a_batch_and_goes_on():
