@@ -17,6 +17,8 @@ from pathlib import Path
 
 import profiles
 from experiments.bench_tune import short_table
+from experiments.loading import side_by_side as load_rows
+from experiments.loading.outcome import Loaded
 from experiments.stacks import STACKS
 from experiments.stacks.outcome import Trial
 from experiments.stacks.side_by_side import predicted_rows, won_rows
@@ -28,7 +30,7 @@ from sim.lengths import DATASETS, Dataset
 
 DOCS = Path(__file__).parent
 
-PAGES = ("profiles.md", "results.md")
+PAGES = ("profiles.md", "results.md", "how-to/load.md")
 
 LIVE = {
     "BERT tiny, one CPU core": "bert-tiny-cpu",
@@ -249,11 +251,33 @@ def stacks_won() -> str:
     return markdown(*won_rows(trials()))
 
 
+def load_tests() -> dict[str, Loaded]:
+    """The kept load tests of servers that keep up, by what was served."""
+    names = ("bert-t4", "two-tiers", "speech")
+    return {name: Loaded.of(kept(f"load-{name}")) for name in names}
+
+
+def load_predicted() -> str:
+    """Load tests over HTTP, measured and predicted."""
+    return markdown(*load_rows.predicted_rows(load_tests()))
+
+
+def load_overload() -> str:
+    """A server that gets ten times what it can do."""
+    return markdown(*load_rows.refused_rows(Loaded.of(kept("load-overload"))))
+
+
+def load_tools() -> str:
+    """The same window from three generators."""
+    return markdown(*load_rows.tool_rows(kept("load-tools")["sent_by"]))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     one.__name__: one
     for one in (
         live_mean, live_p99, live_runs, verdicts, tuner, profile_sources, profile_defects,
         profile_list, datasets, stacks_predicted, stacks_won,
+        load_predicted, load_overload, load_tools,
     )
 }  # fmt: skip
 

@@ -109,6 +109,19 @@ def test_a_served_scenario_is_loaded_predicted_and_kept(place):
         assert all(value > 0 for value in (*cell.measured, *cell.predicted))
 
 
+def test_a_run_has_a_page_of_the_report(place):
+    with listening(V2(statuses=[200, 200, 200, 429])) as (url, _):
+        words = ("--model", "m", "--requests", "20", "--repeats", "1", "--floor", "none",
+                 "--policy", "greedy", "--json")  # fmt: skip
+        run = json.loads(load(url, "small.toml", *words).stdout)["run"]
+    done = CliRunner().invoke(app, ["report", run])
+    assert done.exit_code == 0, done.output
+    (page,) = Path(run).glob("*.html")
+    text = page.read_text()
+    for words in ("Figures over HTTP", "Who was served", "Latency over HTTP", "Every window"):
+        assert words in text
+
+
 @needs_serve
 def test_a_token_is_wanted_and_given(place):
     token = "a-token-of-some-length"

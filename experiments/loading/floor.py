@@ -50,6 +50,7 @@ FLOOR_NS = 2_000_000_000
 """How long it is measured, before each window."""
 PATIENCE_S = 5.0
 """Some policies never start the last batch."""
+TRIM = 0.98
 LEAST = 5
 """Requests of a size, or it says nothing."""
 TOLD = 8
@@ -79,12 +80,13 @@ class Floor(NamedTuple):
     def turnaround_ns(self, largest: int) -> IntArray:
         """int64 (largest,): what a batch of each size costs beside its model.
 
-        A line through the medians by size, each as heavy as it has requests.
+        A line through the means by size, each as heavy as it has requests; of the dearest
+        ``1 - TRIM`` nothing counts, since what a busy machine adds is no cost of every batch.
         """
         if not len(self.batch_ns):
             return np.zeros(largest, dtype=np.int64)
         sizes, counts = np.unique(self.size, return_counts=True)
-        usual = np.array([np.median(self.batch_ns[self.size == each]) for each in sizes])
+        usual = np.array([_trimmed(self.batch_ns[self.size == each]) for each in sizes])
         enough = counts >= min(LEAST, int(counts.max()))
         sizes, counts, usual = sizes[enough], counts[enough], usual[enough]
         more, one = 0.0, float(np.average(usual, weights=counts))
@@ -191,6 +193,12 @@ def together(floors: Sequence[Floor]) -> Floor:
         size=np.concatenate([each.size for each in calm]),
         calm=calm[0].calm,
     )
+
+
+def _trimmed(values: IntArray) -> float:
+    """The mean of the lower ``TRIM``."""
+    kept = np.sort(values)[: max(1, int(TRIM * len(values)))]
+    return float(kept.mean())
 
 
 def _model_ns(scenario: Scenario, size: IntArray, padded: IntArray) -> IntArray:

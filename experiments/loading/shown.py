@@ -33,6 +33,9 @@ NAMES = {
     "rest_p99_ms": "rest: p99, ms",
 }
 """Heads of rows."""
+REFUSED = {
+    "rejected": "429\n%", "expired": "504\n%", "unavailable": "503\n%", "failed": "failed\n%",
+}  # fmt: skip
 
 
 def loaded_tables(found: Loaded) -> Iterator[RenderableType]:
@@ -129,20 +132,22 @@ def legend(found: Loaded) -> str:
 
 
 def fates_table(found: Loaded) -> Table:
-    """Who was served, by load and tier."""
+    """Who was served, by load and tier; refusals of a kind that there was none of are left out."""
     several, predicted = len(found.tiers) > 1, found.rule is not None
-    heads = ["load", *(["tier"] if several else []), "offered\nper s", "served\nper s", "429\n%",
-             "504\n%", "503\n%", "failed\n%", "within\nSLO, %", "of the\nserved"]  # fmt: skip
+    kinds = {
+        name: words
+        for name, words in REFUSED.items()
+        if name == "rejected" or any(each.counts[name] for each in found.fates)
+    }
+    heads = ["load", *(["tier"] if several else []), "offered\nper s", "served\nper s",
+             *kinds.values(), "within\nSLO, %", "of the\nserved"]  # fmt: skip
     drawn = table(*heads, *(["predicted\n429, %", "predicted\nwithin, %"] if predicted else []),
                   left=2 if several else 1)  # fmt: skip
     for load in found.loads:
         for tier in found.tiers:
             fate = found.fate(load, tier)
             lead = [_load(load) if tier == ALL else "", *([tier] if several else [])]
-            shares = [
-                hundred(fate.share(name)) for name in ("rejected", "expired", "unavailable",
-                                                       "failed")
-            ]  # fmt: skip
+            shares = [hundred(fate.share(name)) for name in kinds]
             more = []
             if predicted:
                 more = [hundred(fate.predicted.get("rejected")), hundred(fate.predicted_within)]

@@ -10,6 +10,7 @@ from .found import Run
 from .of_capacity import taken
 from .of_diagnosis import diagnosed
 from .of_judgement import judged
+from .of_load import loaded
 from .of_policies import simulated
 from .of_sweep import swept
 from .of_token_capacity import taken as taken_tokens
@@ -42,6 +43,7 @@ KINDS = {
     "validate": Kind(validated, ("scenario", "verdict", "windows", "cells", "matches")),
     "diagnose": Kind(diagnosed, ("verdict", "subject", "stages", "findings", "remedies")),
     "try": Kind(tried, ("scenario", "verdict", "stack", "variants", "cells", "shapes")),
+    "load": Kind(loaded, ("scenario", "verdict", "target", "cells", "fates", "shapes")),
     "judge": Kind(judged, ("scenario", "verdict", "verdicts", "target_ms", "percentile")),
 }
 """By command."""
