@@ -37,8 +37,8 @@ EXTRAS = {
 }
 """What each extra is for.
 
-Those of stacks are told by :mod:`experiments.doctor_stacks`; ``dev`` and ``docs`` are for who changes
-this package.
+Those of stacks are told by :mod:`experiments.doctor_stacks`; ``dev`` and ``docs`` are for who
+changes this package.
 """
 
 
