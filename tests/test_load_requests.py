@@ -165,6 +165,7 @@ def test_a_window_is_as_long_as_it_is_asked_for():
     [
         ("mixed_sla", "scenario mixed_sla cannot be sent: it has a backlog that is always there"),
         ("closed_loop", "scenario closed_loop cannot be sent: its clients wait for answers"),
+        ("streaming_speech", "cannot be sent: its requests belong to sequences"),
         ("streaming", "streaming is of a model that generates, token by token; load takes"),
     ],
 )
