@@ -14,6 +14,7 @@ from experiments.config import ScenarioError, load_scenario
 from experiments.records import batches_frame, requests_frame
 from experiments.sequence_words import by_sequences, sequence_tables
 from experiments.serving.put_policy import without_slots
+from experiments.tune.tuning import tune
 from policies import Greedy, SequenceDirect
 from sim import kernel, model
 
@@ -206,3 +207,18 @@ def test_a_server_takes_no_policy_with_slots():
     with pytest.raises(ValueError, match=r"^SequenceDirect keeps sequences together, and this"):
         without_slots(SequenceDirect(4))
     assert without_slots(Greedy()) == Greedy()
+
+
+def test_where_all_that_is_tuned_has_slots_a_rule_without_them_does_not_win(written):
+    """Greedy is as fast, and mixes up sequences; where it may be tuned too it wins."""
+    text = (
+        PLAIN.replace("4_000", "30_000").replace("sequence_oldest", "sequence_direct")
+        + '\n[policies.plain]\nkind = "greedy"\n[tune]\n'
+    )
+    text += 'trials = 6\nreplications = 2\nobjective = "mean"\npolicies = '
+    won = {
+        wanted: tune(load_scenario(written(f"{text}{wanted}\n")), load_curve=False).winner
+        for wanted in ('["sticky"]', '["sticky", "plain"]')
+    }
+    assert won['["sticky"]'].setting.table["kind"] == "sequence_direct"
+    assert won['["sticky", "plain"]'].setting.table["kind"] == "greedy"

@@ -8,6 +8,8 @@
    fewest numbers is taken: what does not help is left out.
 4. Where ``greedy`` is feasible and not worse beyond the interval, it wins: it has nothing to tune.
    So do the other baselines, where the scenario did not say which policies compete.
+   But where all that is tuned keeps sequences together, a rule that does not is no answer, however
+   fast: it is shown beside them.
 5. A present setting wins where it is better than all of these beyond the interval: a short search
    may not find again what is there.  It competes where its policy does.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from policies import POLICIES
 from sim.intervals import Difference
 
 from .goal import Goal
@@ -33,8 +36,19 @@ def is_better(found: Difference, goal: Goal) -> bool:
     return found.verdict == ("higher" if goal.objectives[0].sign < 0 else "lower")
 
 
-def winner_of(judged: Sequence[Judged], goal: Goal, *, baselines_compete: bool) -> Judged | None:
-    """The setting to recommend; None where none keeps the constraints."""
+def winner_of(
+    judged: Sequence[Judged], goal: Goal, *, baselines_compete: bool, slots_only: bool = False
+) -> Judged | None:
+    """The setting to recommend; None where none keeps the constraints.
+
+    Args:
+        judged: everybody.
+        goal: what is wanted.
+        baselines_compete: whether other baselines than greedy do.
+        slots_only: whether only rules compete that keep sequences together.
+    """
+    if slots_only:
+        judged = [one for one in judged if keeps_sequences(one.setting.table["kind"])]
     finalists = [one for one in judged if one.role == "tuned" and one.feasible]
     simple = [
         one
@@ -59,6 +73,11 @@ def winner_of(judged: Sequence[Judged], goal: Goal, *, baselines_compete: bool) 
         if competes and (best is None or is_better(one.against(best), goal)):
             best = one
     return best
+
+
+def keeps_sequences(kind: str) -> bool:
+    """Whether policies of a kind have slots for sequences."""
+    return hasattr(POLICIES.get(kind), "slots")
 
 
 def renamed(judged: Sequence[Judged], winner: Judged | None) -> tuple[list[Judged], Judged | None]:

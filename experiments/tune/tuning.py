@@ -21,7 +21,7 @@ from experiments.wording import whole_run
 from sim.intervals import percentile_needs
 from sim.stability import Driver
 
-from .choice import regrets, renamed, winner_of
+from .choice import keeps_sequences, regrets, renamed, winner_of
 from .contestants import Contestant, contestants_of
 from .course import JUDGING, SEARCH, course_of, loads_of
 from .database import database_at
@@ -98,7 +98,12 @@ def tune(
     if not any(one.score.values is not None for one in tried) and interrupted:
         raise KeyboardInterrupt
     found = _judged(scenario, goal, tried, loads, run, present, tell)
-    winner = winner_of(found, goal, baselines_compete=scenario.spec.tune.policies is None)
+    winner = winner_of(
+        found,
+        goal,
+        baselines_compete=scenario.spec.tune.policies is None,
+        slots_only=all(keeps_sequences(one.kind) for one in contestants),
+    )
     found, winner = renamed(found, winner)
     curve = _load_curve(scenario, found, winner, run, tell) if load_curve else None
     result = Tuning(
