@@ -55,7 +55,7 @@ def scenario_of(source: str, settings: Sequence[str]) -> Scenario:
             "[service]"
         )
     scenario = load_scenario(source, settings)
-    why = None
+    why: str | None = None
     if scenario.workload.closed is not None:
         why = "its clients wait for answers, and load sends requests at instants of their own"
     elif scenario.spec.workload.sequences is not None:
