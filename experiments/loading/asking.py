@@ -62,8 +62,6 @@ def scenario_of(source: str, settings: Sequence[str]) -> Scenario:
         why = "its requests belong to sequences, and load sends requests that belong to none"
     elif scenario.workload.backlogs:
         why = "it has a backlog that is always there, whose requests have no instants"
-    elif scenario.spec.workload.sequences is not None:
-        why = "its requests belong to sequences, and load sends requests that belong to none"
     if why is not None:
         raise ScenarioError(f"scenario {scenario.name} cannot be sent: {why}")
     return scenario
