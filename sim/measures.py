@@ -30,6 +30,9 @@ RATES = (
 )
 """The names of the estimates of a group that are single numbers."""
 
+SERVED_SHARE = "served_share"
+"""The name of the estimate of how many are served; tables of all estimates have the counts."""
+
 OF_BACKLOG = ("bound_per_s", "share_of_bound")
 """The names of those that only a backlog has."""
 
@@ -72,10 +75,14 @@ class Group:
     """Where batches were sealed before a server was free: the wait until its batch was."""
     sealed_ms: dict[str, Estimate] | None = None
     """The wait of the sealed batch for a server; the mean waits add up."""
+    served_share: Estimate | None = None
+    """Share of the requests that were served; None of a backlog that is always there."""
 
     def estimate(self, statistic: str) -> Estimate:
         """One estimate by its name, such as ``latency_ms.p99`` or ``goodput_per_s``."""
         known = self.estimates()
+        if self.served_share is not None:
+            known[SERVED_SHARE] = self.served_share
         if statistic not in known:
             raise ValueError(f"`{statistic}` is not measured for `{self.name}`: {list(known)}")
         return known[statistic]

@@ -8,6 +8,7 @@
    a server was free the wait has two parts, ``forming_ms`` until then and ``sealed_ms``.
 4. ``slo_attainment`` is the share of the requests that met the target of their tier; one that was
    rejected, expired or left unfinished missed it.  Overall it is that of all tiers with an SLO.
+   ``served_share`` is the share that was served at all.
 5. Rates, utilisation and numbers in the system are of the window from the first request that is
    kept to the last arrival, in which requests count when they finish.
 6. A tier's share of a mixed batch is that of its members, so that the tiers add up to the whole.
@@ -19,7 +20,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -49,7 +50,7 @@ from .sequence_measures import measure_sequences
 from .service import Service
 from .stability import Stability
 from .stage_measures import measure_stages
-from .tally import attained, tally
+from .tally import answered, attained, tally
 from .trace import SERVED, STATUS_NAMES, Trace
 
 MS = 1e-6
@@ -57,6 +58,8 @@ MS = 1e-6
 
 OVERALL = "overall"
 """The name of the group of all requests."""
+
+Count = Callable[[Trace, Sections, Sequence[int]], tuple[IntArray, IntArray]]
 
 ALWAYS_THERE = "a backlog that is always there waits from the beginning, so it has no latency"
 """Why a backlog's tier has neither latency nor wait nor number in system."""
@@ -189,7 +192,9 @@ def _group(
     servers_ns = lasts_ns * runs[0].trace.servers
     served, padded = total("served"), total("padded")
     counts = served.astype(np.int64)
-    if not runs[0].waiting(tiers):
+    waiting = runs[0].waiting(tiers)
+    promised = [k for k in waiting if runs[0].trace.tiers[k].slo_ns < NEVER]
+    if not waiting:
         refusal = ALWAYS_THERE
     number = refused(int(counts.sum()), reason=refusal)
     if not refusal:
@@ -208,7 +213,8 @@ def _group(
         **parts,
         throughput_per_s=ratio(served, lasts_ns / 1e9, counts),
         goodput_per_s=ratio(total("good"), lasts_ns / 1e9, counts),
-        slo_attainment=_attainment(runs, tiers),
+        slo_attainment=_share(runs, promised, attained),
+        served_share=_share(runs, waiting, answered),
         utilisation=ratio(total("busy_ns"), servers_ns, counts, (0.0, 1.0)),
         useful_fraction=ratio(total("useful_ns"), servers_ns, counts),
         mean_batch_size=ratio(served, total("batches"), counts),
@@ -264,14 +270,13 @@ def _spread(
     return {key: one.scaled(MS) for key, one in estimates.items()}
 
 
-def _attainment(runs: Sequence[_Run], tiers: list[int]) -> Estimate | None:
-    """Share of the requests that met the SLO of their tier; None where no tier has one."""
-    bound = [k for k in runs[0].waiting(tiers) if runs[0].trace.tiers[k].slo_ns < NEVER]
-    if not bound:
+def _share(runs: Sequence[_Run], tiers: Sequence[int], count: Count) -> Estimate | None:
+    """How many requests of how many, by sections; None where there are no such tiers."""
+    if not tiers:
         return None
-    found = [attained(run.trace, run.sections, bound) for run in runs]
-    met, asked = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
-    return ratio(met, asked, asked, (0.0, 1.0))
+    found = [count(run.trace, run.sections, tiers) for run in runs]
+    some, asked = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
+    return ratio(some, asked, asked, (0.0, 1.0))
 
 
 def _warnings(runs: Sequence[_Run]) -> Iterator[str]:

@@ -62,7 +62,8 @@ def tally(trace: Trace, service: Service, sections: Sections) -> Tally:
     sums = Tally((tiers, count))
     slo_ns = np.array([tier.slo_ns for tier in trace.tiers], dtype=np.int64)
     padded_to = np.maximum(trace.batch_longest, service.length_edges[0]).astype(np.float64)
-    padded_to *= trace.batch_places / trace.batch_size  # nobody's places are everybody's padding
+    # Nobody's places are everybody's padding; a batch of nobody of this trace has none to share.
+    padded_to *= trace.batch_places / np.maximum(trace.batch_size, 1)
     for low in range(0, len(trace), CHUNK):
         _add(sums, trace, service, sections.edges_ns, slice(low, low + CHUNK), slo_ns, padded_to)
     _add_busy(sums, trace, sections.edges_ns)
@@ -132,3 +133,19 @@ def attained(trace: Trace, sections: Sections, tiers: Sequence[int]) -> tuple[In
             asked[s] += np.count_nonzero(own)
             met[s] += np.count_nonzero(own & served & (spent <= trace.tiers[tier].slo_ns))
     return met, asked
+
+
+def answered(trace: Trace, sections: Sections, tiers: Sequence[int]) -> tuple[IntArray, IntArray]:
+    """How many of the requests that arrived in each section were served, of how many.
+
+    Returns:
+        int64 (sections,) twice.
+    """
+    served, asked = np.zeros((2, sections.count), dtype=np.int64)
+    every = len(tiers) == len(trace.tiers)
+    for s, (low, high) in enumerate(pairwise(sections.ids)):
+        good = trace.status[low:high] == SERVED
+        own = None if every else np.isin(trace.tier[low:high], tiers)
+        asked[s] = high - low if own is None else np.count_nonzero(own)
+        served[s] = np.count_nonzero(good if own is None else good & own)
+    return served, asked

@@ -10,6 +10,7 @@ from tune_scenarios import small
 
 from experiments.sentences import ScenarioError
 from experiments.tune.goal import goal_of
+from experiments.tune.unserved import may_refuse
 from experiments.tune.words import percentile_name, share_of, word_of
 from policies import Greedy, SizeOrTimeout
 from sim.kernel import run
@@ -93,6 +94,88 @@ def test_a_bounded_queue_gains_nothing_by_refusing(tmp_path):
     assert max(goal_of(full).violations(found, 1)) > 0
     free = small(tmp_path, tiers=tiers, requests=150_000, load=0.9)
     assert max(goal_of(free).violations(measured(free), 1)) < 0
+
+
+BOUNDED = "capacity = { requests = 20 }"
+
+
+@pytest.mark.parametrize(
+    ("tune", "says"),
+    [
+        ("", "least p99 with share served >= 0.99"),
+        ('objective = "p95"', "least p95 with share served >= 0.95"),
+        ('objective = ["p90", "wait_p99.9"]', "with share served >= 0.999"),
+        ('objective = "mean"', "least mean latency with share served >= 0.99"),
+        ('objective = "throughput"', "most throughput"),
+        (
+            'objective = "busy"\nconstraints = [{ measure = "p99", at_most = 30.0 }]',
+            "with p99 <= 30 ms, share served >= 0.99",
+        ),
+        (
+            'constraints = [{ measure = "served", at_least = 0.9 }]',
+            "least p99 with share served >= 0.9",
+        ),
+    ],
+)
+def test_who_aims_at_latency_has_to_serve_as_many_as_it_counts(tmp_path, tune, says):
+    assert goal_of(small(tmp_path, tune, service=BOUNDED)).title.endswith(says)
+    assert "share served" not in goal_of(small(tmp_path)).title, "everybody is served there"
+
+
+def test_an_slo_of_the_percentile_says_already_how_many_have_to_be_served(tmp_path):
+    def title(tune, tiers=TIERS):
+        return goal_of(small(tmp_path, tune, tiers=tiers, service=BOUNDED)).title
+
+    assert title("") == "least p99 with p99 <= 30 ms"
+    assert title('objective = "p99.9"').endswith("p99 <= 30 ms, share served >= 0.999")
+    assert title("slo = false") == "least p99 with share served >= 0.99"
+    two = title('objective = { measure = "p99", tier = "slow" }', TWO)
+    assert two == "least p99 of slow with p95 of fast <= 12 ms, share served of slow >= 0.99"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"service": "timeout = { ms = 50.0 }"},
+        {"tiers": TWO.replace('name = "slow"', 'name = "slow"\ncapacity = { requests = 9 }')},
+        {"tiers": TWO.replace('name = "slow"', 'name = "slow"\ntimeout = { ms = 9.0 }')},
+        {"policies": '[policies.learned]\nkind = "cork"\nmax_latency_ms = 100.0'},
+        {"tune": 'policies = ["cork", "greedy"]'},
+    ],
+)
+def test_whatever_may_let_requests_go_unserved_is_noticed(tmp_path, parts):
+    tune = f'slo = false\nobjective = "p99"\n{parts.get("tune", "")}'
+    scenario = small(tmp_path, **{**parts, "tune": tune})
+    assert may_refuse(scenario)
+    assert goal_of(scenario).title == "least p99 with share served >= 0.99"
+
+
+def test_refusing_makes_a_percentile_of_the_served_small_and_breaks_the_goal(tmp_path):
+    def bounded(requests):
+        service = f"capacity = {{ requests = {requests} }}"
+        return small(tmp_path, requests=150_000, load=0.9, service=service)
+
+    few, many = bounded(10), bounded(1000)
+    tight, wide = measured(few), measured(many)
+    assert tight.overall.latency_ms["p99"].high < wide.overall.latency_ms["p99"].low
+    share = 1 - tight.overall.rejected / tight.overall.requests
+    assert tight.overall.estimate("served_share").value == pytest.approx(share, abs=0.01)
+    (violation,) = goal_of(few).violations(tight, 1)
+    low = tight.overall.served_share.low
+    assert violation == pytest.approx((0.99 - low) / 0.99)
+    assert violation > 0
+    (holds,) = goal_of(many).violations(wide, 1)
+    assert holds < 0
+
+
+def test_of_a_tier_those_who_were_served_are_its_own(tmp_path):
+    tiers = TWO.replace('name = "slow"', 'name = "slow"\ncapacity = { requests = 5 }')
+    found = measured(small(tmp_path, tiers=tiers, load=0.9))
+    fast, slow = found.group("fast"), found.group("slow")
+    assert fast.served_share.value == 1.0
+    assert slow.rejected > 0
+    assert slow.served_share.value == pytest.approx(slow.served / slow.requests, abs=0.02)
+    assert slow.served_share.value < found.overall.served_share.value < 1.0
 
 
 def test_energy_and_cost_follow_from_busy_time(tmp_path):

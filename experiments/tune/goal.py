@@ -5,13 +5,16 @@
 2. A tier meets its SLO when the upper bound of its percentile is at or below the target and, where
    requests are turned away, give up or are left, the lower bound of the share within the target is
    at least the percentile: a bounded queue gains nothing by refusing.
-3. ``energy`` and ``cost`` follow from busy time and throughput, section by section.
+3. Latency and wait are of the requests that are served.  Where some may not be, who aims at a
+   percentile of them also has to serve at least that share of the requests
+   (:mod:`experiments.tune.unserved`), by the lower bound; an SLO of it says so already.
+4. ``energy`` and ``cost`` follow from busy time and throughput, section by section.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +27,7 @@ from policies.contract import NEVER, Tier
 from sim.intervals import Estimate, refused, sectioned
 from sim.measures import Group, Measures
 
+from .unserved import least_served
 from .words import Word, is_of_arrivals, percentile_name, share_of, word_of
 
 SECONDS_PER_HOUR = 3600.0
@@ -196,10 +200,24 @@ def goal_of(scenario: Scenario) -> Goal:
     targets: list[Constraint | Target] = [*slos] if table.slo else []
     limits = [_constraint(limit, table, scenario) for limit in table.constraints]
     constraints = (*targets, *limits)
+    aimed = [*objectives, *(one.measure for one in constraints)]
+    constraints += tuple(_served(scenario, aimed, slos if table.slo else ()))
     used = [*objectives, *(one.measure for one in constraints)]
     shares = {percentile_name(s): s for m in used if (s := share_of(m.name)) is not None}
     limits_ms = {(t.measure.name, t.measure.tier): t.tier.slo_ns / 1e6 for t in slos}
     return Goal(objectives, constraints, shares, limits_ms)
+
+
+def _served(
+    scenario: Scenario, aimed: Sequence[Measure], promised: Sequence[Target]
+) -> Iterator[Constraint]:
+    """What has to be served for a latency to be a promise; rule 3."""
+    word = word_of("served")
+    assert word is not None, "it is a word"
+    for tier, share in least_served(scenario, [(one.tier, one.name) for one in aimed]).items():
+        shares = [one.tier.percentile / 100 for one in promised if one.measure.tier == tier]
+        if max(shares, default=0.0) < share:
+            yield Constraint(Measure("served", word, tier), share, at_most=False)
 
 
 def _default_aim(tiers: Sequence[Tier], urgent: Tier | None, *, slo: bool) -> Aim:

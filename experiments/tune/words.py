@@ -12,7 +12,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from sim.measures import SERVED_SHARE
+
 PERCENTILE = re.compile(r"(wait_)?p(\d{1,2}(?:\.\d+)?|999)")
+
+
+LATENCIES = ("latency_ms.", "wait_ms.")
 
 
 class Word(NamedTuple):
@@ -36,6 +41,7 @@ RATES: dict[str, Word] = {
     "throughput": Word("throughput_per_s", "throughput", "/s", more_is_better=True),
     "bound_share": Word("share_of_bound", "share of the bound", more_is_better=True),
     "goodput": Word("goodput_per_s", "goodput", "/s", more_is_better=True),
+    "served": Word(SERVED_SHARE, "share served", more_is_better=True),
     "attainment": Word("slo_attainment", "share within the SLO", more_is_better=True),
     "energy": Word("", "energy per request", "J"),
     "cost": Word("", "cost per million requests"),
@@ -57,8 +63,13 @@ def word_of(text: str) -> Word | None:
 
 def is_of_arrivals(word: Word) -> bool:
     """Whether only requests that arrive have it: a backlog waits from the beginning."""
-    waits = ("latency_ms.", "wait_ms.", "slo_attainment", "mean_number_in_system")
+    waits = (*LATENCIES, "slo_attainment", SERVED_SHARE, "mean_number_in_system")
     return word.statistic.startswith(waits)
+
+
+def is_of_served(word: Word) -> bool:
+    """Whether only requests that are served have it, so that it gains by turning others away."""
+    return word.statistic.startswith(LATENCIES)
 
 
 def share_of(text: str) -> float | None:
