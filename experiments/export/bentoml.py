@@ -2,7 +2,9 @@
 
 BentoML has no wait to give: its dispatcher learns one from the last batches.  ``max_latency_ms`` is
 no wait either, but a bound above which it drops the oldest request, so that it is written far above
-the latency that was predicted.  Exact is ``cork`` alone, with its own bound, on one worker.
+the latency that was predicted.  What is loaded is taken out of the collection of garbage: full ones
+stopped a real server for 0.05 to 0.2 s every 700 requests, and for half of that without.
+Exact is ``cork`` alone, with its own bound, on one worker.
 Facts, from ``bentoml`` 1.4.39:
 ``_internal/marshal/dispatcher.py`` (``CorkDispatcher``), ``_bentoml_sdk/method.py`` (``@api``).
 """
@@ -129,6 +131,8 @@ def _service(setting: Setting, plan: Plan) -> str:
     apis = "".join(_api(setting, route) for route in routes(setting, plan))
     return (
         "\n"
+        "import gc\n"
+        "\n"
         "import bentoml\n"
         "\n"
         "from model import load  # yours\n"
@@ -138,6 +142,8 @@ def _service(setting: Setting, plan: Plan) -> str:
         f"class {class_name(setting.model)}:\n"
         "    def __init__(self) -> None:\n"
         "        self.model = load()\n"
+        "        gc.collect()\n"
+        "        gc.freeze()  # what is loaded is no garbage, and collections stop all batches\n"
         f"{apis}"
     )
 
