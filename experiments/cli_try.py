@@ -27,7 +27,7 @@ def try_(
         str,
         typer.Argument(
             metavar="SCENARIO|RUN",
-            help="A run, as of tune; or a scenario's name or file, with --policy.",
+            help="A run, as of tune; or a scenario's name or file.",
             autocompletion=completion.scenarios_and_runs,
         ),
     ] = "latest",
