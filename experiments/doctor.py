@@ -32,6 +32,7 @@ EXTRAS = {
     "parquet": "records and traces as Parquet; without it they are CSV",
     "postgresql": "tune --storage postgresql://..., several machines on one search",
     "serve": "serve, the HTTP server with its metrics",
+    "queue": "serve --queue redis://..., jobs that outlive the server",
     "loadgen": "validate --judge mlperf, MLPerf's own load generator",
     "notebook": "running the notebooks",
 }

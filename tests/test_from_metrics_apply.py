@@ -186,7 +186,8 @@ def wrong(**changed):
         (wrong(expected__service="x"), "expected.service must be numbers of at least 0"),
         (wrong(expected__lengths__up_to=[5, 5, 6]), "lengths that increase"),
         (wrong(expected__lengths__share=[1.0]), "but there are 3 and 1"),
-        (wrong(times__lengths=[4, 600]), "the 2 lengths that the server was started with, 4 to"),
+        (wrong(times__lengths=[600, 4]), "times.lengths must be lengths that increase"),
+        (wrong(times__lengths=[4]), "times.ns[0] must have 1 numbers, one a length"),
         (wrong(times__ns=[[1, 2]]), "times.ns must be a list of 4 lists, one a batch size"),
         (wrong(times__ns=[[1]] * 4), "times.ns[0] must have 2 numbers, one a length"),
         (wrong(times__ns=[[0, 1]] * 4), "times.ns[0] must be times above 0"),
@@ -203,6 +204,24 @@ def test_what_is_wrong_is_one_sentence_and_changes_nothing(content, words):
     status, error, unchanged, changes = watched(scene)
     assert (status, unchanged, changes) == (400, True, 0)
     assert words in error
+
+
+def test_times_of_other_lengths_are_read_at_the_servers_own():
+    own = service()
+    low, high = own.length_edges.tolist()
+    edges = [low + (high - low) // 4, low + (high - low) // 2]
+    at = [np.array([np.interp(edge, (low, high), row) for edge in edges])
+          for row in own.service_ns[0]]  # fmt: skip
+    content = {"policy": RULE, "times": {
+        "lengths": edges, "ns": [(row * (2.0, 3.0)).tolist() for row in at]}}  # fmt: skip
+
+    async def scene(served):
+        reply = await served.put(content)
+        return reply.status, served.station.service.service_ns
+
+    status, times_ns = watched(scene)
+    assert status == 200
+    assert np.allclose(times_ns, own.service_ns * (2.0, 3.0), atol=1)
 
 
 def test_a_policy_that_cannot_be_bound_leaves_the_times_as_they_were():

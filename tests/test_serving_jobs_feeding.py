@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("prometheus_client")
 
+import redis_server
 from serving_client import MS, FakeWorker, inference, offer, play, service, serving, until
 
 from experiments.serving.drift import Drift
@@ -460,3 +461,47 @@ def test_jobs_are_cancelled_and_forgotten():
         "waiting": 11, "running": 8, "dead": 0, "capacity": 1000,
     }  # fmt: skip
     assert cancelled == 1
+
+
+class Touchy(FakeWorker):
+    """Dies of a job of length 77."""
+
+    def start(self, place, lengths):
+        if 77 in lengths:
+            self.batches.append(list(lengths))
+            self.die()
+        else:
+            super().start(place, lengths)
+
+
+@pytest.mark.skipif(bool(redis_server.missing()), reason=redis_server.missing())
+def test_a_job_that_kills_its_server_is_dead_after_two_and_takes_no_other_with_it():
+    from experiments.serving.jobs.redis_streams import RedisQueue
+
+    async def life(url, first):
+        """A server from its beginning to the end of its worker, or of all jobs."""
+        worker, queue = Touchy(), RedisQueue(url, "m", 1000, 60.0)
+        async with working(workers=[worker], queue=queue) as (served, office, _):
+            if first:
+                await submit(served, *[100] * 5, 77, *[100] * 30)
+            while served.driver.failure is None:
+                counts = await queue.counts()
+                if not counts.waiting + counts.running:
+                    break
+                await asyncio.sleep(0.005)
+            await until(lambda: not office.active)
+            rows = await queue.look([f"k-{place}" for place in range(36)])
+            return worker.batches, rows, await queue.buried(10), served.driver.failure
+
+    async def scene(url):
+        return [await life(url, at == 0) for at in range(3)]
+
+    with redis_server.running() as server:
+        first, second, third = play(scene(server.url), 40)
+    assert sum(batch.count(77) for batches, *_ in (first, second, third) for batch in batches) == 2
+    assert [77] in second[0], "it is run again on its own"
+    _, rows, buried, failure = third
+    assert failure is None
+    assert [row.identity for row in rows if row.state != "done"] == ["k-5"]
+    assert [(row.identity, row.state, row.runs) for row in buried] == [("k-5", "dead", 2)]
+    assert buried[0].content == b"the process of server 0 was killed by signal 9"

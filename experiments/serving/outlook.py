@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from policies.contract import IntArray, Policy
+from policies.contract import FloatArray, IntArray, Policy
 from profiles.latency import LATENCY_NS_MAX
 from sim.service import Service
 
@@ -84,7 +84,7 @@ def read(content: Mapping[str, Any], service: Service) -> Outlook:
         service: what the server knows of times.
 
     Raises:
-        RequestError: it is none, or its times are of another grid.
+        RequestError: it is none, or its times are of other batch sizes.
     """
     for key in content:
         if key not in ("policy", "expected", "times"):
@@ -120,20 +120,33 @@ def _expected(content: Any) -> Expected:
 def _times_ns(content: Any, service: Service) -> IntArray:
     table = _table(content, "times")
     edges = _numbers(table.get("lengths"), "times.lengths")
-    if edges != service.length_edges.tolist():
-        raise RequestError(
-            f"times.lengths must be the {len(service.length_edges)} lengths that the server was "
-            f"started with, {service.length_edges[0]} to {service.length_edges[-1]}: start it again"
-        )
-    rows, shape = table.get("ns"), service.service_ns.shape
-    if not isinstance(rows, list) or len(rows) != shape[1]:
-        raise RequestError(f"times.ns must be a list of {shape[1]} lists, one a batch size")
+    if not edges or any(low >= high for low, high in pairwise(edges)):
+        raise RequestError("times.lengths must be lengths that increase")
+    rows, sizes = table.get("ns"), service.service_ns.shape[1]
+    if not isinstance(rows, list) or len(rows) != sizes:
+        raise RequestError(f"times.ns must be a list of {sizes} lists, one a batch size")
     for at, row in enumerate(rows):
-        if len(_numbers(row, f"times.ns[{at}]")) != shape[2]:
-            raise RequestError(f"times.ns[{at}] must have {shape[2]} numbers, one a length")
+        if len(_numbers(row, f"times.ns[{at}]")) != len(edges):
+            raise RequestError(f"times.ns[{at}] must have {len(edges)} numbers, one a length")
         if not all(1 <= value <= LATENCY_NS_MAX for value in row):
             raise RequestError(f"times.ns[{at}] must be times above 0 and below 11 days")
-    return np.array(rows, dtype=np.int64)[np.newaxis]
+    return _at_own_lengths(np.array(edges, dtype=np.float64), np.array(rows), service)
+
+
+def _at_own_lengths(edges: FloatArray, times_ns: FloatArray, service: Service) -> IntArray:
+    """Times at the lengths that the server knows.
+
+    Shorter or longer than any that is given, the server's own times are off by as much as they are
+    at the nearest that is.
+    """
+    own_edges = service.length_edges
+    there = np.clip(own_edges, edges[0], edges[-1])
+    found = [
+        own * np.interp(there, edges, given) / np.interp(there, own_edges, own)
+        for own, given in zip(service.service_ns[0], times_ns, strict=True)
+    ]
+    whole: IntArray = np.maximum(1, np.rint(np.array([found]))).astype(np.int64)
+    return whole
 
 
 def _table(content: Any, place: str) -> Mapping[str, Any]:
