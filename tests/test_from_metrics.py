@@ -367,7 +367,7 @@ def tuned(tmp_path_factory):
     record_of(base, place / "r.csv", "workload.arrivals.rate_per_s=300", slower=1.2)
     done = cli(
         "tune", str(place / "s.toml"), "--from-metrics", str(place / "r.csv"), "--trials", "6",
-        "--policy", "first", "--set", "workload.requests=4000", place=place,
+        "--policy", "first", "--set", "workload.requests=120000", place=place,
     )  # fmt: skip
     return place, done
 
@@ -393,11 +393,11 @@ def test_a_run_is_tuned_again_and_its_written_scenario_works_everywhere(tuned):
     cli("simulate", str(folder / "recorded.toml"), place=place)
     done = cli(
         "tune", str(folder), "--from-metrics", str(place / "r.csv"), "--trials", "6", "--policy",
-        "first", "--set", "workload.requests=5000", place=place,
+        "first", "--set", "workload.requests=115000", place=place,
     )  # fmt: skip
     assert "so it stays as it is" in done.stderr, "the profile of that run is the server's already"
     again = scenario_of_run(place / "runs" / "s" / "tune-2")
-    assert again.spec.workload.requests == 5_000
+    assert again.spec.workload.requests == 115_000
 
 
 @pytest.mark.parametrize(
