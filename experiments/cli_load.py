@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from . import completion
+from .cli_shares import read_shares
 from .cli_speech import FAILED, progress_bar, say, spoken
 from .cli_validate import Judge, read_time
 
@@ -261,20 +262,7 @@ def read_loads(given: list[str] | None, rate: float | None) -> tuple[float | Non
         raise ScenarioError(f"--rate {rate:g} must be requests per second, above 0")
     if rate is not None and given:
         raise ScenarioError("give at most one of --load and --rate")
-    found: list[float] = []
-    for text in given or ():
-        for part in text.split(","):
-            try:
-                share = float(part)
-            except ValueError:
-                share = 0.0
-            if not 0.0 < share < float("inf"):
-                raise ScenarioError(
-                    f"--load {text}: {part!r} must be a share of the largest rate, above 0, as in "
-                    "0.3,0.6,0.8"
-                )
-            found.append(share)
-    return tuple(dict.fromkeys(found)) or (None,)
+    return read_shares(given)
 
 
 def write_figures(found: Any, folder: Path) -> list[str]:

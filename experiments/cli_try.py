@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import completion
+from .cli_shares import read_shares
 from .cli_speech import progress_bar, say, spoken
 from .cli_validate import read_time
 
@@ -104,7 +105,7 @@ def try_(
 
         row = stack_called(on)
         plan = Plan(
-            read_loads(load), read_time("--window", window), repeats,
+            read_shares(load, below=1.0), read_time("--window", window), repeats,
             read_time("--calibrate", calibrate), default, urgent=not ordinary,
         )  # fmt: skip
         asked = asked_for(source, policy, settings or (), out, row, nearest=nearest)
@@ -148,30 +149,6 @@ def stack_called(name: str | None) -> Row:
             f"{', '.join(STACKS)}"
         )
     raise StackError(f"--on {name} is no stack; {suggestion(name, STACKS)}")
-
-
-def read_loads(given: list[str] | None) -> tuple[float | None, ...]:
-    """``0.3,0.6`` and further options as loads; none is that of the scenario.
-
-    Raises:
-        StackError: one is no load.
-    """
-    from .stacks.contract import StackError
-
-    found: list[float] = []
-    for text in given or ():
-        for part in text.split(","):
-            try:
-                share = float(part)
-            except ValueError:
-                share = 0.0
-            if not 0.0 < share < 1.0:
-                raise StackError(
-                    f"--load {text}: {part!r} must be a share of the largest rate, above 0 and "
-                    "below 1, as in 0.3,0.6,0.8"
-                )
-            found.append(share)
-    return tuple(dict.fromkeys(found)) or (None,)
 
 
 def write_figures(found: Any, folder: Path) -> list[str]:
