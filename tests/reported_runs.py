@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 from judgement_by_hand import judgement
+from loads_by_hand import SCENARIO as LOADED
+from loads_by_hand import driven_of, rule_of, scenario_in
 from trial_by_hand import trial
 from typer.testing import CliRunner
 from windows_by_hand import calibrated, validated
 
 from experiments.cli import app
+from experiments.loading.judging import judged
 from experiments.runs import RESULT, name_latest, now, write_manifest
 
 EVIL = "<script>alert('out')</script> & \"quotes\" <img src=x onerror=alert(1)>"
@@ -104,6 +107,18 @@ def judgement_of(folder):
     return run
 
 
+def load_of(folder):
+    """A load test of a server that is slower than the simulator; its tier's name is markup."""
+    run = folder / "runs" / "small" / "load-1"
+    run.mkdir(parents=True)
+    scenario = scenario_in(folder / "small.toml", LOADED.replace('"all"', '"all <b>"'))
+    found = judged(driven_of(scenario, rule_of(scenario), lambda ns: ns * 3 // 2))
+    (run / RESULT).write_text(found.to_json())
+    about = {"command": "load", "name": "small", "scenario": {"description": EVIL}}
+    write_manifest(run, {**about, "started": now(), "status": "complete"})
+    return run
+
+
 def diagnosis_of(folder, run):
     """What ``diagnose --json`` says of a run, as a file."""
     done = batchwright("diagnose", run, "--json", "--policy", "waits <5", "--slo", "20")
@@ -131,5 +146,6 @@ def all_runs(folder):
     runs["validate"] = validation_of(folder)
     runs["try"] = trial_of(folder)
     runs["judge"] = judgement_of(folder)
+    runs["load"] = load_of(folder)
     runs["diagnose"] = diagnosis_of(folder, runs["compare"])
     return runs

@@ -7,10 +7,9 @@ import math
 
 import numpy as np
 import pytest
+from loads_by_hand import NO_FLOOR, driven_of, rule_of, scenario_in
 
-from experiments.loading.asking import Wanted, at_load, drawn, scenario_of
-from experiments.loading.driving import Driven, Target
-from experiments.loading.endpoint import Endpoint, Input, Model
+from experiments.loading.asking import Wanted, at_load, drawn
 from experiments.loading.floor import Floor, together
 from experiments.loading.judging import judged
 from experiments.loading.outcome import Cell, Fate, Loaded
@@ -27,36 +26,12 @@ from sim.metrics import measure
 from sim.trace import SERVED
 
 MS = 1_000_000
-NO_FLOOR = Floor(None, "none", np.zeros(0, dtype=np.int64))
-SCENARIO = """
-name = "small"
-[workload]
-requests = 2000
-arrivals = { process = "poisson", rate_per_s = 300.0 }
-lengths = { distribution = "uniform", min = 10, max = 300 }
-[[workload.tiers]]
-name = "all"
-slo = { percentile = 99, ms = 40.0 }
-[service]
-model = { base_ms = 4.0, per_request_ms = 1.0, per_length_ms = 0.001, max_batch_size = 8 }
-noise = { kind = "gamma", cv = 0.2 }
-[policies.waits]
-kind = "size_or_timeout"
-max_batch_size = 4
-max_wait_ms = 3.0
-"""
 
 
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory):
     file = tmp_path_factory.mktemp("load") / "small.toml"
-    file.write_text(SCENARIO)
-    return at_load(scenario_of(str(file), ()), None, Wanted(requests=2000))
-
-
-def rule_of(scenario, **more):
-    table = scenario.to_dict()["scenario"]["policies"]["waits"]
-    return Rule("waits", scenario.policies["waits"], table, **more)
+    return scenario_in(file)
 
 
 def answers_of(latency_ns, status=None, late_ns=0, content=()):
@@ -202,27 +177,6 @@ def test_floors_that_were_disturbed_do_not_count_where_others_do():
     wild = Floor(0.5, "server", np.array([9]), np.array([90]), np.array([2]), calm=False)
     assert together([wild, calm, calm]).rest_ns.tolist() == [1, 1]
     assert together([wild]).rest_ns.tolist() == [9]
-
-
-def driven_of(scenario, rule, latency_of=None, repeats=2):
-    """What a server does that is exactly the simulator's, or faster or slower than that."""
-    model = Model("small", (Input("input_ids", "INT64", (1, -1)),), True, True)
-    target = Target("small", (), scenario, Endpoint("127.0.0.1", 8000, ""), model, rule)
-    driven = Driven(target, Wanted(repeats=repeats), {None: scenario})
-    driven.floors.append(NO_FLOOR)
-    for repeat in range(repeats):
-        workload = drawn(scenario, repeat)
-        exact = simulated(rule_of(scenario), scenario, workload, NO_FLOOR, repeat * 8)
-        latency = exact.latency_ns if latency_of is None else latency_of(exact.latency_ns)
-        planned = workload.arrival_ns
-        answers = Answers(planned, planned, planned + latency, np.full(len(planned), 200, np.int16))
-        condition = condition_of(answers, MS)
-        driven.windows.append(
-            Window(
-                None, repeat, 0, workload, answers, exact._replace(latency_ns=latency), condition
-            )
-        )
-    return driven
 
 
 def test_a_server_that_is_the_simulator_is_near_in_every_figure(scenario):

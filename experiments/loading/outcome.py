@@ -151,13 +151,22 @@ class Loaded:
         return tuple(dict.fromkeys(each.tier for each in self.cells))
 
     def cell(self, load: float | None, tier: str, figure: str) -> Cell:
-        """One figure."""
-        key = (load, tier, figure)
-        return next(each for each in self.cells if (each.load, each.tier, each.figure) == key)
+        """One figure.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {(each.load, each.tier, each.figure): each for each in self.cells}[
+            load, tier, figure
+        ]
 
     def fate(self, load: float | None, tier: str) -> Fate:
-        """Who was served."""
-        return next(each for each in self.fates if (each.load, each.tier) == (load, tier))
+        """Who was served.
+
+        Raises:
+            KeyError: there is no such tier, or load.
+        """
+        return {(each.load, each.tier): each for each in self.fates}[load, tier]
 
     @property
     def missed(self) -> tuple[Fate, ...]:
