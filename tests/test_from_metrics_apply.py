@@ -249,7 +249,7 @@ kind = "greedy"
 """
 
 
-def test_a_scenario_that_is_read_again_tells_its_outlook_where_its_grid_is_the_servers(tmp_path):
+def test_a_scenario_that_is_read_again_tells_its_outlook_at_the_servers_own_lengths(tmp_path):
     (tmp_path / "s.toml").write_text(SCENARIO)
     scenario = load_scenario(tmp_path / "s.toml")
     slower = load_scenario(tmp_path / "s.toml", ["service.model.base_ms=9"])
@@ -260,7 +260,11 @@ def test_a_scenario_that_is_read_again_tells_its_outlook_where_its_grid_is_the_s
     assert found.service_ns[0, 0, 0] - served.service_ns[0, 0, 0] == 7 * MS
     assert found.expected.arrivals.usual == pytest.approx(40.0, rel=0.1)
     assert outlook_of(slower, policy, served, None).expected is None
-    with pytest.raises(ValueError, match="other batch sizes or lengths than the server"):
+    shorter = load_scenario(tmp_path / "s.toml", ["workload.lengths.max=20"])
+    assert shorter.length_edges.tolist() != served.length_edges.tolist()
+    at_own = outlook_of(shorter, policy, served, None).service_ns
+    assert np.abs(at_own - served.service_ns).max() <= 1, "the same model, on another grid"
+    with pytest.raises(ValueError, match="batches of up to 5, and the server was started with up"):
         outlook_of(other, policy, served, WINDOW_NS)
 
 

@@ -107,8 +107,7 @@ def _scaled(scenario: Scenario, share: float) -> Scenario:
     for key, arrivals, rate in own:
         if "load" not in type(arrivals).model_fields:
             raise ScenarioError(
-                f"scenario {scenario.name} has {key} without a load to set; leave --load and "
-                "--rate out"
+                f"scenario {scenario.name} has {key} without a load to set; it can be sent as it is"
             )
         apply_override(plain, parse_override(f"{key}.load={rate * faster!r}"))
     return assembled(Spec.model_validate(plain), scenario.path)

@@ -17,7 +17,7 @@ from sim.service import Service
 from sim.trace import Trace
 
 from .drift import TOLERANCE, WIDTH, WINDOW_NS, Expected, Interval, Window
-from .outlook import Outlook
+from .outlook import Outlook, at_own_lengths
 
 REQUESTS_MOST = 200_000
 """Of the run; it takes some seconds at most."""
@@ -57,18 +57,16 @@ def outlook_of(
         window_ns: how long its windows are; None: nobody watches them.
 
     Raises:
-        ScenarioError: the scenario's times are of another grid than the server's.
+        ScenarioError: the scenario's times are of other batch sizes than the server's.
     """
-    edges, table_ns = scenario.length_edges, scenario.service_ns
-    if table_ns.shape != service.service_ns.shape or not np.array_equal(
-        edges, service.length_edges
-    ):
+    (table_ns,), most = scenario.service_ns, service.service_ns.shape[1]
+    if len(table_ns) != most:
         raise ScenarioError(
-            f"scenario {scenario.name} has other batch sizes or lengths than the server was "
-            "started with: start it again"
+            f"scenario {scenario.name} has batches of up to {len(table_ns)}, and the server was "
+            f"started with up to {most}: start it again"
         )
     expected = None if window_ns is None else foretold(scenario, policy, window_ns)
-    return Outlook(expected, table_ns)
+    return Outlook(expected, at_own_lengths(scenario.length_edges, table_ns, service))
 
 
 def expected_of(trace: Trace, service: Service, window_ns: int = WINDOW_NS) -> Expected:

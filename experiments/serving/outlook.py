@@ -130,14 +130,24 @@ def _times_ns(content: Any, service: Service) -> IntArray:
             raise RequestError(f"times.ns[{at}] must have {len(edges)} numbers, one a length")
         if not all(1 <= value <= LATENCY_NS_MAX for value in row):
             raise RequestError(f"times.ns[{at}] must be times above 0 and below 11 days")
-    return _at_own_lengths(np.array(edges, dtype=np.float64), np.array(rows), service)
+    return at_own_lengths(np.array(edges, dtype=np.float64), np.array(rows), service)
 
 
-def _at_own_lengths(edges: FloatArray, times_ns: FloatArray, service: Service) -> IntArray:
-    """Times at the lengths that the server knows.
+def at_own_lengths(
+    edges: FloatArray | IntArray, times_ns: FloatArray | IntArray, service: Service
+) -> IntArray:
+    """Times at the lengths that a server knows.
 
     Shorter or longer than any that is given, the server's own times are off by as much as they are
     at the nearest that is.
+
+    Args:
+        edges: (lengths,), increasing.
+        times_ns: (largest batch, lengths), with as many batch sizes as the server has.
+        service: of the server.
+
+    Returns:
+        int64 (1, largest batch, edges of the server).
     """
     own_edges = service.length_edges
     there = np.clip(own_edges, edges[0], edges[-1])
@@ -171,4 +181,4 @@ def _numbers(content: Any, place: str) -> Sequence[float]:
     return list(content)
 
 
-__all__ = ["SAME", "Outlook", "adopt", "read", "written"]
+__all__ = ["SAME", "Outlook", "adopt", "at_own_lengths", "read", "written"]

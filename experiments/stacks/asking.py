@@ -7,27 +7,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments import compare
-from experiments.assemble import assembled
 from experiments.config import load_scenario, scenario_names
 from experiments.export.run import setting_of_run
 from experiments.export.run_facts import replicas_of
 from experiments.export.setting import Costs, Setting
 from experiments.export.tier_windows import knows_tiers
-from experiments.overrides import apply_override, parse_override
 from experiments.places import is_file
 from experiments.plain import dumps
 from experiments.rerun import run_name, scenario_of_run
 from experiments.runs import MANIFEST, RESULT, folder_name, resolve_run, versions, write_atomic
 from experiments.scenario import Scenario
-from experiments.schema import Spec
-from experiments.tables import content
-from sim.replay import Replay
 from sim.workload import Workload
 
 from . import Row
@@ -36,9 +30,6 @@ from .contract import MODEL, StackError, Wish
 
 RUNS = ("tune", "compare", "simulate")
 """The commands whose runs hold a setting."""
-
-REQUESTS_LEAST = 50
-"""In a window; fewer say nothing of a percentile."""
 
 
 @dataclass(frozen=True)
@@ -148,37 +139,6 @@ def _check_setting(scenario: Scenario, setting: Setting) -> None:
             f"scenario {scenario.name} cannot be tried: policy {setting.name} tells tiers apart, "
             "and try sends requests of one"
         )
-
-
-def at_load(asked: Asked, load: float | None, window_ns: int) -> Scenario:
-    """The scenario at a load, as long as a window.
-
-    Args:
-        asked: what is tried.
-        load: share of the largest possible rate; None: as the scenario has it.
-        window_ns: how long requests arrive.
-
-    Raises:
-        StackError: its arrivals have no load.
-    """
-    scenario = asked.scenario
-    plain = content(scenario.spec)
-    if load is not None:
-        if not hasattr(scenario.spec.workload.arrivals, "load"):
-            raise StackError(
-                f"scenario {scenario.name} has no load to set, since its tiers have arrivals of "
-                "their own; leave --load out"
-            )
-        arrivals: dict[str, Any] = plain["workload"]["arrivals"]
-        arrivals.pop("rate_per_s", None)
-        apply_override(plain, parse_override(f"workload.arrivals.load={load}"))
-    here = assembled(Spec.model_validate(plain), scenario.path)
-    rate = here.offered_rate_per_s
-    assert rate is not None, "closed loops are refused"
-    requests = max(REQUESTS_LEAST, round(rate * window_ns / 1e9))
-    if isinstance(here.workload.arrivals, Replay):
-        requests = min(requests, len(here.workload.arrivals))
-    return replace(here, workload=replace(here.workload, requests=requests, duration_ns=None))
 
 
 def drawn(scenario: Scenario, costs: Costs, window: int) -> Workload:

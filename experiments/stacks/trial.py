@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.loading.asking import Wanted, at_load
 from experiments.parallel import Progress
 from policies.contract import IntArray
 from sim.workload import Workload
 
 from . import Row
-from .asking import Asked, at_load, burst_lengths, drawn
+from .asking import Asked, burst_lengths, drawn
 from .calibrate import bursts
 from .conditions import STALL_MS
 from .contract import StackFailed, Wish
@@ -85,7 +86,8 @@ class Campaign:
         self.python, self.folder, self.progress = python, folder, progress
         self.urgent = plan.urgent and can_be_urgent()
         self.module = module_of(row)
-        self.scenarios = {load: at_load(asked, load, plan.window_ns) for load in plan.loads}
+        a_window = Wanted(window_ns=plan.window_ns)
+        self.scenarios = {load: at_load(asked.scenario, load, a_window) for load in plan.loads}
         self.floors: list[dict[str, float | None]] = []
         self.interrupted = False
         self.variants = [self._variant(TUNED, asked.wish, f"policy {asked.name}")]
@@ -186,7 +188,7 @@ class Campaign:
     def _stream(self, variant: Variant, block: int) -> Workload:
         """Ordinary traffic of one part of the calibration."""
         load = None if self.plan.loads == (None,) else self._stream_load(variant)
-        here = at_load(self.asked, load, self._part_ns)
+        here = at_load(self.asked.scenario, load, Wanted(window_ns=self._part_ns))
         return drawn(here, variant.wish.costs, STREAM_DRAW + block)
 
     def _bursts(
