@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 from decimal import Decimal
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from records_by_hand import SCENARIO, record_of
 
-from experiments.cli import app
 from experiments.config import load_scenario
-from experiments.rerun import scenario_of_run
 from experiments.retuning.from_metrics import Metrics, retuned, seconds_of
 from experiments.retuning.record import read_record
 from experiments.retuning.times import ratio_of
-from experiments.serving.recording import ROW
-from experiments.serving.recording_text import HEADER, quoted, text
-from sim import kernel
 
-SCENARIO = """
-name = "s"
-description = "what was served"
-[workload]
-requests = 30_000
-arrivals = { process = "poisson", rate_per_s = 100.0 }
-lengths = { distribution = "uniform", min = 10, max = 300 }
-[[workload.tiers]]
-name = "all"
-slo = { percentile = 95, ms = 60.0 }
-[service]
-model = { base_ms = 2.0, per_request_ms = 0.5, per_length_ms = 0.005, max_batch_size = 16 }
-[policies.first]
-kind = "size_or_timeout"
-max_batch_size = 4
-max_wait_ms = 5.0
-"""
 TIERS = (
     'tiers = [{ name = "urgent", share = 0.5, slo = { percentile = 90, ms = 60.0 } }, '
     '{ name = "calm", share = 0.5 }]'
@@ -49,7 +26,6 @@ PROFILED = SCENARIO.replace(
     "model = { base_ms = 2.0, per_request_ms = 0.5, per_length_ms = 0.005, max_batch_size = 16 }",
     'profile = "bert-base-l4-tensorrt-fp16"\nover_length = "truncate"',
 )
-ORIGIN_NS = 1_796_103_504_505_668_603
 
 
 @pytest.fixture
@@ -66,25 +42,6 @@ def folder(tmp_path):
     made = tmp_path / "run"
     made.mkdir()
     return made
-
-
-def record_of(scenario, path, *overrides, slower=1.0, names=None):
-    """What a server would have recorded that served another scenario than was said."""
-    lived = load_scenario(scenario.path, overrides)
-    workload, service = lived.draw()
-    trace = kernel.run(lived.policies["first"], workload, service)
-    rows = np.zeros(len(trace), dtype=ROW)
-    batch = trace.batch
-    rows["arrival_ns"] = trace.arrival_ns + ORIGIN_NS
-    rows["length"], rows["tier"] = trace.length, trace.tier
-    rows["waited_ns"] = trace.start_ns - trace.arrival_ns
-    took_ns = (trace.batch_finish_ns - trace.batch_start_ns) * slower
-    rows["service_ns"] = np.rint(took_ns[batch]).astype(np.int64)
-    rows["batch_size"], rows["server"] = trace.batch_size[batch], trace.server
-    rows["padded_to"] = np.maximum(trace.batch_longest[batch], service.length_edges[0])
-    tiers = names or [tier.name for tier in scenario.tiers]
-    path.write_bytes(HEADER + text(rows, quoted(tiers)))
-    return trace
 
 
 def test_faster_longer_traffic_is_found_and_all_else_stays(write, folder, tmp_path):
@@ -350,82 +307,3 @@ def test_since_is_a_time():
     for wrong in ("", "10", "0m", "1w", "-1h"):
         with pytest.raises(ValueError, match="must be a time as in 90s, 10m, 2h or 1d"):
             seconds_of(wrong)
-
-
-def cli(*words, place, code=0):
-    done = CliRunner().invoke(app, [*words, "--out", str(place / "runs"), "--quiet"])
-    assert done.exit_code == code, done.output
-    return done
-
-
-@pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
-    """A run of ``tune --from-metrics``, and its folder."""
-    place = tmp_path_factory.mktemp("tuned")
-    (place / "s.toml").write_text(SCENARIO.replace("slo = { percentile = 95, ms = 60.0 }\n", ""))
-    base = load_scenario(place / "s.toml")
-    record_of(base, place / "r.csv", "workload.arrivals.rate_per_s=300", slower=1.2)
-    done = cli(
-        "tune", str(place / "s.toml"), "--from-metrics", str(place / "r.csv"), "--trials", "6",
-        "--policy", "first", "--set", "workload.requests=120000", place=place,
-    )  # fmt: skip
-    return place, done
-
-
-def test_tuning_says_what_it_found_and_its_run_can_be_read_back(tuned):
-    place, done = tuned
-    folder = place / "runs" / "s" / "tune-1"
-    assert "30,000 requests in" in done.stderr
-    assert "all its times are multiplied by it" in done.stderr
-    assert "Use " in done.stdout
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["from_metrics"]["source"] == str(place / "r.csv")
-    assert manifest["status"] == "complete"
-    (place / "r.csv").rename(place / "elsewhere.csv")
-    scenario = scenario_of_run(folder)
-    assert scenario.offered_rate_per_s == pytest.approx(300, rel=0.03)
-    (place / "elsewhere.csv").rename(place / "r.csv")
-
-
-def test_a_run_is_tuned_again_and_its_written_scenario_works_everywhere(tuned):
-    place, _ = tuned
-    folder = place / "runs" / "s" / "tune-1"
-    cli("simulate", str(folder / "recorded.toml"), place=place)
-    done = cli(
-        "tune", str(folder), "--from-metrics", str(place / "r.csv"), "--trials", "6", "--policy",
-        "first", "--set", "workload.requests=115000", place=place,
-    )  # fmt: skip
-    assert "so it stays as it is" in done.stderr, "the profile of that run is the server's already"
-    again = scenario_of_run(place / "runs" / "s" / "tune-2")
-    assert again.spec.workload.requests == 115_000
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--from-metrics", "ftp://x"), "must be an address as http://127.0.0.1:8000"),
-        (("--from-metrics", "http://"), "must be an address as http://127.0.0.1:8000"),
-        (("--from-metrics", "http://127.0.0.1:9"), "http://127.0.0.1:9 cannot be reached: Conn"),
-        (("--from-metrics", "no.csv"), "there is no such file; give one of batchwright serve"),
-        (("--from-metrics", "r.csv", "--since", "1h"), "--since is for an address"),
-        (("--from-metrics", "r.csv", "--resume"), "leave out --from-metrics"),
-        (("--from-metrics", "r.csv", "--since", "soon"), "--since soon must be a time"),
-        (("--since", "1h"), "--since is about what a server recorded: give --from-metrics"),
-        (("--profile-as-is",), "--profile-as-is is about what a server recorded"),
-        (("--apply", "127.0.0.1:8000"), "--apply 127.0.0.1:8000 must be an address"),
-        (("--apply", "http://127.0.0.1:9"), "http://127.0.0.1:9 cannot be reached"),
-        (("--apply", "http://127.0.0.1:9", "--token-file", "no"), "--token-file no cannot be read"),
-    ],
-)  # fmt: skip
-def test_what_is_typed_wrong_is_one_sentence(tmp_path, words, said):
-    (tmp_path / "s.toml").write_text(SCENARIO)
-    done = cli("tune", str(tmp_path / "s.toml"), *words, place=tmp_path, code=2)
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1
-    assert said in lines[0]
-    assert not list((tmp_path / "runs").rglob("tune-*"))
-
-
-def test_a_model_that_generates_has_no_record(tmp_path):
-    done = cli("tune", "chat", "--from-metrics", "r.csv", place=tmp_path, code=2)
-    assert "has an [engine]: --from-metrics reads what batchwright serve records" in done.stderr
